@@ -1,0 +1,31 @@
+"""Package metadata; the settings of the tools are in pyproject.toml."""
+
+import pathlib
+import re
+
+import setuptools
+
+ROOT = pathlib.Path(__file__).parent
+
+setuptools.setup(
+  name='vit_jax',
+  version=re.search(
+    r"__version__ = '(.+)'", (ROOT / 'vit_jax/__init__.py').read_text()
+  )[1],
+  description='The Vision Transformer in JAX and Flax.',
+  long_description=(ROOT / 'README.md').read_text(),
+  long_description_content_type='text/markdown',
+  license='Apache-2.0',
+  license_files=['LICENSE'],
+  python_requires='>=3.11',
+  packages=setuptools.find_packages(include=['vit_jax', 'vit_jax.*']),
+  install_requires=(ROOT / 'requirements.txt').read_text().split('\n'),
+  extras_require={
+    'tpu': ['jax[tpu]'],
+    'cuda': ['jax[cuda12]'],
+    'test': ['pytest>=8', 'pytest-xdist>=3.6', 'ruff==0.17.5'],
+    'parity': ['torch', 'timm', 'transformers'],
+    'notebooks': ['jupyter'],
+  },
+  entry_points={'console_scripts': ['vit_jax = vit_jax.cli:run']},
+)

@@ -1,0 +1,36 @@
+"""Mistakes of the person at the keyboard, told in one clear line."""
+
+import difflib
+
+
+class UserError(ValueError):
+  """Something the user can put right; shown without a traceback.
+
+  The message says what was given, what fits and what to do.
+  """
+
+
+def nearest(name, known):
+  """Returns a sentence that names what of `known` is most like `name`."""
+  known = sorted(known)
+  lowered = {candidate.lower(): candidate for candidate in known}
+  close = difflib.get_close_matches(name.lower(), lowered, n=3, cutoff=0.5)
+  if close:
+    return f'Did you mean {" or ".join(lowered[match] for match in close)}?'
+  return f'It can be: {", ".join(known)}.'
+
+
+def choose(field, name, table):
+  """Returns `table[name]`; an unknown name is the user's mistake.
+
+  Args:
+    field: how the user calls what is chosen, e.g. 'optimizer.schedule'.
+    name: what was given.
+    table: what there is, by name.
+
+  Raises:
+    UserError: `name` is not in the table; it names the nearest.
+  """
+  if name not in table:
+    raise UserError(f'{field}={name!r} is unknown. {nearest(name, table)}')
+  return table[name]

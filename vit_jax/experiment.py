@@ -1,0 +1,290 @@
+"""Everything that can be set about a run, on one page.
+
+A recipe (a file in configs/) starts from `default()` and states what differs;
+`--config.optimizer.learning_rate=0.01` overrides a field on the command line.
+The configuration is locked: an unknown field or a wrong type is an error.
+"""
+
+import re
+
+from ml_collections import config_dict
+
+from vit_jax import errors
+
+
+def default():
+  """Returns the locked configuration of a run; every field has its default."""
+  config = config_dict.ConfigDict()
+  config.seed = 0  # Of parameters, data order, augmentation and dropout.
+
+  model = config.model = config_dict.ConfigDict()
+  model.name = 'ViT-B/16'  # As papers write it: R50+ViT-L/32, BiT-R50x1, ...
+  model.width = config_dict.placeholder(int)  # None: as `name` says; so too
+  model.depth = config_dict.placeholder(int)  # the number of layers,
+  model.num_heads = config_dict.placeholder(int)  # of heads per layer,
+  model.mlp_dim = config_dict.placeholder(int)  # of hidden units in the MLP.
+  model.pooling = 'class_token'  # class_token, average or attention.
+  model.head = 'linear'  # linear, or tanh_hidden as in pre-training.
+  model.head_bias = 0.0  # Initial bias of the head; sigmoid loss likes -10.
+  model.position_embedding = 'learned_1d'  # none, learned_1d, learned_2d,
+  # sincos_2d or relative (ViT paper, table 8);
+  model.position_placement = 'stem'  # at the stem, every_layer or shared.
+  model.dropout = 0.0  # Share of activations zeroed in training.
+  model.drop_path = 0.0  # Share of last-layer branches skipped in training.
+  model.gelu = 'tanh'  # tanh as Google's weights, erf as timm's.
+  model.dtype = 'float32'  # Of activations, or bfloat16; parameters: float32.
+
+  data = config.data = config_dict.ConfigDict()
+  data.source = 'tfds'  # tfds, folder, arrays or synthetic.
+  data.dataset = 'imagenet2012'  # TFDS name, folder, .npz file; or 'synthetic'.
+  data.data_dir = config_dict.placeholder(str)  # None: where TFDS keeps it.
+  data.train_split = 'train'  # TFDS slices such as train[:99%] are welcome.
+  data.eval_split = 'validation'
+  data.num_classes = config_dict.placeholder(int)  # None: as the data set says.
+  data.num_examples = 1024  # Per split, of synthetic data only.
+  data.resolution = (224,)  # Pixels: (side,) or (rows, columns).
+  data.train_crop = 'random_resized'  # random_resized or squash.
+  data.min_crop_area = 0.05  # Smallest random crop, as share of the image.
+  data.flip = True  # Mirror every other training image.
+  data.eval_crop = 'central'  # central (resized to 8/7) or squash.
+  data.num_threads = 2  # That decode and transform, on each host.
+  data.prefetch_batches = 2  # Kept ready on the host and on the device.
+
+  objective = config.objective = config_dict.ConfigDict()
+  objective.name = 'classification'
+  objective.loss = 'softmax'  # softmax or sigmoid cross-entropy.
+  objective.label_smoothing = 0.0  # Share of the target spread over classes.
+
+  optimizer = config.optimizer = config_dict.ConfigDict()
+  optimizer.name = 'adam'  # adam (decoupled weight decay) or sgd.
+  optimizer.learning_rate = 1e-3  # At the end of the warm-up.
+  optimizer.schedule = 'cosine'  # cosine, linear, rsqrt or constant,
+  optimizer.warmup_steps = 10_000  # after a linear rise from zero,
+  optimizer.end_learning_rate = 0.0  # down to this; cosine and linear only.
+  optimizer.rsqrt_timescale = 10_000  # Steps until rsqrt begins to bite.
+  optimizer.beta1 = 0.9  # Adam's decay of the mean gradient,
+  optimizer.beta2 = 0.999  # of the mean square,
+  optimizer.eps = 1e-8  # and what keeps the quotient finite.
+  optimizer.momentum = 0.9  # Of sgd.
+  optimizer.accumulator_dtype = 'float32'  # First moment; or bfloat16.
+  optimizer.weight_decay = 0.1  # Decoupled (Loshchilov & Hutter, 2019),
+  optimizer.decay_times_learning_rate = True  # as the ViT paper writes it.
+  optimizer.clip_norm = config_dict.placeholder(float)  # None: no clipping.
+  # Lists of (path pattern, value); the first pattern that matches a whole
+  # parameter path counts, and every parameter must be matched.
+  optimizer.decay_rules = (('.*/kernel', 1.0), ('.*', 0.0))  # Times decay.
+  optimizer.learning_rate_rules = (('.*', 1.0),)  # Times the learning rate.
+  optimizer.trainable_rules = (('.*', True),)  # False: frozen, no state.
+
+  run = config.run = config_dict.ConfigDict()
+  run.batch_size = 4096  # Images per step over all devices.
+  run.eval_batch_size = config_dict.placeholder(int)  # None: batch_size.
+  run.num_epochs = config_dict.placeholder(float)  # One of the two says how
+  run.num_steps = config_dict.placeholder(int)  # long the training is.
+  run.log_every = 50  # Steps between lines of metrics.
+  run.eval_every = 1000  # Steps between evaluations; 0: only at the end.
+  run.checkpoint_every = 1000  # Steps between saves; 0: only at the end.
+  run.checkpoints_to_keep = 1  # The newest; older ones are deleted.
+
+  mesh = config.mesh = config_dict.ConfigDict()
+  mesh.data = -1  # Devices that split the batch; -1: all that are left.
+  mesh.fsdp = 1  # Devices that split the batch and every parameter.
+  mesh.tensor = 1  # Devices that split heads and hidden units.
+  return config.lock()
+
+
+CHOICES = {
+  'model.pooling': ('class_token', 'average', 'attention'),
+  'model.head': ('linear', 'tanh_hidden'),
+  'model.position_embedding': (
+    'none',
+    'learned_1d',
+    'learned_2d',
+    'sincos_2d',
+    'relative',
+  ),
+  'model.position_placement': ('stem', 'every_layer', 'shared'),
+  'model.gelu': ('tanh', 'erf'),
+  'model.dtype': ('float32', 'bfloat16'),
+  'data.source': ('tfds', 'folder', 'arrays', 'synthetic'),
+  'data.train_crop': ('random_resized', 'squash'),
+  'data.eval_crop': ('central', 'squash'),
+  'objective.name': ('classification',),
+  'objective.loss': ('softmax', 'sigmoid'),
+  'optimizer.name': ('adam', 'sgd'),
+  'optimizer.schedule': ('cosine', 'linear', 'rsqrt', 'constant'),
+  'optimizer.accumulator_dtype': ('float32', 'bfloat16'),
+}
+
+# Field: smallest, largest value that makes sense (None: no bound).
+RANGES = {
+  'model.width': (1, None),
+  'model.depth': (1, None),
+  'model.num_heads': (1, None),
+  'model.mlp_dim': (1, None),
+  'model.dropout': (0, 0.99),
+  'model.drop_path': (0, 0.99),
+  'data.num_classes': (1, None),
+  'data.num_examples': (1, None),
+  'data.min_crop_area': (0.001, 1),
+  'data.num_threads': (1, None),
+  'data.prefetch_batches': (1, None),
+  'objective.label_smoothing': (0, 1),
+  'optimizer.learning_rate': (0, None),
+  'optimizer.warmup_steps': (0, None),
+  'optimizer.end_learning_rate': (0, None),
+  'optimizer.rsqrt_timescale': (1, None),
+  'optimizer.beta1': (0, 1),
+  'optimizer.beta2': (0, 1),
+  'optimizer.momentum': (0, 1),
+  'optimizer.weight_decay': (0, None),
+  'optimizer.clip_norm': (1e-9, None),
+  'run.batch_size': (1, None),
+  'run.eval_batch_size': (1, None),
+  'run.num_epochs': (0, None),
+  'run.num_steps': (1, None),
+  'run.log_every': (1, None),
+  'run.eval_every': (0, None),
+  'run.checkpoint_every': (0, None),
+  'run.checkpoints_to_keep': (1, None),
+  'mesh.fsdp': (1, None),
+  'mesh.tensor': (1, None),
+}
+
+
+def validate(config, num_devices):
+  """Finds what can't be or doesn't go together, before anything is built.
+
+  Args:
+    config: what `default()` returns, with the user's values.
+    num_devices: number of devices that the run may use.
+
+  Raises:
+    UserError: names the field, what was given and what fits.
+  """
+  for field, choices in CHOICES.items():
+    errors.choose(field, lookup(config, field), dict.fromkeys(choices))
+  for field, bounds in RANGES.items():
+    _check_range(field, lookup(config, field), *bounds)
+  _check_resolution(config.data.resolution, config.model.name)
+  _check_position_embedding(config.model)
+  if (config.run.num_epochs is None) == (config.run.num_steps is None):
+    raise errors.UserError(
+      'Exactly one of run.num_epochs and run.num_steps says how long to '
+      f'train; given: num_epochs={config.run.num_epochs}, '
+      f'num_steps={config.run.num_steps}.'
+    )
+  if config.run.num_steps is not None:
+    check_warmup(config.optimizer, config.run.num_steps)
+  sizes = mesh_sizes(config.mesh, num_devices)
+  for field in 'batch_size', 'eval_batch_size':
+    _check_batch(f'run.{field}', config.run[field], sizes)
+
+
+def lookup(config, field):
+  """Returns the value of a field named with dots, as in 'run.batch_size'."""
+  for part in field.split('.'):
+    config = config[part]
+  return config
+
+
+def image_size(data):
+  """Returns (rows, columns) in pixels; a resolution of one number is square."""
+  return data.resolution * 2 if len(data.resolution) == 1 else data.resolution
+
+
+def patch_size(model_name):
+  """Returns the pixels that one token spans, or None: not a transformer."""
+  match = re.fullmatch(r'.*/(\d+)', model_name)
+  return int(match[1]) if match else None
+
+
+def num_steps(run, num_examples):
+  """Returns the number of training steps, from steps or from epochs."""
+  if run.num_steps is not None:
+    return run.num_steps
+  return max(1, round(run.num_epochs * num_examples / run.batch_size))
+
+
+def check_warmup(optimizer, steps):
+  """Raises UserError where the warm-up is longer than the training."""
+  if optimizer.warmup_steps > steps:
+    raise errors.UserError(
+      f'optimizer.warmup_steps={optimizer.warmup_steps} is longer than the '
+      f'training of {steps} steps; a tenth of it, {steps // 10}, is usual.'
+    )
+
+
+def mesh_sizes(mesh, num_devices):
+  """Returns the sizes of the axes (data, fsdp, tensor) of the device mesh.
+
+  Raises:
+    UserError: there are too few devices, or they don't divide.
+  """
+  fixed = mesh.fsdp * mesh.tensor
+  data = mesh.data
+  if data == -1:
+    if num_devices % fixed:
+      raise errors.UserError(
+        f'mesh.fsdp={mesh.fsdp} times mesh.tensor={mesh.tensor} is {fixed}, '
+        f'which does not divide the {num_devices} device(s) there are.'
+      )
+    data = num_devices // fixed
+  if data < 1:
+    raise errors.UserError(
+      f'mesh.data={mesh.data} is not a number of devices; '
+      'give -1 for all that are left.'
+    )
+  if data * fixed > num_devices:
+    raise errors.UserError(
+      f'A mesh of data={data} x fsdp={mesh.fsdp} x tensor={mesh.tensor} '
+      f'needs {data * fixed} devices and there are {num_devices}; '
+      'mesh.data=-1 takes what is there.'
+    )
+  return {'data': data, 'fsdp': mesh.fsdp, 'tensor': mesh.tensor}
+
+
+def _check_range(field, value, low, high):
+  if value is None:
+    return
+  if value < low or (high is not None and value > high):
+    bounds = f'at least {low}' if high is None else f'from {low} to {high}'
+    raise errors.UserError(f'{field}={value} does not fit; it is {bounds}.')
+
+
+def _check_resolution(resolution, model_name):
+  if len(resolution) not in (1, 2) or min(resolution) < 1:
+    raise errors.UserError(
+      f'data.resolution={resolution} is neither (side,) nor '
+      '(rows, columns), in pixels.'
+    )
+  patch = patch_size(model_name)
+  for side in resolution:
+    if patch and (side % patch or side < patch):
+      lower = side // patch * patch
+      fits = [str(fit) for fit in (lower, lower + patch) if fit]
+      raise errors.UserError(
+        f'data.resolution={side} is not a multiple of the {patch} pixels '
+        f'that a token of {model_name} spans; '
+        f'the nearest that fit: {", ".join(fits)}.'
+      )
+
+
+def _check_position_embedding(model):
+  kind, placement = model.position_embedding, model.position_placement
+  if kind == 'relative' and placement == 'stem':
+    raise errors.UserError(
+      'model.position_embedding=relative works inside attention; '
+      'model.position_placement=stem does not fit: every_layer or shared.'
+    )
+
+
+def _check_batch(field, batch_size, sizes):
+  shards = sizes['data'] * sizes['fsdp']
+  if batch_size is not None and batch_size % shards:
+    lower = batch_size // shards * shards
+    fits = [str(fit) for fit in (lower, lower + shards) if fit]
+    raise errors.UserError(
+      f'{field}={batch_size} does not divide over the {shards} devices of '
+      f'mesh data x fsdp; the nearest that do: {", ".join(fits)}.'
+    )

@@ -1,0 +1,88 @@
+"""Multi-head attention (ViT paper, appendix A, equations 5-8)."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+
+class Attention(nn.Module):
+  """Queries look at tokens, several heads at a time.
+
+  The attention weights are sown as 'weights', [batch, heads, queries, tokens];
+  they are computed all the same and cost nothing unless collected.
+  """
+
+  num_heads: int
+  dtype: jnp.dtype = jnp.float32
+
+  @nn.compact
+  def __call__(self, queries, tokens, relative_keys=None):
+    """Maps queries [batch, queries, width] to an array of the same shape.
+
+    Args:
+      queries: [batch, queries, width].
+      tokens: [batch, tokens, width]; what is looked at.
+      relative_keys: None, or [queries + tokens - 1, width]: keys that depend
+        on how far apart query and token are, for a second look whose logits
+        are added to the first (paper, appendix D.4).
+    """
+    width = queries.shape[-1]
+    head_dim = width // self.num_heads
+    query = self._project('query')(queries) / jnp.sqrt(head_dim)  # eq. 5
+    query = query.astype(self.dtype)
+    key = self._project('key')(tokens)  # [batch, tokens, heads, head_dim]
+    value = self._project('value')(tokens)
+    logits = jnp.einsum('bqhd,bkhd->bhqk', query, key)
+    if relative_keys is not None:
+      logits += _relative_logits(query, relative_keys, key.shape[1])
+    weights = jax.nn.softmax(logits.astype(jnp.float32))  # eq. 6
+    self.sow('intermediates', 'weights', weights)
+    weights = weights.astype(self.dtype)
+    heads = jnp.einsum('bhqk,bkhd->bqhd', weights, value)  # eq. 7
+    return nn.DenseGeneral(  # eq. 8
+      width,
+      axis=(-2, -1),
+      kernel_init=nn.initializers.xavier_uniform(),
+      dtype=self.dtype,
+      name='out',
+    )(heads)
+
+  def _project(self, name):
+    def project(x):
+      return nn.DenseGeneral(
+        (self.num_heads, x.shape[-1] // self.num_heads),
+        kernel_init=nn.initializers.xavier_uniform(),
+        dtype=self.dtype,
+        name=name,
+      )(x)
+
+    return project
+
+
+def _relative_logits(query, relative_keys, num_tokens):
+  """Returns [batch, heads, queries, tokens] logits of the offsets alone."""
+  num_queries, num_heads, head_dim = query.shape[1:]
+  offset = jnp.arange(num_tokens) - jnp.arange(num_queries)[:, None]
+  keys = relative_keys.reshape(-1, num_heads, head_dim).astype(query.dtype)
+  keys = keys[offset + num_queries - 1]  # [queries, tokens, heads, head_dim]
+  return jnp.einsum('bqhd,qkhd->bhqk', query, keys)
+
+
+class AttentionPooling(nn.Module):
+  """Pools tokens by a learned query ("MAP", Zhai et al., 2022, section 3.2)."""
+
+  num_heads: int
+  mlp: nn.Module
+  dtype: jnp.dtype = jnp.float32
+
+  @nn.compact
+  def __call__(self, tokens, *, train):
+    """Maps tokens [batch, tokens, width] to [batch, width]."""
+    batch, _, width = tokens.shape
+    probe = self.param(
+      'probe', nn.initializers.xavier_uniform(), (1, 1, width), jnp.float32
+    )
+    probe = jnp.tile(probe, (batch, 1, 1)).astype(self.dtype)
+    x = Attention(self.num_heads, self.dtype, name='attention')(probe, tokens)
+    y = nn.LayerNorm(dtype=self.dtype, name='norm')(x)
+    return (x + self.mlp(y, train=train))[:, 0]
