@@ -1,0 +1,100 @@
+import numpy as np
+import pytest
+
+from vit_jax import errors, experiment
+from vit_jax.data import arrays, sources
+
+
+@pytest.fixture
+def data(tmp_path):
+  data = experiment.default().data
+  data.source = 'arrays'
+  data.dataset = str(tmp_path / 'set.npz')
+  return data
+
+
+def test_a_file_gives_the_images_and_labels_it_was_written_with(data):
+  images = np.arange(2 * 4 * 5 * 3, dtype=np.uint8).reshape(2, 4, 5, 3)
+  np.savez(
+    data.dataset,
+    train_image=images,
+    train_label=[1, 0],
+    test_image=images[:1, :, :, 0],
+    test_label=np.array([6], np.uint8),
+  )
+  train, test = sources.build(data, 'train'), sources.build(data, 'test')
+  assert len(train) == 2 and len(test) == 1
+  np.testing.assert_array_equal(train[1]['image'], images[1])
+  np.testing.assert_array_equal(test[0]['image'], images[0, :, :, 0])
+  assert [train[0]['label'], train[1]['label'], test[0]['label']] == [1, 0, 6]
+
+
+def test_all_splits_have_the_same_number_of_classes(data):
+  image = np.zeros((1, 2, 2), np.uint8)
+  np.savez(data.dataset, a_image=image, a_label=[1], b_image=image, b_label=[6])
+  assert sources.build(data, 'a').num_classes == 7
+  assert sources.build(data, 'b').num_classes == 7
+
+
+def test_where_names_the_row_and_the_file(data):
+  np.savez(data.dataset, t_image=np.zeros((3, 2, 2), np.uint8), t_label=[0] * 3)
+  where = sources.build(data, 't').where(2)
+  assert where == f'row 2 of t_image in {data.dataset}'
+
+
+def test_python_objects_are_never_unpickled(data):
+  images = np.array([object()])
+  np.savez(data.dataset, train_image=images, train_label=[0])
+  with pytest.raises(errors.UserError, match=r'train_image in .*allow_pickle'):
+    sources.build(data, 'train')
+
+
+def test_a_file_that_is_missing_or_something_else_is_named(data, tmp_path):
+  with pytest.raises(errors.UserError, match=r'set.npz.* is not a file'):
+    sources.build(data, 'train')
+  (tmp_path / 'set.npz').write_bytes(b'no zip')
+  with pytest.raises(errors.UserError, match=r'is not an .npz file'):
+    sources.build(data, 'train')
+  with open(data.dataset, 'wb') as file:
+    np.save(file, np.zeros(3))
+  with pytest.raises(errors.UserError, match=r'is a single array'):
+    sources.build(data, 'train')
+
+
+def test_missing_arrays_are_named(data):
+  np.savez(data.dataset, train_image=np.zeros((1, 2, 2), np.uint8))
+  with pytest.raises(errors.UserError, match=r'no split .trian.*mean train\?'):
+    sources.build(data, 'trian')
+  with pytest.raises(errors.UserError, match=r'no array train_label; it has'):
+    sources.build(data, 'train')
+  np.savez(data.dataset, images=np.zeros((1, 2, 2), np.uint8))
+  with pytest.raises(errors.UserError, match=r'It has no splits'):
+    sources.build(data, 'train')
+
+
+@pytest.mark.parametrize(
+  'images, labels, message',
+  [
+    (np.zeros((2, 4, 4)), [0, 1], r'images are float64 \[2, 4, 4\]'),
+    (np.zeros((2, 4, 4, 4), np.uint8), [0, 1], r'images are uint8 .* 4\]'),
+    (np.zeros((2, 4), np.uint8), [0, 1], r'images are uint8 \[2, 4\]'),
+    (np.zeros((2, 4, 4), np.uint8), [0], r'labels are int64 \[1\]'),
+    (np.zeros((2, 4, 4), np.uint8), [0.0, 1.0], 'labels are float64'),
+    (np.zeros((2, 4, 4), np.uint8), [0, -2], 'a label is -2'),
+    (np.zeros((0, 4, 4), np.uint8), np.zeros(0, int), 'there is no image'),
+  ],
+)
+def test_arrays_of_another_kind_are_refused(images, labels, message):
+  with pytest.raises(errors.UserError, match=message):
+    arrays.ArraySource(images, np.asarray(labels))
+
+
+def test_classes_come_from_the_names_else_from_the_labels():
+  images, labels = np.zeros((2, 4, 4, 1), np.uint8), np.array([0, 2])
+  assert arrays.ArraySource(images, labels).num_classes == 3
+  named = arrays.ArraySource(images, labels, ('a', 'b', 'c', 'd'))
+  assert named.num_classes == 4 and named.class_names[3] == 'd'
+  with pytest.raises(errors.UserError, match=r'class_names tells of only 2'):
+    arrays.ArraySource(images, labels, ('a', 'b'))
+  with pytest.raises(errors.UserError, match=r'num_classes tells of only 2'):
+    arrays.ArraySource(images, labels, num_classes=2)
