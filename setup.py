@@ -19,7 +19,10 @@ setuptools.setup(
   license_files=['LICENSE'],
   python_requires='>=3.11',
   packages=setuptools.find_packages(include=['vit_jax', 'vit_jax.*']),
-  install_requires=(ROOT / 'requirements.txt').read_text().split('\n'),
+  install_requires=[
+    line.partition('#')[0].strip()
+    for line in (ROOT / 'requirements.txt').read_text().splitlines()
+  ],
   extras_require={
     'tpu': ['jax[tpu]'],
     'cuda': ['jax[cuda12]'],
@@ -27,5 +30,5 @@ setuptools.setup(
     'parity': ['torch', 'timm', 'transformers'],
     'notebooks': ['jupyter'],
   },
-  entry_points={'console_scripts': ['vit_jax = vit_jax.cli:run']},
+  entry_points={'console_scripts': ['vit_jax = vit_jax.cli:main']},
 )

@@ -16,8 +16,17 @@ def default():
   """Returns the locked configuration of a run; every field has its default."""
   config = config_dict.ConfigDict()
   config.seed = 0  # Of parameters, data order, augmentation and dropout.
+  config.model = _model()
+  config.data = _data()
+  config.objective = _objective()
+  config.optimizer = _optimizer()
+  config.run = _run()
+  config.mesh = _mesh()
+  return config.lock()
 
-  model = config.model = config_dict.ConfigDict()
+
+def _model():
+  model = config_dict.ConfigDict()
   model.name = 'ViT-B/16'  # As papers write it: R50+ViT-L/32, BiT-R50x1, ...
   model.width = config_dict.placeholder(int)  # None: as `name` says; so too
   model.depth = config_dict.placeholder(int)  # the number of layers,
@@ -33,13 +42,16 @@ def default():
   model.drop_path = 0.0  # Share of last-layer branches skipped in training.
   model.gelu = 'tanh'  # tanh as Google's weights, erf as timm's.
   model.dtype = 'float32'  # Of activations, or bfloat16; parameters: float32.
+  return model
 
-  data = config.data = config_dict.ConfigDict()
+
+def _data():
+  data = config_dict.ConfigDict()
   data.source = 'tfds'  # tfds, folder, arrays or synthetic.
   data.dataset = 'imagenet2012'  # TFDS name, folder, .npz file; or 'synthetic'.
   data.data_dir = config_dict.placeholder(str)  # None: where TFDS keeps it.
   data.train_split = 'train'  # TFDS slices such as train[:99%] are welcome.
-  data.eval_split = 'validation'
+  data.eval_split = 'validation'  # Evaluated whole, each example once.
   data.num_classes = config_dict.placeholder(int)  # None: as the data set says.
   data.num_examples = 1024  # Per split, of synthetic data only.
   data.resolution = (224,)  # Pixels: (side,) or (rows, columns).
@@ -49,13 +61,19 @@ def default():
   data.eval_crop = 'central'  # central (resized to 8/7) or squash.
   data.num_threads = 2  # That decode and transform, on each host.
   data.prefetch_batches = 2  # Kept ready on the host and on the device.
+  return data
 
-  objective = config.objective = config_dict.ConfigDict()
-  objective.name = 'classification'
+
+def _objective():
+  objective = config_dict.ConfigDict()
+  objective.name = 'classification'  # What the model is trained for.
   objective.loss = 'softmax'  # softmax or sigmoid cross-entropy.
   objective.label_smoothing = 0.0  # Share of the target spread over classes.
+  return objective
 
-  optimizer = config.optimizer = config_dict.ConfigDict()
+
+def _optimizer():
+  optimizer = config_dict.ConfigDict()
   optimizer.name = 'adam'  # adam (decoupled weight decay) or sgd.
   optimizer.learning_rate = 1e-3  # At the end of the warm-up.
   optimizer.schedule = 'cosine'  # cosine, linear, rsqrt or constant,
@@ -75,8 +93,11 @@ def default():
   optimizer.decay_rules = (('.*/kernel', 1.0), ('.*', 0.0))  # Times decay.
   optimizer.learning_rate_rules = (('.*', 1.0),)  # Times the learning rate.
   optimizer.trainable_rules = (('.*', True),)  # False: frozen, no state.
+  return optimizer
 
-  run = config.run = config_dict.ConfigDict()
+
+def _run():
+  run = config_dict.ConfigDict()
   run.batch_size = 4096  # Images per step over all devices.
   run.eval_batch_size = config_dict.placeholder(int)  # None: batch_size.
   run.num_epochs = config_dict.placeholder(float)  # One of the two says how
@@ -85,12 +106,15 @@ def default():
   run.eval_every = 1000  # Steps between evaluations; 0: only at the end.
   run.checkpoint_every = 1000  # Steps between saves; 0: only at the end.
   run.checkpoints_to_keep = 1  # The newest; older ones are deleted.
+  return run
 
-  mesh = config.mesh = config_dict.ConfigDict()
+
+def _mesh():
+  mesh = config_dict.ConfigDict()
   mesh.data = -1  # Devices that split the batch; -1: all that are left.
   mesh.fsdp = 1  # Devices that split the batch and every parameter.
   mesh.tensor = 1  # Devices that split heads and hidden units.
-  return config.lock()
+  return mesh
 
 
 CHOICES = {
@@ -118,6 +142,7 @@ CHOICES = {
 
 # Field: smallest, largest value that makes sense (None: no bound).
 RANGES = {
+  'seed': (0, None),
   'model.width': (1, None),
   'model.depth': (1, None),
   'model.num_heads': (1, None),
@@ -195,6 +220,8 @@ def image_size(data):
 
 def patch_size(model_name):
   """Returns the pixels that one token spans, or None: not a transformer."""
+  if model_name.startswith('R+'):
+    return 32  # The name tells half: patches of 8 x 8 where 4 pixels are one.
   match = re.fullmatch(r'.*/(\d+)', model_name)
   return int(match[1]) if match else None
 

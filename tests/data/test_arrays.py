@@ -94,7 +94,7 @@ def test_classes_come_from_the_names_else_from_the_labels():
   assert arrays.ArraySource(images, labels).num_classes == 3
   named = arrays.ArraySource(images, labels, ('a', 'b', 'c', 'd'))
   assert named.num_classes == 4 and named.class_names[3] == 'd'
-  with pytest.raises(errors.UserError, match=r'class_names tells of only 2'):
+  with pytest.raises(errors.UserError, match=r'class_names has only 2'):
     arrays.ArraySource(images, labels, ('a', 'b'))
-  with pytest.raises(errors.UserError, match=r'num_classes tells of only 2'):
+  with pytest.raises(errors.UserError, match=r'fit num_classes=2'):
     arrays.ArraySource(images, labels, num_classes=2)

@@ -72,6 +72,12 @@ def test_each_epoch_is_a_new_permutation(source, data, batch_size):
   assert len({tuple(epoch) for epoch in epochs}) == 4
 
 
+def test_a_batch_may_be_larger_than_the_data_set(data):
+  one = synthetic.SyntheticSource(1, 5, 12, 10, 'train')
+  drawn = take(pipeline.train_batches(one, data, batch_size=4, seed=0), 2)
+  np.testing.assert_array_equal(join(drawn)['index'], [0] * 8)
+
+
 def test_each_seed_is_its_own_order_in_every_epoch(source, data):
   def epochs(seed):
     batches = pipeline.train_batches(source, data, batch_size=26, seed=seed)
@@ -178,9 +184,9 @@ def test_a_label_out_of_range_is_named_with_its_place(data):
   )
   assert odd[2]['label'] == -1
   list(pipeline.eval_batches(odd, data, batch_size=3))
-  odd.labels[1] = 5
+  odd.labels[1] = 2
   with pytest.raises(
-    errors.UserError, match=r'row 1 of odd: label 5 .* 0 to 1'
+    errors.UserError, match=r'row 1 of odd: label 2 .* 0 to 1'
   ):
     list(pipeline.eval_batches(odd, data, batch_size=3))
 

@@ -34,3 +34,9 @@ def test_fewer_classes_than_the_data_set_has_are_refused(data):
   data.num_classes = 2
   with pytest.raises(errors.UserError, match=r'num_classes=2 .* the 3 classes'):
     sources.build(data, 'train')
+
+
+def test_the_number_of_classes_is_that_of_the_source(data):
+  assert sources.num_classes(data) == 3
+  data.num_classes = 10
+  assert sources.num_classes(data) == 10

@@ -50,6 +50,16 @@ def test_classes_are_those_of_the_label_feature(data):
   assert source.class_names == tuple('0123456789')
 
 
+def test_classes_are_known_before_anything_is_prepared(data, tmp_path):
+  data.data_dir = str(tmp_path)
+  assert sources.num_classes(data) == 10
+  data.dataset = 'imagenet2012'
+  assert sources.num_classes(data) == 1000
+  assert not list(tmp_path.iterdir())
+  data.num_classes = 1234
+  assert sources.num_classes(data) == 1234
+
+
 def test_digits_come_through_the_pipeline(data):
   source = sources.build(data, 'train')
   drawn = next(pipeline.train_batches(source, data, batch_size=16, seed=3))
@@ -67,7 +77,8 @@ def test_slices_and_sums_of_splits_are_what_they_say(data):
   assert len(part) == 30
   assert part[5] == whole[105] and part[25] == test[5]
   assert part.where(5) == whole.where(105)
-  assert part.where(25) == test.where(5)
+  assert part.where(19) == whole.where(119)
+  assert part.where(20) == test.where(0)
   assert 'digits-test' in test.where(5) and 'record 5 of' in test.where(5)
   assert len(sources.build(data, 'train[:99%]')) == round(0.99 * 1437)
 

@@ -35,17 +35,18 @@ class ArraySource:
   def __post_init__(self):
     _check(self.images, self.labels, self.name)
     found = int(self.labels.max()) + 1
+    if self.class_names is not None and len(self.class_names) < found:
+      raise errors.UserError(
+        f'{self.name}: a label is {found - 1}, and class_names has only '
+        f'{len(self.class_names)} names.'
+      )
     if self.num_classes is None:
       self.num_classes = max(found, len(self.class_names or ()), 1)
-    for count, what in (
-      (self.num_classes, 'num_classes'),
-      (len(self.class_names or range(found)), 'class_names'),
-    ):
-      if count < found:
-        raise errors.UserError(
-          f'{self.name}: a label is {found - 1}, and {what} tells of only '
-          f'{count} classes.'
-        )
+    if self.num_classes < found:
+      raise errors.UserError(
+        f'{self.name}: a label is {found - 1}, which does not fit '
+        f'num_classes={self.num_classes}.'
+      )
 
   def __len__(self):
     return len(self.images)

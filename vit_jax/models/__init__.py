@@ -3,13 +3,16 @@
 import re
 
 from vit_jax import errors
-from vit_jax.models import vit
+from vit_jax.models import hybrid, mixer, resnet, vit
 
 # A pattern for names, what builds a model of such a name, and the names that
-# papers use; a ViT may have any other patch size.
+# papers use; a ViT may have any other patch size, a BiT any other width.
 FAMILIES = (
-  (r'ViT-\w+/\d+', vit.build, vit.NAMES),
-)  # fmt: skip
+  (r'ViT-\w+/[1-9]\d*', vit.build, vit.NAMES),
+  (r'R\d*\+ViT-\w+/\d+', hybrid.build, hybrid.NAMES),
+  (r'BiT-R\d+x[1-9]\d*', resnet.build, resnet.NAMES),
+  (r'Mixer-\w+/[1-9]\d*', mixer.build, mixer.NAMES),
+)
 
 NAMES = tuple(name for _, _, names in FAMILIES for name in names)
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from vit_jax import errors
 from vit_jax.models import outputs
-from vit_jax.nn import attention, encoder, mlp, patches
+from vit_jax.nn import attention, encoder, head, mlp, patches
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,18 +87,8 @@ class ViT(nn.Module):
       pooled = nn.tanh(
         nn.Dense(width, dtype=self.dtype, name='head_hidden')(pooled)
       )
-    return outputs.Output(tokens, pooled, self._logits(pooled))
-
-  def _logits(self, pooled):
-    if not self.num_classes:
-      return None
-    return nn.Dense(
-      self.num_classes,
-      kernel_init=nn.initializers.zeros,
-      bias_init=nn.initializers.constant(self.head_bias),
-      dtype=jnp.float32,
-      name='head',
-    )(pooled)
+    logits = head.logits(pooled, self.num_classes, self.head_bias)
+    return outputs.Output(tokens, pooled, logits)
 
 
 def first_token(tokens, *, train):

@@ -21,7 +21,8 @@ def multipliers(field, rules, params):
     {path: number}.
 
   Raises:
-    UserError: a parameter is not covered, a rule matches none, or a value is no such number.
+    UserError: a parameter is not covered, a rule matches none, or a value is
+      no such number.
   """
   for pattern, value in rules:
     if not isinstance(value, int | float) or value < 0:

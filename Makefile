@@ -1,0 +1,33 @@
+# Every target sets itself up: a virtual environment in $(VENV), nothing else.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+WORKDIR ?= workdir/quickstart
+
+.PHONY: quickstart test lint format clean
+
+quickstart: $(VENV)/installed
+	$(BIN)/vit_jax train --config=configs/quickstart.py --workdir=$(WORKDIR)
+
+test: $(VENV)/installed-test
+	$(BIN)/pytest -n 2 --dist loadscope
+
+lint: $(VENV)/installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(VENV)/installed-test
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) build *.egg-info
+
+$(VENV)/installed: setup.py requirements.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --editable .
+	touch $@
+
+$(VENV)/installed-test: $(VENV)/installed
+	$(BIN)/pip install --quiet --editable .[test]
+	touch $@

@@ -1,0 +1,39 @@
+"""ViT on ImageNet-21k (ViT paper, table 3).
+
+  vit_jax train --config=configs/pretrain/vit_i21k.py:variant=B/16 \\
+    --workdir=...
+
+90 epochs for B, 30 or 90 for L, at 224 px; sigmoid loss over 21,843 classes
+with a head that starts at -10. Of B/16 the authors report 47.88 % accuracy on
+held-out ImageNet-21k, and 83.97 % on ImageNet after fine-tuning at 384 px
+(table 5). TFDS has no ImageNet-21k: `dataset` names a builder of your own, or
+`--config.data.source=folder` reads a folder of images.
+"""
+
+from vit_jax import experiment
+
+
+def get_config(
+  variant='B/16', dataset='imagenet21k', num_epochs=90.0, eval_images=51_200
+):
+  config = experiment.default()
+
+  config.data.dataset = dataset
+  config.data.num_classes = 21_843
+  config.data.train_split = f'train[{eval_images}:]'
+  config.data.eval_split = f'train[:{eval_images}]'
+
+  config.model.name = f'ViT-{variant}'
+  config.model.head = 'tanh_hidden'
+  config.model.head_bias = -10.0
+  config.model.dropout = 0.1
+
+  config.objective.loss = 'sigmoid'
+
+  config.optimizer.learning_rate = 1e-3
+  config.optimizer.schedule = 'linear'
+  config.optimizer.end_learning_rate = 1e-5
+  config.optimizer.weight_decay = 0.03
+
+  config.run.num_epochs = num_epochs
+  return config

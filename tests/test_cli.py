@@ -1,0 +1,206 @@
+import pathlib
+import subprocess
+import sys
+import textwrap
+import time
+import types
+
+import jax
+import pytest
+
+import vit_jax
+from vit_jax import cli, errors, experiment
+
+ROOT = pathlib.Path(vit_jax.__file__).parents[1]
+RECIPE = """
+  from vit_jax import experiment
+
+
+  def get_config():
+    config = experiment.default()
+    config.run.num_steps = 20
+    return config
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path):
+  (tmp_path / 'recipe.py').write_text(textwrap.dedent(RECIPE))
+  return str(tmp_path / 'recipe.py')
+
+
+@pytest.fixture
+def calls(monkeypatch):
+  """Puts recorders in the place of what the commands call."""
+  calls = []
+
+  def record(name, result):
+    def function(*args):
+      calls.append((name, *args))
+      return result
+
+    return function
+
+  for module, function, result in (
+    ('train', 'run', {}),
+    ('evaluate', 'run', {'accuracy': 0.875, 'num_examples': 360}),
+    ('inspection', 'text', 'the model'),
+  ):
+    fake = types.ModuleType(f'vit_jax.{module}')
+    setattr(fake, function, record(module, result))
+    monkeypatch.setitem(sys.modules, f'vit_jax.{module}', fake)
+    monkeypatch.setattr(vit_jax, module, fake, raising=False)
+  return calls
+
+
+def test_train_gets_configuration_and_workdir(calls, recipe):
+  assert cli.main(['train', f'--config={recipe}', '--workdir=/tmp/w']) == 0
+  ((name, config, workdir),) = calls
+  assert (name, workdir) == ('train', '/tmp/w')
+  assert config.run.num_steps == 20
+  assert config.is_locked
+
+
+@pytest.mark.parametrize(
+  'overrides',
+  [
+    ['--config.seed=-3', '--config.data.flip=false'],
+    ['--config.seed', '-3', '--config.data.flip', 'false'],
+    ['--noconfig.data.flip', '--config.seed', '-3'],
+  ],
+)
+def test_both_ways_of_writing_a_value_work(calls, recipe, overrides):
+  argv = ['train', '--workdir', 'w', *overrides, '--config', recipe]
+  assert cli.main(argv) == 0
+  ((_, config, workdir),) = calls
+  assert config.seed == -3
+  assert config.data.flip is False
+  assert workdir == 'w'
+
+
+def test_a_bare_boolean_override_takes_no_flag_as_value(calls, recipe):
+  argv = ['train', '--config.data.flip', '--config', recipe, '--workdir=w']
+  assert cli.main(argv) == 0
+  assert calls[0][1].data.flip is True
+
+
+def test_evaluate_prints_the_report(calls, capsys):
+  assert cli.main(['evaluate', '--workdir=w']) == 0
+  assert calls == [('evaluate', 'w')]
+  assert capsys.readouterr().out.split() == [
+    'accuracy',
+    '0.875',
+    'num_examples',
+    '360',
+  ]
+
+
+def test_inspect_prints_for_the_devices_there_are_or_assumed(
+  calls, recipe, capsys
+):
+  assert cli.main(['inspect', f'--config={recipe}']) == 0
+  assert cli.main(['inspect', f'--config={recipe}', '--devices=64']) == 0
+  assert [call[2] for call in calls] == [jax.device_count(), 64]
+  assert capsys.readouterr().out == 'the model\nthe model\n'
+
+
+@pytest.mark.parametrize(
+  'argv, message',
+  [
+    (['trian'], "'trian' is not a command. Did you mean train?"),
+    (['train'], 'vit_jax train needs --config=RECIPE; for example: vit_jax'),
+    (['train', '--config=r.py'], 'needs --workdir=FOLDER'),
+    (['train', '--wrokdir=w'], 'has no --wrokdir=w. Did you mean --workdir?'),
+    (['train', 'r.py'], 'has no r.py. It can be: --config, --workdir.'),
+    (['train', '--conf=r.py'], 'has no --conf=r.py. Did you mean --config?'),
+    (['evaluate', '--config.seed=1'], 'evaluate has no --config.seed=1'),
+    (['evaluate', '--workdir'], '--workdir: expected one argument'),
+    (['inspect', '--devices=0'], "'0' is not a number above 0"),
+    (['inspect', '--devices=two'], "'two' is not a number above 0"),
+    (['train', '--config=no/r.py', '--workdir=w'], 'There is no file no/r.py'),
+  ],
+)
+def test_a_mistake_is_told_in_one_line(calls, capsys, argv, message):
+  assert cli.main(argv) == 2
+  captured = capsys.readouterr()
+  assert captured.err.startswith('vit_jax: error: ')
+  assert message in captured.err
+  assert captured.err.count('\n') == 1
+  assert captured.out == '' and calls == []
+
+
+def test_a_mistake_found_by_a_command_is_told_too(monkeypatch, calls, capsys):
+  def fail(workdir):
+    raise errors.UserError(f'{workdir} holds no run.')
+
+  monkeypatch.setattr(sys.modules['vit_jax.evaluate'], 'run', fail)
+  assert cli.main(['evaluate', '--workdir=w']) == 2
+  assert capsys.readouterr().err == 'vit_jax: error: w holds no run.\n'
+
+
+def test_any_other_error_keeps_its_traceback(monkeypatch, calls):
+  def fail(workdir):
+    raise RuntimeError('a bug')
+
+  monkeypatch.setattr(sys.modules['vit_jax.evaluate'], 'run', fail)
+  with pytest.raises(RuntimeError, match='a bug'):
+    cli.main(['evaluate', '--workdir=w'])
+
+
+@pytest.mark.parametrize('flag', ['-h', '--help'])
+def test_help_lists_every_command(capsys, flag):
+  assert cli.main([flag]) == 0
+  out = capsys.readouterr().out
+  for name, command in cli.COMMANDS.items():
+    assert name in out and command.purpose in out
+
+
+def test_no_command_shows_help_and_fails(capsys):
+  assert cli.main([]) == 2
+  assert 'Usage: vit_jax COMMAND' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('name', cli.COMMANDS)
+def test_help_of_a_command_names_flags_and_examples(capsys, calls, name):
+  assert cli.main([name, '--help']) == 0
+  out = capsys.readouterr().out
+  for flag in cli.COMMANDS[name].flags:
+    assert f'--{flag}=' in out and cli.FLAGS[flag].purpose in out
+  assert out.count(f'vit_jax {name} --') >= 2
+  assert calls == []
+
+
+@pytest.mark.parametrize('name', cli.COMMANDS)
+def test_examples_are_accepted(name):
+  for example in cli.COMMANDS[name].examples:
+    args = cli._parse(name, example.split())
+    assert all(getattr(args, flag) for flag in cli.COMMANDS[name].required)
+
+
+def test_fields_that_the_help_overrides_exist():
+  for word in cli.OVERRIDES.split():
+    if word.startswith('--config.'):
+      field = word.removeprefix('--config.').partition('=')[0]
+      experiment.lookup(experiment.default(), field)
+
+
+def test_the_module_runs_and_gives_its_status():
+  status = subprocess.run(
+    [sys.executable, '-m', 'vit_jax', 'trian'],
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+  )
+  assert status.returncode == 2
+  assert status.stderr.startswith('vit_jax: error: ')
+
+
+def test_help_is_there_at_once():
+  code = (
+    'import sys; from vit_jax import cli; cli.main(["train", "--help"]); '
+    'sys.exit(any(name in sys.modules for name in ("jax", "numpy")))'
+  )
+  began = time.monotonic()
+  command = [sys.executable, '-c', code]
+  assert subprocess.run(command, cwd=ROOT).returncode == 0
+  assert time.monotonic() - began < 5  # Tenths, on a machine that is idle.

@@ -1,0 +1,8 @@
+"""`python -m vit_jax` is the same as `vit_jax`."""
+
+import sys
+
+from vit_jax import cli
+
+if __name__ == '__main__':
+  sys.exit(cli.main())

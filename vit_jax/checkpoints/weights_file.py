@@ -1,0 +1,168 @@
+"""Files of named arrays that need not be trusted.
+
+Nothing in a file is executed. Names, dtypes, shapes and sizes are checked when
+it is opened, before any array is allocated.
+"""
+
+import collections.abc
+import dataclasses
+import math
+import os
+
+import ml_dtypes
+import numpy as np
+
+from vit_jax import errors
+
+MAX_ARRAYS = 5_000  # No released file has half as many.
+MAX_NAME = 300  # Characters.
+MAX_DIMENSIONS = 8
+
+DTYPES = {
+  np.dtype(name)
+  for name in (
+    *('float16', 'float32', 'float64', 'bool'),
+    *('int8', 'int16', 'int32', 'int64'),
+    *('uint8', 'uint16', 'uint32', 'uint64'),
+    ml_dtypes.bfloat16,
+  )
+}
+
+
+class WeightsFileError(errors.UserError):
+  """A file of weights that is damaged, forged, or of another kind."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Header:
+  """What a file claims about an array, once checked."""
+
+  shape: tuple[int, ...]
+  dtype: np.dtype
+
+  @property
+  def num_bytes(self):
+    return math.prod(self.shape) * self.dtype.itemsize
+
+
+class WeightsFile(collections.abc.Mapping):
+  """An open file: {name: array}, where each look-up reads that array.
+
+  A context manager. `headers` tells shapes and dtypes without reading.
+  """
+
+  def __init__(self, path, headers):
+    self.path = path
+    self.headers = headers
+
+  def __enter__(self):
+    return self
+
+  def __exit__(self, *error):
+    self.close()
+
+  def __iter__(self):
+    return iter(self.headers)
+
+  def __len__(self):
+    return len(self.headers)
+
+  def close(self):
+    raise NotImplementedError
+
+
+class View(collections.abc.Mapping):
+  """Arrays of a file under other names, read when looked up."""
+
+  def __init__(self, file, sources):
+    """Shows what `sources` names.
+
+    Args:
+      file: a `WeightsFile` or `View`.
+      sources: {name: (name in the file, index)}; an index picks one layer of
+        arrays that are stacked along their first axis, None takes the array.
+    """
+    self._file = file
+    self._sources = sources
+    self._last = (None, None)  # Layers of one stack come one after another.
+    self.headers = {}
+    for name, (source, index) in sources.items():
+      header = file.headers[source]
+      shape = header.shape if index is None else header.shape[1:]
+      self.headers[name] = Header(shape, header.dtype)
+
+  def __getitem__(self, name):
+    source, index = self._sources[name]
+    if index is None:
+      return self._file[source]
+    if self._last[0] != source:
+      self._last = (source, self._file[source])
+    return self._last[1][index]
+
+  def __iter__(self):
+    return iter(self.headers)
+
+  def __len__(self):
+    return len(self.headers)
+
+
+def part(file, prefix):
+  """Returns the `View` of names that begin with `prefix`, without it."""
+  return View(
+    file,
+    {
+      name.removeprefix(prefix): (name, None)
+      for name in file
+      if name.startswith(prefix)
+    },
+  )
+
+
+def open_binary(path):
+  """Opens a file for reading.
+
+  Raises:
+    WeightsFileError: there is none, or it can't be read.
+  """
+  try:
+    return open(path, 'rb')
+  except OSError as error:
+    raise WeightsFileError(
+      f'{os.fspath(path)} can not be read: {error.strerror}.'
+    ) from error
+
+
+def check_count(path, count):
+  """Raises WeightsFileError for more arrays than any model has."""
+  if count > MAX_ARRAYS:
+    raise WeightsFileError(
+      f'{path} names {count} arrays; no model has more than {MAX_ARRAYS}.'
+    )
+
+
+def check_name(path, name):
+  """Raises WeightsFileError for a name that is no plain parameter path.
+
+  Names only ever become keys of a tree, but nobody should have to rely on it.
+  """
+  parts = name.split('/')
+  if (
+    len(name) > MAX_NAME
+    or not name.isascii()
+    or not name.isprintable()
+    or '\\' in name
+    or any(part in ('', '.', '..') for part in parts)
+  ):
+    raise WeightsFileError(
+      f'{path} has an array named {name[:80]!r}, which is no path of a '
+      'parameter; the file is forged or damaged.'
+    )
+
+
+def check_shape(path, name, shape):
+  """Raises WeightsFileError for a shape that no parameter has."""
+  if len(shape) > MAX_DIMENSIONS or any(side < 1 for side in shape):
+    raise WeightsFileError(
+      f'{path}: {name} claims the shape {str(shape)[:80]}, which no parameter '
+      'has.'
+    )

@@ -1,0 +1,171 @@
+"""MLP-Mixer (Tolstikhin et al., 2021): MLPs over patches and over channels."""
+
+import dataclasses
+import re
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from vit_jax import errors, experiment
+from vit_jax.models import outputs
+from vit_jax.nn import drop_path, encoder, mlp, patches
+
+
+@dataclasses.dataclass(frozen=True)
+class Size:
+  """The shape of a Mixer."""
+
+  width: int
+  depth: int
+  mlp_dim: int  # Hidden units that mix the channels of a patch,
+  token_mlp_dim: int  # and that mix the patches of a channel.
+
+
+# MLP-Mixer paper, table 1.
+SIZES = {
+  'S': Size(512, 8, 2048, 256),
+  'B': Size(768, 12, 3072, 384),
+  'L': Size(1024, 24, 4096, 512),
+  'H': Size(1280, 32, 5120, 640),
+}
+
+NAMES = (
+  'Mixer-S/8',
+  'Mixer-S/16',
+  'Mixer-S/32',
+  'Mixer-B/16',
+  'Mixer-B/32',
+  'Mixer-L/16',
+  'Mixer-L/32',
+  'Mixer-H/14',
+)
+
+# What a Mixer does not have; all of it is for Transformers.
+_FOREIGN = (
+  'num_heads',
+  'pooling',
+  'head',
+  'position_embedding',
+  'position_placement',
+)
+
+
+class Block(nn.Module):
+  """One layer: an MLP along the patches, then one along the channels."""
+
+  mlp_dim: int
+  token_mlp_dim: int
+  dropout: float = 0.0
+  drop_path: float = 0.0
+  gelu: str = 'tanh'
+  dtype: jnp.dtype = jnp.float32
+
+  @nn.compact
+  def __call__(self, x, *, train):
+    """Maps tokens [batch, patches, width] to tokens of the same shape."""
+    y = self._norm('token_norm')(x)
+    y = y.swapaxes(1, 2)  # [batch, width, patches]
+    y = self._mlp(self.token_mlp_dim, 'token_mlp')(y, train=train)
+    y = y.swapaxes(1, 2)
+    x = x + drop_path.DropPath(self.drop_path)(y, train=train)
+    y = self._norm('channel_norm')(x)
+    y = self._mlp(self.mlp_dim, 'channel_mlp')(y, train=train)
+    return x + drop_path.DropPath(self.drop_path)(y, train=train)
+
+  def _norm(self, name):
+    return nn.LayerNorm(encoder.EPSILON, dtype=self.dtype, name=name)
+
+  def _mlp(self, hidden, name):
+    return mlp.Mlp(hidden, self.dropout, self.gelu, self.dtype, name=name)
+
+
+class Mixer(nn.Module):
+  """Stem, blocks, norm, average, head; fits one number of patches only."""
+
+  stem: nn.Module  # Images to patches, [batch, rows, columns, width].
+  size: Size
+  num_classes: int  # 0: no head.
+  dropout: float = 0.0
+  drop_path: float = 0.0  # Of the last block; rises linearly from zero.
+  head_bias: float = 0.0
+  gelu: str = 'tanh'
+  dtype: jnp.dtype = jnp.float32
+
+  @nn.compact
+  def __call__(self, images, *, train):
+    """Classifies images.
+
+    Args:
+      images: [batch, height, width, 3], in [-1, 1].
+      train: whether dropout and stochastic depth act.
+
+    Returns:
+      An `outputs.Output`.
+    """
+    x = self.stem(images.astype(self.dtype), train=train)
+    x = x.reshape(x.shape[0], -1, x.shape[-1])  # [batch, patches, width]
+    size = self.size
+    for layer in range(size.depth):
+      x = Block(
+        size.mlp_dim,
+        size.token_mlp_dim,
+        self.dropout,
+        self.drop_path * layer / max(1, size.depth - 1),
+        self.gelu,
+        self.dtype,
+        name=f'block_{layer}',
+      )(x, train=train)
+    tokens = nn.LayerNorm(encoder.EPSILON, dtype=self.dtype, name='norm')(x)
+    pooled = jnp.mean(tokens, axis=1)
+    return outputs.Output(tokens, pooled, self._logits(pooled))
+
+  def _logits(self, pooled):
+    if not self.num_classes:
+      return None
+    return nn.Dense(
+      self.num_classes,
+      kernel_init=nn.initializers.zeros,
+      bias_init=nn.initializers.constant(self.head_bias),
+      dtype=jnp.float32,
+      name='head',
+    )(pooled)
+
+
+def build(model, num_classes):
+  """Returns the Mixer of a name such as Mixer-B/16, at any patch size.
+
+  Raises:
+    UserError: no such size, or a field is set that no Mixer has.
+  """
+  size_name, patch_size = re.fullmatch(
+    r'Mixer-(\w+)/(\d+)', model.name
+  ).groups()
+  _check_fields(model)
+  size = errors.choose('The size in model.name', size_name, SIZES)
+  given = {
+    field: model[field]
+    for field in ('width', 'depth', 'mlp_dim')
+    if model[field] is not None
+  }
+  size = dataclasses.replace(size, **given)
+  dtype = jnp.dtype(model.dtype)
+  return Mixer(
+    stem=patches.PatchEmbedding(int(patch_size), size.width, dtype),
+    size=size,
+    num_classes=num_classes,
+    dropout=model.dropout,
+    drop_path=model.drop_path,
+    head_bias=model.head_bias,
+    gelu=model.gelu,
+    dtype=dtype,
+  )
+
+
+def _check_fields(model):
+  default = experiment.default().model
+  for field in _FOREIGN:
+    if model[field] != default[field]:
+      raise errors.UserError(
+        f'model.{field}={model[field]} does not fit {model.name}: a Mixer has '
+        f'no such thing. Leave it at {default[field]}.'
+      )

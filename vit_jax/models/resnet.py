@@ -1,0 +1,142 @@
+"""BiT ResNets, to which the ViT paper compares (Kolesnikov et al., 2020).
+
+ResNet-v2 (He et al., 2016b) with standardised kernels and GroupNorm. Borders
+are padded with zeros on all sides alike, before the pooling too.
+"""
+
+import functools
+import re
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from vit_jax import errors, experiment
+from vit_jax.models import outputs
+from vit_jax.nn import head, residual_blocks, weight_standardization
+
+# Units in each of the four blocks (He et al., 2016a, table 1, and 2016b).
+UNITS = {
+  'R50': (3, 4, 6, 3),
+  'R101': (3, 4, 23, 3),
+  'R152': (3, 8, 36, 3),
+  'R200': (3, 24, 36, 3),
+}
+
+NAMES = (
+  'BiT-R50x1',
+  'BiT-R50x2',
+  'BiT-R50x3',
+  'BiT-R101x1',
+  'BiT-R101x2',
+  'BiT-R101x3',
+  'BiT-R152x1',
+  'BiT-R152x2',
+  'BiT-R152x4',
+  'BiT-R200x3',
+)
+
+# What a ResNet reads of the configuration; the rest is for Transformers.
+_FIELDS = ('name', 'head_bias', 'dtype')
+
+
+def build(model, num_classes):
+  """Returns the ResNet of a name such as BiT-R50x1, of any widening factor.
+
+  Raises:
+    UserError: no such ResNet, or a field is set that no ResNet has.
+  """
+  depth, factor = re.fullmatch(r'BiT-(R\d+)x(\d+)', model.name).groups()
+  _check_fields(model)
+  return ResNet(
+    units=errors.choose('The ResNet in model.name', depth, UNITS),
+    width=64 * int(factor),
+    num_classes=num_classes,
+    head_bias=model.head_bias,
+    dtype=jnp.dtype(model.dtype),
+  )
+
+
+def _check_fields(model):
+  default = experiment.default().model
+  for field in default:
+    if field not in _FIELDS and model[field] != default[field]:
+      raise errors.UserError(
+        f'model.{field}={model[field]} does not fit {model.name}: a ResNet '
+        f'has no such thing. Leave it at {default[field]}; what a ResNet has: '
+        f'{", ".join("model." + name for name in _FIELDS)}.'
+      )
+
+
+class ResNet(nn.Module):
+  """Root, blocks of bottleneck units, norm, average, head."""
+
+  units: tuple[int, ...]
+  width: int  # Features of the root and inside the units of the first block.
+  num_classes: int  # 0: no head.
+  head_bias: float = 0.0
+  dtype: jnp.dtype = jnp.float32
+
+  @nn.compact
+  def __call__(self, images, *, train):
+    """Classifies images.
+
+    Args:
+      images: [batch, height, width, 3], in [-1, 1].
+      train: has no effect here; every model is told.
+
+    Returns:
+      An `outputs.Output`; its tokens are the last feature map.
+    """
+    del train
+    x = _conv(self.width, 7, 2, dtype=self.dtype, name='root_conv')(images)
+    x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))  # Zeros compete.
+    x = nn.max_pool(x, (3, 3), (2, 2), 'VALID')
+    for block in residual_blocks.stack(
+      Unit, self.units, self.width, self.dtype
+    ):
+      x = block(x)
+    x = nn.relu(_norm(dtype=self.dtype, name='norm')(x))
+    tokens = x.reshape(x.shape[0], -1, x.shape[-1])
+    pooled = jnp.mean(tokens, axis=1)
+    logits = head.logits(pooled, self.num_classes, self.head_bias)
+    return outputs.Output(tokens, pooled, logits)
+
+
+class Unit(nn.Module):
+  """A bottleneck, normalised before convolutions (He et al., 2016b)."""
+
+  features: int  # Inside; four times as many come out.
+  stride: int
+  dtype: jnp.dtype = jnp.float32
+
+  @nn.compact
+  def __call__(self, x):
+    """Maps [batch, rows, columns, channels] to 4 * features channels."""
+    features = self.features
+    conv = functools.partial(_conv, dtype=self.dtype)
+    norm = functools.partial(_norm, dtype=self.dtype)
+    shortcut = x
+    y = nn.relu(norm(name='norm_1')(x))
+    if self.stride != 1 or x.shape[-1] != 4 * features:
+      shortcut = conv(4 * features, 1, self.stride, name='projection_conv')(y)
+    y = conv(features, 1, name='conv_1')(y)
+    y = nn.relu(norm(name='norm_2')(y))
+    y = conv(features, 3, self.stride, name='conv_2')(y)
+    y = nn.relu(norm(name='norm_3')(y))
+    return shortcut + conv(4 * features, 1, name='conv_3')(y)
+
+
+def _conv(features, kernel_size, stride=1, *, dtype, name):
+  return weight_standardization.StdConv(
+    features,
+    kernel_size,
+    stride,
+    kernel_size // 2,
+    weight_standardization.divide_by_root_of_variance,
+    dtype,
+    name=name,
+  )
+
+
+def _norm(*, dtype, name):
+  return nn.GroupNorm(num_groups=32, epsilon=1e-5, dtype=dtype, name=name)

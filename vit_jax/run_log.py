@@ -1,0 +1,235 @@
+"""What a run shows and writes down while it goes.
+
+To a terminal: a progress bar. To a log: a line whenever metrics come. To the
+workdir: metrics.jsonl, a JSON object per line, and TensorBoard event files.
+"""
+
+import contextlib
+import datetime
+import json
+import math
+import os
+import pathlib
+import sys
+import time
+
+import tensorboardX
+import tqdm
+
+from vit_jax import errors
+
+FILE = 'metrics.jsonl'
+
+
+class RunLog:
+  """A context in which a run tells its metrics.
+
+      with RunLog(workdir, num_steps=400, batch_size=128) as log:
+        log.start(0)
+        log.train(50, {'loss': 2.301})
+        log.evaluation(50, {'loss': 2.2, 'accuracy': 0.21})
+
+  Args:
+    workdir: folder of the run; exists.
+    num_steps: of the whole training.
+    batch_size: images per step over all devices.
+    stream: where to show; on a terminal, a progress bar.
+    is_writer: False where another process shows and writes the same; then
+      nothing is done.
+    clock: returns seconds.
+  """
+
+  def __init__(
+    self,
+    workdir,
+    num_steps,
+    batch_size,
+    stream=None,
+    is_writer=True,
+    clock=time.monotonic,
+  ):
+    self._workdir = pathlib.Path(workdir)
+    self._num_steps = num_steps
+    self._stream = sys.stderr if stream is None else stream
+    self._is_writer = is_writer
+    self._pace = _Pace(num_steps, batch_size, clock)
+    self._open = contextlib.ExitStack()
+    self._board = self._bar = None
+
+  def __enter__(self):
+    return self
+
+  def __exit__(self, *_):
+    self._open.close()
+
+  def start(self, step):
+    """Starts the clock, after `step` steps; later metrics are cut off.
+
+    What metrics.jsonl tells of later steps was written by a run that did not
+    live to save them; they come again.
+    """
+    if not self._is_writer:
+      return
+    self._pace.start(step)
+    _cut(self._workdir / FILE, step)
+    self._board = self._open.enter_context(
+      tensorboardX.SummaryWriter(
+        str(self._workdir / 'tensorboard'), purge_step=step + 1
+      )
+    )
+    if self._stream.isatty():
+      self._bar = self._open.enter_context(
+        tqdm.tqdm(
+          total=self._num_steps,
+          initial=step,
+          file=self._stream,
+          dynamic_ncols=True,
+          bar_format='{percentage:3.0f}% {bar} {n_fmt}/{total_fmt}{postfix}',
+        )
+      )
+
+  def train(self, step, values):
+    """Tells {name: float} of step number `step`, the first being 1."""
+    if not self._is_writer:
+      return
+    rate, seconds_left = self._pace.train(step)
+    self._write(step, 'train', {**values, 'images_per_second': rate})
+    ending = datetime.timedelta(seconds=round(seconds_left))
+    text = f'{_text(values)}  {rate:.0f} img/s  ETA {ending}'
+    if self._bar is None:
+      self._show(f'step {step}/{self._num_steps}  {text}')
+    else:
+      self._bar.set_postfix_str(text, refresh=False)
+      self._bar.update(step - self._bar.n)
+
+  def evaluation(self, step, values):
+    """Tells {name: float}, measured after `step` steps.
+
+    The time since the last call is not counted as training.
+    """
+    if not self._is_writer:
+      return
+    self._pace.pause(step)
+    self._write(step, 'eval', values)
+    self._show(f'step {step}/{self._num_steps}  eval  {_text(values)}')
+
+  def say(self, text):
+    """Shows a line."""
+    if self._is_writer:
+      self._show(text)
+
+  def _show(self, text):
+    if self._bar is None:
+      print(text, file=self._stream, flush=True)
+    else:
+      self._bar.write(text, file=self._stream)
+
+  def _write(self, step, split, values):
+    values = {name: _finite(value) for name, value in values.items()}
+    record = {'step': step, 'split': split, **values}
+    # Closed after each line: a crash loses none.
+    with (self._workdir / FILE).open('a') as lines:
+      lines.write(json.dumps(record, allow_nan=False) + '\n')
+    for name, value in values.items():
+      if value is not None:
+        self._board.add_scalar(f'{split}/{name}', value, step)
+
+
+def read_metrics(workdir):
+  """Returns the metrics of a run: [{'step': 50, 'split': 'train', ...}].
+
+  A metric that was not a finite number is nan. A last line that was cut short
+  by a crash is left out.
+
+  Raises:
+    UserError: there is no metrics.jsonl, or it can't be understood.
+  """
+  path = pathlib.Path(workdir) / FILE
+  if not path.exists():
+    raise errors.UserError(
+      f'{workdir} has no {FILE}; give the --workdir of a run.'
+    )
+  return [
+    {name: math.nan if value is None else value for name, value in line.items()}
+    for line in map(json.loads, _whole_lines(path))
+  ]
+
+
+class _Pace:
+  """How fast the training goes, evaluation apart, and when it will be over."""
+
+  def __init__(self, num_steps, batch_size, clock):
+    self._num_steps = num_steps
+    self._batch_size = batch_size
+    self._clock = clock
+    self._since = None  # (step, seconds) from which the rate is measured.
+    self._origin = None  # Likewise of the time left, all included.
+    self._is_first = True
+
+  def start(self, step):
+    self._since = self._origin = (step, self._clock())
+
+  def pause(self, step):
+    self._since = (step, self._clock())
+
+  def train(self, step):
+    """Returns images per second since last time, and the seconds left."""
+    now = self._clock()
+    last_step, last = self._since
+    rate = (step - last_step) * self._batch_size / max(now - last, 1e-9)
+    first_step, first = self._origin
+    seconds = (now - first) / max(step - first_step, 1)
+    self._since = (step, now)
+    if self._is_first:  # It holds the compilation, which comes only once.
+      self._origin = (step, now)
+      self._is_first = False
+    return rate, seconds * (self._num_steps - step)
+
+
+def _whole_lines(path):
+  """Returns the lines of a metrics.jsonl, each an object with step and split.
+
+  Raises:
+    UserError: a line before the last is none.
+  """
+  lines = path.read_text().splitlines()
+  for number, line in enumerate(lines, 1):
+    try:
+      record = json.loads(line)
+      if record['split'] not in ('train', 'eval'):
+        raise ValueError(f'split {record["split"]!r}')
+      int(record['step'])
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+      if number == len(lines):
+        return lines[:-1]
+      raise errors.UserError(
+        f'{path}, line {number} is not a line of metrics ({error}).'
+      ) from error
+  return lines
+
+
+def _cut(path, step):
+  """Keeps the lines up to a step; before the first step, none."""
+  if not path.exists():
+    return
+  lines = _whole_lines(path) if step else []
+  kept = [f'{line}\n' for line in lines if json.loads(line)['step'] <= step]
+  unfinished = path.with_suffix('.tmp')
+  unfinished.write_text(''.join(kept))
+  os.replace(unfinished, path)
+
+
+def _finite(value):
+  """Returns the number as JSON can hold it: None where it is not finite."""
+  value = value if isinstance(value, int) else float(value)
+  return value if math.isfinite(value) else None
+
+
+def _text(values):
+  return '  '.join(f'{name} {_number(values[name])}' for name in values)
+
+
+def _number(value):
+  if isinstance(value, int):
+    return str(value)
+  return f'{value:.3f}' if value == 0 or abs(value) >= 0.1 else f'{value:.3g}'
