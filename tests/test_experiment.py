@@ -117,9 +117,9 @@ def test_a_value_out_of_range_is_refused(field):
     if bound is not None:
       changed = config()
       changed.unlock()
-      group, _, leaf = field.rpartition('.')
-      kind = experiment.lookup(changed, group).get_type(leaf)
-      experiment.lookup(changed, group)[leaf] = kind(bound + step)
+      *groups, leaf = field.split('.')
+      group = experiment.lookup(changed, groups[0]) if groups else changed
+      group[leaf] = group.get_type(leaf)(bound + step)
       with pytest.raises(errors.UserError, match=f'{field}=.* does not fit; '):
         experiment.validate(changed, 8)
 
