@@ -1,12 +1,22 @@
-"""Every test runs on eight CPU devices and gets no silent broadcasting."""
+"""Every test runs on eight CPU devices and gets no silent broadcasting.
+
+What is compiled once is kept for all tests, and for the processes they start.
+"""
 
 import os
+import pathlib
 
-# Before JAX starts; processes that tests start inherit it.
+ROOT = pathlib.Path(__file__).parents[1]
+
+# Before JAX starts; processes that tests start inherit them.
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
+os.environ.setdefault(
+  'JAX_COMPILATION_CACHE_DIR', str(ROOT / '.pytest_cache/jax')
+)
+os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0.2')
 
-import jax
-import pytest
+import jax  # noqa: E402
+import pytest  # noqa: E402
 
 jax.config.update('jax_num_cpu_devices', 8)
 jax.config.update('jax_numpy_rank_promotion', 'raise')

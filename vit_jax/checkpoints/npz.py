@@ -20,7 +20,20 @@ from vit_jax.checkpoints import weights_file
 # Trained weights hardly compress, a head of zeros does; a zip bomb is 1000:1.
 MAX_COMPRESSION = 16
 
+# By NumPy's codes; all little-endian.
+DTYPES = {
+  code: np.dtype(f'<{code}')
+  for code in (
+    *('f2', 'f4', 'f8', 'b1'),
+    *('i1', 'i2', 'i4', 'i8'),
+    *('u1', 'u2', 'u4', 'u8'),
+  )
+}
+# NumPy does not know bfloat16 and writes two bytes without a meaning.
+DTYPES['V2'] = np.dtype(ml_dtypes.bfloat16)
+
 _ENCRYPTED = 0x1
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _LENGTH_BYTES = {(1, 0): 2, (2, 0): 4, (3, 0): 4}  # By version of .npy.
 _MAX_HEADER = 4096  # Bytes; that of an array of eight dimensions has 256.
 _HEADER = re.compile(
@@ -132,12 +145,7 @@ def _members(path, archive):
 def _check_sizes(path, members):
   """Refuses encryption, rare compression and what unpacks to far too much."""
   for member in members:
-    stored = member.compress_type == zipfile.ZIP_STORED
-    if (
-      member.flag_bits & _ENCRYPTED
-      or not (stored or member.compress_type == zipfile.ZIP_DEFLATED)
-      or (stored and member.compress_size != member.file_size)
-    ):
+    if member.flag_bits & _ENCRYPTED or member.compress_type not in _METHODS:
       raise weights_file.WeightsFileError(
         f'{path}: {member.filename} is encrypted or packed in a way that '
         'numpy.savez does not write.'
@@ -181,10 +189,9 @@ def _parse_header(path, name, text):
   code, fortran_order, shape = match.groups()
   shape = tuple(int(side) for side in shape.split(',') if side.strip())
   weights_file.check_shape(path, name, shape)
-  # NumPy does not know bfloat16 and writes two bytes without a meaning.
-  dtype = np.dtype(ml_dtypes.bfloat16 if code == 'V2' else f'<{code}')
-  if dtype not in weights_file.DTYPES:
+  if code not in DTYPES:
     raise weights_file.WeightsFileError(
-      f'{path}: {name} is of dtype {dtype}, which no parameter is of.'
+      f'{path}: {name} is of dtype {code}, which no parameter is of; known: '
+      f'{", ".join(DTYPES)}.'
     )
-  return weights_file.Header(shape, dtype), fortran_order == 'True'
+  return weights_file.Header(shape, DTYPES[code]), fortran_order == 'True'

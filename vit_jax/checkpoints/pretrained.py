@@ -6,23 +6,20 @@ for; anything unexplained is an error that shows the difference.
 """
 
 import dataclasses
-import math
 import re
 
 import jax
 import numpy as np
 
 from vit_jax import errors, pytrees
-from vit_jax.checkpoints import resizing
+from vit_jax.checkpoints import positions, resizing
 
 HEADS = ('keep', 'replace', 'drop')
 CLASS_TOKENS = ('keep', 'add', 'drop')
 PATCHES = ('keep', 'resize')
 
 _HEAD = re.compile(r'(head|head_hidden)/.*')
-_PREFIX_TOKENS = ('class_token', 'distillation_token')
 _PATCHES = 'stem/embedding/kernel'
-_POSITIONS = 'encoder/position_embedding/embedding'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +40,13 @@ class Changes:
     errors.choose('head', self.head, dict.fromkeys(HEADS))
     errors.choose('class_token', self.class_token, dict.fromkeys(CLASS_TOKENS))
     errors.choose('patches', self.patches, dict.fromkeys(PATCHES))
+    for pattern in self.fresh + self.unused:
+      try:
+        re.compile(pattern)
+      except re.error as error:
+        raise errors.UserError(
+          f'{pattern!r} is no pattern of paths: {error}.'
+        ) from error
 
   def may_be_fresh(self, path):
     return (
@@ -94,8 +98,7 @@ def plan(given, wanted, changes):
   Raises:
     UserError: shows every difference that `changes` does not explain.
   """
-  given = {path: tuple(leaf.shape) for path, leaf in given.items()}
-  wanted = {path: tuple(leaf.shape) for path, leaf in wanted.items()}
+  given, wanted = _shapes(given), _shapes(wanted)
   report = Report({}, {}, {}, {})
   for path in sorted(given.keys() & wanted.keys()):
     if path.startswith('head/') and changes.head != 'keep':
@@ -159,8 +162,11 @@ def _lines(table):
 
 
 def _has_to_be_resized(path, given, wanted, changes):
-  if path == _POSITIONS:
-    return _grids(given, wanted, changes) is not None
+  if path == positions.PATH and given[path][2:] == wanted[path][2:]:
+    grids = positions.find_grids(
+      given, wanted, changes.given_grid, changes.grid
+    )
+    return grids is not None
   return (
     path == _PATCHES
     and changes.patches == 'resize'
@@ -172,63 +178,20 @@ def _has_to_be_resized(path, given, wanted, changes):
 def _resize(path, given, wanted, changes):
   if path == _PATCHES:
     return resizing.resize_patches(given[path], wanted[path].shape[:2])
-  shapes = [
-    {path: leaf.shape for path, leaf in flat.items()}
-    for flat in (given, wanted)
-  ]
-  grid, new_grid = _grids(*shapes, changes)
-  num_prefix = _num_prefix_tokens(given)
-  new_num_prefix = _num_prefix_tokens(wanted)
-  array = np.asarray(given[path], np.float32)
-  prefix, patches = array[:, :num_prefix], array[:, num_prefix:]
-  if new_num_prefix > num_prefix:  # A token at no position.
-    rows = ((0, 0), (0, new_num_prefix - num_prefix), (0, 0))
-    prefix = np.pad(prefix, rows)
-  if grid != new_grid:
-    patches = resizing.resize_grid(patches, grid, new_grid, changes.positions)
-  return np.concatenate([prefix[:, :new_num_prefix], patches], axis=1)
-
-
-def _num_prefix_tokens(flat):
-  return sum(token in flat for token in _PREFIX_TOKENS)
-
-
-def _grids(given, wanted, changes):
-  """Returns the two grids if position embeddings have to change, else None."""
-  shape, new_shape = given[_POSITIONS], wanted[_POSITIONS]
-  num_prefix, new_num_prefix = (
-    _num_prefix_tokens(given),
-    _num_prefix_tokens(wanted),
+  grids = positions.find_grids(
+    _shapes(given), _shapes(wanted), changes.given_grid, changes.grid
   )
-  if shape[2:] != new_shape[2:]:
-    return None
-  same_tokens = num_prefix == new_num_prefix
-  if shape == new_shape and same_tokens and changes.grid is None:
-    return None
-  num_patches = shape[1] - num_prefix
-  # Released files do not tell their grid; all of them are square.
-  side = math.isqrt(max(0, num_patches))
-  grid = _check_grid(
-    'given_grid', changes.given_grid or (side, side), num_patches
+  return positions.fit(
+    given[path],
+    positions.num_prefix_tokens(given),
+    positions.num_prefix_tokens(wanted),
+    grids,
+    changes.positions,
   )
-  new_num_patches = new_shape[1] - new_num_prefix
-  if changes.grid is None and num_patches != new_num_patches:
-    raise errors.UserError(
-      f'The file has position embeddings for {num_patches} patches, the model '
-      f'for {new_num_patches}; give the grid=(rows, columns) of the model.'
-    )
-  new_grid = _check_grid('grid', changes.grid or grid, new_num_patches)
-  return None if grid == new_grid and same_tokens else (grid, new_grid)
 
 
-def _check_grid(field, grid, num_patches):
-  rows, columns = grid
-  if rows * columns != num_patches:
-    raise errors.UserError(
-      f'There are position embeddings for {num_patches} patches, which are no '
-      f'grid of {rows} x {columns}; give {field}=(rows, columns).'
-    )
-  return rows, columns
+def _shapes(flat):
+  return {path: tuple(leaf.shape) for path, leaf in flat.items()}
 
 
 def _refuse_the_rest(given, wanted, report):

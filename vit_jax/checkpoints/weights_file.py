@@ -9,7 +9,6 @@ import dataclasses
 import math
 import os
 
-import ml_dtypes
 import numpy as np
 
 from vit_jax import errors
@@ -17,16 +16,6 @@ from vit_jax import errors
 MAX_ARRAYS = 5_000  # No released file has half as many.
 MAX_NAME = 300  # Characters.
 MAX_DIMENSIONS = 8
-
-DTYPES = {
-  np.dtype(name)
-  for name in (
-    *('float16', 'float32', 'float64', 'bool'),
-    *('int8', 'int16', 'int32', 'int64'),
-    *('uint8', 'uint16', 'uint32', 'uint64'),
-    ml_dtypes.bfloat16,
-  )
-}
 
 
 class WeightsFileError(errors.UserError):

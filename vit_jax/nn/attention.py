@@ -62,7 +62,7 @@ class Attention(nn.Module):
 def _relative_logits(query, relative_keys, num_tokens):
   """Returns [batch, heads, queries, tokens] logits of the offsets alone."""
   num_queries, num_heads, head_dim = query.shape[1:]
-  offset = jnp.arange(num_tokens) - jnp.arange(num_queries)[:, None]
+  offset = jnp.arange(num_tokens)[None] - jnp.arange(num_queries)[:, None]
   keys = relative_keys.reshape(-1, num_heads, head_dim).astype(query.dtype)
   keys = keys[offset + num_queries - 1]  # [queries, tokens, heads, head_dim]
   return jnp.einsum('bqhd,qkhd->bhqk', query, keys)

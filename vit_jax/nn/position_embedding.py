@@ -57,7 +57,7 @@ class SinCos2d(nn.Module):
   def __call__(self, tokens, grid):
     rows, columns = grid
     quarter = tokens.shape[-1] // 4
-    frequency = 10_000.0 ** -jnp.linspace(0, 1, quarter)
+    frequency = 10_000.0 ** -jnp.linspace(0, 1, quarter)[None, None]
     x = jnp.arange(columns)[None, :, None] * frequency
     y = jnp.arange(rows)[:, None, None] * frequency
     x = jnp.broadcast_to(x, (rows, columns, quarter))

@@ -1,0 +1,84 @@
+"""Attention is what the equations say."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from vit_jax.nn import attention, mlp
+
+WIDTH, HEADS = 8, 2
+
+
+def run(layer, *args, seed=0):
+  """Returns the output, the parameters and the weights of each head."""
+  params = layer.init(jax.random.key(seed), *args)
+  out, state = layer.apply(params, *args, mutable=['intermediates'])
+  return out, params['params'], state['intermediates']['weights'][0]
+
+
+def project(params, name, x):
+  return np.einsum('bqw,whd->bqhd', x, params[name]['kernel'])
+
+
+@pytest.fixture
+def tokens(rng):
+  return jax.random.normal(rng, (2, 5, WIDTH))
+
+
+def test_weights_sum_to_one_in_float32_whatever_the_dtype(tokens):
+  layer = attention.Attention(HEADS, jnp.bfloat16)
+  out, _, weights = run(layer, tokens, tokens)
+  assert out.dtype == jnp.bfloat16
+  assert weights.dtype == jnp.float32
+  np.testing.assert_allclose(weights.sum(-1), 1, atol=1e-6)
+
+
+def test_relative_logits_are_those_of_a_loop_over_offsets(tokens, rng):
+  keys = jax.random.normal(rng, (2 * 5 - 1, WIDTH))
+  layer = attention.Attention(HEADS)
+  _, params, weights = run(layer, tokens, tokens, keys)
+  head_dim = WIDTH // HEADS
+  query, key = project(params, 'query', tokens), project(params, 'key', tokens)
+  keys = np.asarray(keys).reshape(-1, HEADS, head_dim)
+  logits = np.zeros((2, HEADS, 5, 5))
+  for batch, head, i, j in np.ndindex(*logits.shape):
+    offset = keys[j - i + 4, head]  # From -4 to 4.
+    logits[batch, head, i, j] = query[batch, i, head] @ (
+      key[batch, j, head] + offset
+    )
+  expected = nn.softmax(logits / np.sqrt(head_dim))
+  np.testing.assert_allclose(weights, expected, atol=1e-6)
+
+
+def test_without_relative_keys_only_content_counts(tokens):
+  layer = attention.Attention(HEADS)
+  order = jnp.array([3, 1, 4, 0, 2])
+  params = layer.init(jax.random.key(0), tokens, tokens)
+  out = layer.apply(params, tokens, tokens)
+  permuted = layer.apply(params, tokens[:, order], tokens[:, order])
+  np.testing.assert_allclose(permuted, out[:, order], atol=1e-6)
+
+
+def test_pooling_is_blind_to_order_and_returns_one_vector(tokens):
+  layer = attention.AttentionPooling(HEADS, mlp.Mlp(4 * WIDTH))
+  params = layer.init(jax.random.key(0), tokens, train=False)
+  out = layer.apply(params, tokens, train=False)
+  backwards = layer.apply(params, tokens[:, ::-1], train=False)
+  assert out.shape == (2, WIDTH)
+  np.testing.assert_allclose(out, backwards, atol=1e-6)
+
+
+def test_pooling_is_a_probe_that_attends_then_an_mlp(tokens):
+  layer = attention.AttentionPooling(HEADS, mlp.Mlp(4 * WIDTH))
+  params = layer.init(jax.random.key(0), tokens, train=False)
+  parts = params['params']
+  probe = jnp.tile(parts['probe'], (2, 1, 1))
+  x = attention.Attention(HEADS).apply(
+    {'params': parts['attention']}, probe, tokens
+  )
+  y = nn.LayerNorm().apply({'params': parts['norm']}, x)
+  y = mlp.Mlp(4 * WIDTH).apply({'params': parts['mlp']}, y, train=False)
+  out = layer.apply(params, tokens, train=False)
+  np.testing.assert_allclose(out, (x + y)[:, 0], atol=1e-6)

@@ -1,0 +1,83 @@
+"""The README tells the truth: what it names exists, what it shows runs."""
+
+import pathlib
+import re
+import shlex
+
+import pytest
+
+from vit_jax import cli, recipes
+
+ROOT = pathlib.Path(__file__).parents[1]
+PAGES = [ROOT / 'README.md', *sorted((ROOT / 'configs').glob('**/*.py'))]
+PAGES.append(ROOT / 'configs/README.md')
+# What a command or a run makes, and placeholders, need not be there.
+MADE = ('workdir/', '/data/', '<')
+TOP = tuple(path.name for path in ROOT.iterdir() if path.is_dir())
+
+
+def named_paths(text):
+  for quoted in re.findall(r'`([^`\n]+)`|\]\(([^)]+)\)', text):
+    path = ''.join(quoted)
+    if path.split('/')[0] in TOP and ' ' not in path:
+      yield path.partition(':')[0]
+
+
+def commands(text):
+  for line in re.sub(r'\s*\\+\n\s*', ' ', text).splitlines():
+    if line.strip().startswith('vit_jax '):
+      yield line.strip()
+
+
+def pairs(find):
+  return [
+    pytest.param(found, id=f'{page.name}: {found}')
+    for page in PAGES
+    for found in find(page.read_text())
+    if not found.startswith(MADE)
+  ]
+
+
+@pytest.mark.parametrize('path', pairs(named_paths))
+def test_every_path_that_is_named_exists(path):
+  assert (ROOT / path).exists()
+
+
+@pytest.mark.parametrize('command', pairs(commands))
+def test_every_command_that_is_named_parses(command, monkeypatch):
+  monkeypatch.chdir(ROOT)
+  _, name, *arguments = shlex.split(command.replace('...', 'somewhere'))
+  parsed = cli._parse(name, arguments)
+  if hasattr(parsed, 'config'):
+    recipes.load(parsed.config, parsed.overrides)
+
+
+def test_every_room_of_the_house_is_on_the_map():
+  text = (ROOT / 'README.md').read_text()
+  rooms = {
+    path.name if path.suffix else f'{path.name}/'
+    for path in (ROOT / 'vit_jax').iterdir()
+    if path.name not in ('__init__.py', '__pycache__')
+  }
+  assert {room for room in rooms if f'`vit_jax/{room}`' not in text} == set()
+
+
+def test_every_recipe_is_in_the_index():
+  index = (ROOT / 'configs/README.md').read_text()
+  for path in (ROOT / 'configs').glob('**/*.py'):
+    assert f'`{path.relative_to(ROOT)}`' in index
+
+
+def test_make_targets_that_are_named_exist():
+  makefile = (ROOT / 'Makefile').read_text()
+  for target in re.findall(
+    r'\bmake ([a-z]+)\b', (ROOT / 'README.md').read_text()
+  ):
+    assert f'\n{target}:' in makefile
+
+
+def test_the_python_example_runs():
+  (example,) = re.findall(
+    r'```python\n(.*?)```', (ROOT / 'README.md').read_text(), re.S
+  )
+  exec(compile(example, 'README.md', 'exec'), {})
