@@ -41,6 +41,7 @@ def _model():
   model.dropout = 0.0  # Share of activations zeroed in training.
   model.drop_path = 0.0  # Share of last-layer branches skipped in training.
   model.gelu = 'tanh'  # tanh as Google's weights, erf as timm's.
+  model.norm_epsilon = 1e-6  # Of LayerNorm; Hugging Face's ViTs have 1e-12.
   model.dtype = 'float32'  # Of activations, or bfloat16; parameters: float32.
   return model
 
@@ -55,11 +56,22 @@ def _data():
   data.num_classes = config_dict.placeholder(int)  # None: as the data set says.
   data.num_examples = 1024  # Per split, of synthetic data only.
   data.resolution = (224,)  # Pixels: (side,) or (rows, columns).
-  data.train_crop = 'random_resized'  # random_resized or squash.
+  data.train_crop = 'random_resized'  # Or shifted (up to 4 px), affine, squash,
+  # central (of 8/7 of the size) or padded with grey;
   data.min_crop_area = 0.05  # Smallest random crop, as share of the image.
+  data.eval_crop = 'central'  # central, squash or padded.
+  data.resize = 'auto'  # bilinear, bicubic, these with _antialiased, or area;
+  # auto: area for central and padded, else bilinear.
+  data.upright = False  # Turn images as their EXIF orientation says.
   data.flip = True  # Mirror every other training image.
-  data.eval_crop = 'central'  # central (resized to 8/7) or squash.
-  data.num_threads = 2  # That decode and transform, on each host.
+  data.augmentation = 'none'  # AugReg's light1 to strong2, or three_augment.
+  data.mixup = config_dict.placeholder(float)  # Alpha; 0: off; None: as named.
+  data.cutmix = 0.0  # Alpha; half of the batches where mixup is on, too.
+  data.erasing = 0.0  # Share of training images with a part erased.
+  data.repeats = 1  # Times that an example comes in its batch, each augmented.
+  data.max_bad_share = 0.001  # Of examples that can't be used; then it fails.
+  data.num_threads = 2  # That decode and transform, on each host;
+  data.num_workers = 0  # split over this many processes; 0: in the main one.
   data.prefetch_batches = 2  # Kept ready on the host and on the device.
   return data
 
@@ -106,6 +118,9 @@ def _run():
   run.eval_every = 1000  # Steps between evaluations; 0: only at the end.
   run.checkpoint_every = 1000  # Steps between saves; 0: only at the end.
   run.checkpoints_to_keep = 1  # The newest; older ones are deleted.
+  run.max_skipped_in_row = 3  # Updates not finite; then back to a checkpoint.
+  run.loss_spike = config_dict.placeholder(float)  # Times the mean; skips too.
+  run.watchdog_seconds = 60.0  # Without progress before it stops; 0: never.
   return run
 
 
@@ -131,8 +146,33 @@ CHOICES = {
   'model.gelu': ('tanh', 'erf'),
   'model.dtype': ('float32', 'bfloat16'),
   'data.source': ('tfds', 'folder', 'arrays', 'synthetic'),
-  'data.train_crop': ('random_resized', 'squash'),
-  'data.eval_crop': ('central', 'squash'),
+  'data.train_crop': (
+    'random_resized',
+    'shifted',
+    'affine',
+    'squash',
+    'central',
+    'padded',
+  ),
+  'data.eval_crop': ('central', 'squash', 'padded'),
+  'data.resize': (
+    'auto',
+    'bilinear',
+    'bicubic',
+    'area',
+    'bilinear_antialiased',
+    'bicubic_antialiased',
+  ),
+  'data.augmentation': (
+    'none',
+    'light1',
+    'light2',
+    'medium1',
+    'medium2',
+    'strong1',
+    'strong2',
+    'three_augment',
+  ),
   'objective.name': ('classification',),
   'objective.loss': ('softmax', 'sigmoid'),
   'optimizer.name': ('adam', 'sgd'),
@@ -149,10 +189,17 @@ RANGES = {
   'model.mlp_dim': (1, None),
   'model.dropout': (0, 0.99),
   'model.drop_path': (0, 0.99),
+  'model.norm_epsilon': (1e-15, 0.1),
   'data.num_classes': (1, None),
   'data.num_examples': (1, None),
   'data.min_crop_area': (0.001, 1),
+  'data.mixup': (0, 100),
+  'data.cutmix': (0, 100),
+  'data.erasing': (0, 1),
+  'data.repeats': (1, None),
+  'data.max_bad_share': (0, 1),
   'data.num_threads': (1, None),
+  'data.num_workers': (0, None),
   'data.prefetch_batches': (1, None),
   'objective.label_smoothing': (0, 1),
   'optimizer.learning_rate': (0, None),
@@ -172,6 +219,9 @@ RANGES = {
   'run.eval_every': (0, None),
   'run.checkpoint_every': (0, None),
   'run.checkpoints_to_keep': (1, None),
+  'run.max_skipped_in_row': (1, None),
+  'run.loss_spike': (1, None),
+  'run.watchdog_seconds': (0, None),
   'mesh.fsdp': (1, None),
   'mesh.tensor': (1, None),
 }

@@ -70,6 +70,19 @@ def count_bit_by_hand(num_units, factor, num_classes=1000):
   return total + 2 * inputs + dense(inputs, num_classes)
 
 
+def count_mixer_by_hand(width, depth, mlp_dim, token_mlp_dim, patch_size):
+  patches = (224 // patch_size) ** 2
+  tokens = dense(patches, token_mlp_dim) + dense(token_mlp_dim, patches)
+  channels = dense(width, mlp_dim) + dense(mlp_dim, width)
+  norm = 2 * width
+  return (
+    dense(3 * patch_size**2, width)
+    + depth * (tokens + channels + 2 * norm)
+    + norm
+    + dense(width, 1000)
+  )
+
+
 def test_no_model_is_missing_from_the_table():
   assert set(counts.IMAGENET) == set(models.NAMES)
 
@@ -133,6 +146,21 @@ def test_counts_of_vits_are_those_computed_by_hand(name):
   }
   size, patch_size = re.fullmatch(r'ViT-(\w+)/(\d+)', name).groups()
   by_hand = count_vit_by_hand(*sizes[size], int(patch_size))
+  assert counts.IMAGENET[name][0] == by_hand
+
+
+@pytest.mark.parametrize(
+  'name', [name for name in counts.IMAGENET if name.startswith('Mixer')]
+)
+def test_counts_of_mixers_are_those_computed_by_hand(name):
+  sizes = {  # MLP-Mixer paper, table 1.
+    'S': (512, 8, 2048, 256),
+    'B': (768, 12, 3072, 384),
+    'L': (1024, 24, 4096, 512),
+    'H': (1280, 32, 5120, 640),
+  }
+  size, patch_size = re.fullmatch(r'Mixer-(\w+)/(\d+)', name).groups()
+  by_hand = count_mixer_by_hand(*sizes[size], int(patch_size))
   assert counts.IMAGENET[name][0] == by_hand
 
 

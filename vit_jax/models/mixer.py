@@ -47,6 +47,7 @@ _FOREIGN = (
   'head',
   'position_embedding',
   'position_placement',
+  'norm_epsilon',
 )
 
 

@@ -32,6 +32,9 @@ SIZES = {
   # Scaling Vision Transformers (Zhai et al., 2022), table 2.
   'g': Size(1408, 40, 6144, 16),
   'G': Size(1664, 48, 8192, 16),
+  # Getting ViT in Shape (Alabdulmohsin et al., 2023), and SigLIP 2's g-opt.
+  'So400m': Size(1152, 27, 4304, 16),
+  'gopt': Size(1536, 40, 6144, 16),
 }
 
 NAMES = (
@@ -165,6 +168,7 @@ def assemble(model, size, stem, num_classes):
     model.dropout,
     model.drop_path,
     model.gelu,
+    model.norm_epsilon,
     dtype,
   )
   return ViT(

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from vit_jax.nn import attention, drop_path, mlp, position_embedding
 
-EPSILON = 1e-6  # Of every LayerNorm of the released models.
+EPSILON = 1e-6  # Of every LayerNorm of Google's models.
 
 
 class Block(nn.Module):
@@ -16,6 +16,7 @@ class Block(nn.Module):
   dropout: float = 0.0
   drop_path: float = 0.0
   gelu: str = 'tanh'
+  norm_epsilon: float = EPSILON
   dtype: jnp.dtype = jnp.float32
 
   @nn.compact
@@ -34,7 +35,7 @@ class Block(nn.Module):
     return x + drop_path.DropPath(self.drop_path)(y, train=train)  # eq. 3
 
   def _norm(self, name):
-    return nn.LayerNorm(EPSILON, dtype=self.dtype, name=name)
+    return nn.LayerNorm(self.norm_epsilon, dtype=self.dtype, name=name)
 
 
 class Encoder(nn.Module):
@@ -48,6 +49,7 @@ class Encoder(nn.Module):
   dropout: float = 0.0
   drop_path: float = 0.0  # Of the last block; rises linearly from zero.
   gelu: str = 'tanh'
+  norm_epsilon: float = EPSILON
   dtype: jnp.dtype = jnp.float32
 
   @nn.compact
@@ -77,7 +79,10 @@ class Encoder(nn.Module):
         self.dropout,
         self.drop_path * layer / max(1, self.depth - 1),
         self.gelu,
+        self.norm_epsilon,
         self.dtype,
         name=f'block_{layer}',
       )(x, relative_keys, train=train)
-    return nn.LayerNorm(EPSILON, dtype=self.dtype, name='norm')(x)  # eq. 4
+    return nn.LayerNorm(self.norm_epsilon, dtype=self.dtype, name='norm')(
+      x
+    )  # eq. 4
