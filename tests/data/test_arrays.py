@@ -98,3 +98,40 @@ def test_classes_come_from_the_names_else_from_the_labels():
     arrays.ArraySource(images, labels, ('a', 'b'))
   with pytest.raises(errors.UserError, match=r'fit num_classes=2'):
     arrays.ArraySource(images, labels, num_classes=2)
+
+
+def test_slices_are_disjoint_and_keep_the_number_of_classes(data):
+  images = (
+    np.arange(40, dtype=np.uint8)[:, None, None].repeat(2, 1).repeat(2, 2)
+  )
+  np.savez(data.dataset, train_image=images, train_label=np.arange(40) // 10)
+  first = sources.build(data, 'train[:30%]')
+  second = sources.build(data, 'train[30%:]')
+  values = [
+    [int(source[i]['image'][0, 0]) for i in range(len(source))]
+    for source in (first, second)
+  ]
+  assert len(values[0]) == 12
+  assert sorted(values[0] + values[1]) == list(range(40))
+  assert first.num_classes == second.num_classes == 4
+  for index, value in enumerate(values[0]):
+    assert first[index]['label'] == value // 10
+    assert first.where(index).startswith(f'row {value} of train_image')
+
+
+def test_splits_can_be_joined(data):
+  images = np.zeros((3, 2, 2), np.uint8)
+  np.savez(
+    data.dataset,
+    a_image=images,
+    a_label=[0, 1, 2],
+    b_image=images + 1,
+    b_label=[3, 3, 4],
+    c_image=images[:, :1],
+    c_label=[0, 0, 0],
+  )
+  joined = sources.build(data, 'a+b')
+  assert [joined[i]['label'] for i in range(6)] == [0, 1, 2, 3, 3, 4]
+  assert joined[5]['image'][0, 0] == 1 and joined.num_classes == 5
+  with pytest.raises(errors.UserError, match=r'shapes .* can not be joined'):
+    sources.build(data, 'a+c')

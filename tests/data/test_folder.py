@@ -1,7 +1,9 @@
 import io
 
+import fsspec
 import numpy as np
 import pytest
+from etils.epath import backend
 from PIL import Image
 
 from vit_jax import errors, experiment
@@ -107,3 +109,97 @@ def test_an_unreadable_image_is_named_with_its_file(data, tmp_path):
   (tmp_path / 'train/bee/b.png').unlink()
   with pytest.raises(errors.UserError, match=r'bee/b\.png: .*No such file'):
     list(pipeline.eval_batches(source, data, batch_size=3))
+
+
+def test_listed_classes_hold_for_every_split(data, tmp_path):
+  (tmp_path / 'classes.txt').write_text('elk\ncat\n\n bee \nant\n')
+  write(tmp_path / 'few/cat/a.png')
+  few, train = sources.build(data, 'few'), sources.build(data, 'train')
+  assert few.class_names == train.class_names == ('elk', 'cat', 'bee', 'ant')
+  assert few[0]['label'] == 1 and few.num_classes == 4
+  assert [train[i]['label'] for i in range(3)] == [1, 2, 3]
+  write(tmp_path / 'train/bea/a.png')
+  with pytest.raises(errors.UserError, match=r"'bea' .*not in .* mean bee\?"):
+    sources.build(data, 'train')
+
+
+@pytest.mark.parametrize(
+  'text, message',
+  [('cat\ndog\ncat\n', r"names 'cat' twice"), ('\n', 'is empty')],
+)
+def test_a_list_of_classes_must_make_sense(data, tmp_path, text, message):
+  (tmp_path / 'classes.txt').write_text(text)
+  with pytest.raises(errors.UserError, match=rf'classes.txt {message}'):
+    sources.build(data, 'train')
+
+
+def test_a_list_of_labels_takes_the_place_of_folders(data, tmp_path):
+  (tmp_path / 'some.csv').write_text(
+    'image,label\ntrain/cat/b.png,cat\ntest/ant/b.png,ant\n'
+  )
+  source = sources.build(data, 'some')
+  assert source.class_names == ('ant', 'cat')
+  assert source[0] == {
+    'image': (tmp_path / 'train/cat/b.png').read_bytes(),
+    'label': 1,
+  }
+  assert source.where(1) == str(tmp_path / 'test/ant/b.png')
+  with pytest.raises(errors.UserError, match=r"'sone'.* mean some\?"):
+    sources.build(data, 'sone')
+
+
+def test_slices_share_no_file_and_have_all_classes(data, tmp_path):
+  for number in range(30):
+    write(tmp_path / f'train/bee/{number}.png')
+  first = sources.build(data, 'train[:60%]')
+  second = sources.build(data, 'train[60%:]+test')
+  files = [
+    {source.where(i) for i in range(len(source))} for source in (first, second)
+  ]
+  assert len(files[0]) == 20 and len(files[1]) == 13 + 3
+  assert not files[0] & files[1]
+  assert first.num_classes == second.num_classes == 3
+
+
+def test_names_of_any_alphabet_are_found(data, tmp_path):
+  write(tmp_path / 'train/ant/Ämeise 1.png')
+  source = sources.build(data, 'train')
+  assert source.where(0) == str(tmp_path / 'train/ant/b.png')
+  assert source.where(1) == str(tmp_path / 'train/ant/Ämeise 1.png')
+  assert (
+    source[1]['image'] == (tmp_path / 'train/ant/Ämeise 1.png').read_bytes()
+  )
+
+
+@pytest.fixture
+def bucket(monkeypatch):
+  """Lets gs:// paths be of a file system in memory."""
+  memory = fsspec.filesystem('memory')
+  monkeypatch.setattr(memory, 'store', {})
+  monkeypatch.setattr(memory, 'pseudo_dirs', [''])
+  monkeypatch.setattr(
+    type(backend.fsspec_backend), 'fs', lambda self, path: memory
+  )
+  return memory
+
+
+def test_a_bucket_is_read_as_a_folder(data, tmp_path, bucket):
+  for path in tmp_path.rglob('*.png'):
+    name = path.relative_to(tmp_path)
+    bucket.pipe(f'gs://photos/set/{name}', path.read_bytes())
+  wanted = sources.build(data, 'train')
+  data.dataset = 'gs://photos/set'
+  source = sources.build(data, 'train')
+  assert source.where(2) == 'gs://photos/set/train/cat/b.png'
+  assert [source[i] for i in range(3)] == [wanted[i] for i in range(3)]
+  assert len(sources.fingerprint(source)) == 16
+
+
+def test_a_bucket_wants_a_package_which_is_named(data, monkeypatch):
+  def fs(self, path):
+    raise ImportError('Please install gcsfs to access Google Storage')
+
+  monkeypatch.setattr(type(backend.fsspec_backend), 'fs', fs)
+  data.dataset = 'gs://photos/set'
+  with pytest.raises(errors.UserError, match=r'photos/set. can not .* gcsfs'):
+    sources.build(data, 'train')

@@ -1,5 +1,6 @@
 import gc
 import itertools
+import json
 import threading
 import time
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 from vit_jax import batch, errors, experiment
-from vit_jax.data import arrays, pipeline, synthetic
+from vit_jax.data import arrays, bad_examples, pipeline, synthetic
 
 
 @pytest.fixture
@@ -206,59 +207,189 @@ def test_an_unreadable_image_is_named_while_training(data):
     )
 
 
-def threads():
-  return {thread for thread in threading.enumerate() if thread.daemon}
+@pytest.mark.parametrize('process_count', [1, 2])
+def test_large_batches_made_of_pieces_are_the_same(
+  source, data, monkeypatch, process_count
+):
+  def drawn():
+    parts = [
+      take(
+        pipeline.train_batches(
+          source,
+          data,
+          batch_size=150,
+          seed=1,
+          process_index=process,
+          process_count=process_count,
+        ),
+        3,
+      )
+      for process in range(process_count)
+    ]
+    return [join(rows) for rows in zip(*parts)]
+
+  wanted = drawn()
+  evaluated = list(pipeline.eval_batches(source, data, batch_size=26))
+  for piece in 7, 1000:
+    monkeypatch.setattr(pipeline, 'PIECE', piece)
+    for left, right in zip(drawn(), wanted, strict=True):
+      assert_equal(left, right)
+    (again,) = pipeline.eval_batches(source, data, batch_size=26)
+    assert_equal(again, evaluated[0])
 
 
-def test_prefetching_changes_nothing_in_the_sequence():
-  assert list(pipeline.prefetch(iter(range(50)), 3)) == list(range(50))
-  assert list(pipeline.prefetch(iter(()), 1)) == []
+def test_worker_processes_make_the_same_batches(source, data):
+  wanted = take(pipeline.train_batches(source, data, batch_size=80, seed=7), 3)
+  evaluated = list(pipeline.eval_batches(source, data, batch_size=20))
+  data.num_workers = 2
+  batches = pipeline.train_batches(source, data, batch_size=80, seed=7, start=1)
+  for left, right in zip(take(batches, 2), wanted[1:], strict=True):
+    assert_equal(left, right)
+  again = list(pipeline.eval_batches(source, data, batch_size=20))
+  for left, right in zip(again, evaluated, strict=True):
+    assert_equal(left, right)
 
 
-def test_prefetching_runs_ahead_as_far_as_it_may():
-  made = []
-  items = pipeline.prefetch((made.append(i) or i for i in range(99)), 3)
-  deadline = time.monotonic() + 10
-  while len(made) < 4 and time.monotonic() < deadline:
-    time.sleep(0.01)
-  time.sleep(0.05)
-  assert made == [0, 1, 2, 3]  # Three are ready and one waits for its place.
-  assert next(items) == 0
-  items.close()
+def test_repeated_examples_are_augmented_each_time(source, data):
+  data.repeats = 4
+  drawn = next(pipeline.train_batches(source, data, batch_size=16, seed=0))
+  index = drawn['index'].reshape(4, 4)
+  assert (index == index[0]).all() and len(set(index[0])) == 4
+  images = drawn['image'].reshape(4, 4, -1)
+  assert all((images[0] != other).any(-1).all() for other in images[1:])
 
 
-def test_an_error_comes_after_the_items_before_it():
-  def items():
-    yield 1
-    yield 2
-    raise KeyError('third')
+class Spoilt(synthetic.SyntheticSource):
+  """Examples 3, 4 and 20 are bad, each in its way."""
 
-  prefetched = pipeline.prefetch(items(), 4)
-  assert [next(prefetched), next(prefetched)] == [1, 2]
-  with pytest.raises(KeyError, match=r'third'):
-    next(prefetched)
+  def __getitem__(self, index):
+    if index == 3:
+      raise FileNotFoundError('gone')
+    example = super().__getitem__(index)
+    if index == 4:
+      return {**example, 'image': b'broken'}
+    return {**example, 'label': 99} if index == 20 else example
+
+
+@pytest.fixture
+def spoilt(data):
+  data.max_bad_share = 0.12  # Three of 26.
+  return Spoilt(26, 5, 12, 10, 'train')
+
+
+@pytest.mark.parametrize('num_workers', [0, 1])
+def test_bad_examples_are_replaced_by_the_next_and_listed(
+  spoilt, data, tmp_path, num_workers
+):
+  data.num_workers = num_workers
+  path = tmp_path / 'bad.jsonl'
+  batches = pipeline.train_batches(
+    spoilt, data, batch_size=26, seed=0, bad_path=path
+  )
+  for drawn in take(batches, 2):
+    counts = np.bincount(drawn['index'], minlength=26)
+    wanted = np.ones(26, int)
+    wanted[[3, 4, 20]] = 0
+    wanted[[5, 21]] = 3, 2
+    np.testing.assert_array_equal(counts, wanted)
+    assert drawn['mask'].all() and (drawn['label'] == drawn['index'] % 5).all()
+  lines = [json.loads(line) for line in path.read_text().splitlines()]
+  problems = {line['index']: line['problem'] for line in lines}
+  assert len(lines) == len(problems) == 3
+  where = 'synthetic example {} of train: '
+  assert problems[3] == where.format(3) + 'gone'
+  assert problems[4].startswith(where.format(4) + 'Not an image')
+  assert problems[20].startswith(where.format(20) + 'label 99 does not fit 5')
+
+
+def test_bad_examples_leave_the_others_as_they_were(spoilt, source, data):
+  one = next(pipeline.train_batches(spoilt, data, batch_size=26, seed=0))
+  two = next(pipeline.train_batches(source, data, batch_size=26, seed=0))
+  same = one['index'] == two['index']
+  assert same.sum() == 23
+  np.testing.assert_array_equal(one['image'][same], two['image'][same])
+
+
+@pytest.mark.parametrize('process_count', [1, 2])
+def test_replacements_do_not_depend_on_hosts_or_restarts(
+  spoilt, data, process_count
+):
+  wanted = take(pipeline.train_batches(spoilt, data, batch_size=8, seed=2), 6)
+  for start in 0, 3:
+    parts = [
+      take(
+        pipeline.train_batches(
+          spoilt,
+          data,
+          batch_size=8,
+          seed=2,
+          start=start,
+          process_index=process,
+          process_count=process_count,
+        ),
+        6 - start,
+      )
+      for process in range(process_count)
+    ]
+    for rows, batch_wanted in zip(zip(*parts), wanted[start:], strict=True):
+      assert_equal(join(rows), batch_wanted)
+
+
+def test_bad_examples_of_an_evaluation_count_for_nothing(
+  spoilt, data, tmp_path
+):
+  path = tmp_path / 'bad.jsonl'
+  drawn = join(
+    list(pipeline.eval_batches(spoilt, data, batch_size=8, bad_path=path))
+  )
+  real = drawn['index'][drawn['mask']]
+  np.testing.assert_array_equal(real, np.delete(np.arange(26), [3, 4, 20]))
+  assert (drawn['label'][~drawn['mask']] == -1).all()
+  assert len(path.read_text().splitlines()) == 3
+
+
+def test_every_process_lists_what_it_has_met(spoilt, data, tmp_path):
+  indices = []
+  for process in range(2):
+    batches = pipeline.eval_batches(
+      spoilt,
+      data,
+      batch_size=26,
+      process_index=process,
+      process_count=2,
+      bad_path=tmp_path / 'bad.jsonl',
+    )
+    take(batches, 1)
+  for name in 'bad.jsonl', 'bad-1.jsonl':
+    lines = (tmp_path / name).read_text().splitlines()
+    indices.append([json.loads(line)['index'] for line in lines])
+  assert indices == [[3, 4], [20]]
+
+
+def test_more_bad_examples_than_allowed_end_the_run(spoilt, data):
+  data.max_bad_share = 0.08  # Two of 26.
+  batches = pipeline.train_batches(spoilt, data, batch_size=26, seed=0)
+  with pytest.raises(
+    errors.UserError, match=r'3 bad of 26 examples, more than'
+  ):
+    next(batches)
   with pytest.raises(StopIteration):
-    next(prefetched)
+    next(batches)
 
 
-@pytest.mark.parametrize('num_taken', [0, 1, 7])
-def test_closing_stops_the_thread(num_taken):
-  before = threads()
-  items = pipeline.prefetch(itertools.count(), 2)
-  take(items, num_taken)
-  items.close()
-  assert threads() <= before
-  with pytest.raises(StopIteration):
-    next(items)
+def test_a_broken_shard_ends_the_run_whatever_share_is_allowed(data):
+  class Shard(synthetic.SyntheticSource):
+    def __getitem__(self, index):
+      if index == 4:
+        raise bad_examples.BrokenShardError('shard 7 is cut off')
+      return super().__getitem__(index)
 
-
-def test_dropping_the_iterator_stops_the_thread():
-  before = threads()
-  items = pipeline.prefetch(itertools.count(), 2)
-  next(items)
-  del items
-  gc.collect()
-  assert threads() <= before
+  data.max_bad_share = 1.0
+  batches = pipeline.train_batches(
+    Shard(9, 2, 4, 4, 'x'), data, batch_size=9, seed=0
+  )
+  with pytest.raises(errors.UserError, match=r'shard 7 is cut off'):
+    next(batches)
 
 
 def test_the_pipeline_stops_its_threads_when_closed(source, data):
@@ -266,13 +397,16 @@ def test_the_pipeline_stops_its_threads_when_closed(source, data):
     names = [thread.name for thread in threading.enumerate()]
     return [name for name in names if name.startswith('grain')]
 
-  gc.collect()
-  before = len(loaders())
+  def ended():
+    gc.collect()
+    deadline = time.monotonic() + 10
+    while loaders() and time.monotonic() < deadline:
+      time.sleep(0.01)
+    return not loaders()
+
+  assert ended()  # Those of other tests.
   batches = pipeline.train_batches(source, data, batch_size=4, seed=0)
   next(batches)
-  assert len(loaders()) > before
+  assert loaders()
   batches.close()
-  deadline = time.monotonic() + 10
-  while len(loaders()) > before and time.monotonic() < deadline:
-    time.sleep(0.01)
-  assert len(loaders()) <= before
+  assert ended()

@@ -1,15 +1,26 @@
+import io
 import os
 import shutil
+import struct
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+from PIL import Image
 from sklearn import datasets
 
 from vit_jax import errors, experiment
-from vit_jax.data import decoding, pipeline, sources, tfds_source
+from vit_jax.data import (
+  bad_examples,
+  decoding,
+  pipeline,
+  sources,
+  tfds_source,
+  tfrecord,
+  vtab,
+)
 
 
 @pytest.fixture(scope='module')
@@ -69,6 +80,20 @@ def test_digits_come_through_the_pipeline(data):
     example = source[index]
     assert label == example['label']
     np.testing.assert_array_equal(image, decoding.decode(example['image']))
+
+
+@pytest.mark.parametrize('convert', [False, True])
+def test_worker_processes_read_records(data, tmp_path, convert):
+  if convert:
+    as_tfrecord(data, tmp_path)
+  source = sources.build(data, 'test')
+  wanted = next(pipeline.train_batches(source, data, batch_size=16, seed=3))
+  data.num_workers = 1
+  batches = pipeline.train_batches(source, data, batch_size=16, seed=3)
+  drawn = next(batches)
+  batches.close()
+  for key in wanted:
+    np.testing.assert_array_equal(drawn[key], wanted[key], err_msg=key)
 
 
 def test_slices_and_sums_of_splits_are_what_they_say(data):
@@ -134,14 +159,143 @@ def test_a_data_set_that_wants_a_package_says_so(data, tmp_path, monkeypatch):
     sources.build(data, 'train')
 
 
-def test_another_file_format_on_disk_is_not_read(data, tmp_path):
+def as_tfrecord(data, tmp_path):
+  """Rewrites the data set as TFRecord files in another folder."""
+  source = sources.build(data, 'train'), sources.build(data, 'test')
+  shutil.copytree(data.data_dir, tmp_path, dirs_exist_ok=True)
+  folder = tmp_path / 'digits/1.0.0'
+  info = folder / 'dataset_info.json'
+  info.write_text(info.read_text().replace('array_record', 'tfrecord'))
+  for split in source:
+    (file,) = split.files
+    path = folder / os.path.basename(file.filename)
+    path.unlink()
+    with open(str(path).replace('array_record', 'tfrecord'), 'wb') as written:
+      for index in range(len(split)):
+        record = split.records[index]
+        length = struct.pack('<Q', len(record))
+        written.write(length + struct.pack('<I', tfrecord.masked_crc(length)))
+        written.write(record + struct.pack('<I', tfrecord.masked_crc(record)))
+  data.data_dir = str(tmp_path)
+  return source
+
+
+def test_tfrecord_files_give_the_same_examples(data, tmp_path):
+  train, test = as_tfrecord(data, tmp_path)
+  for split, wanted in (
+    ('train', train),
+    ('test[10:30]', [test[index] for index in range(10, 30)]),
+    ('train[90%:]+test[:1]', None),
+  ):
+    source = sources.build(data, split)
+    if wanted is None:
+      wanted = [train[i] for i in range(1437 - 144, 1437)] + [test[0]]
+    assert len(source) == len(wanted)
+    for index in range(0, len(source), 7):
+      assert source[index] == wanted[index], (split, index)
+  assert 'digits-test.tfrecord-00000' in source.where(len(source) - 1)
+  assert sources.fingerprint(source)
+
+
+def test_a_split_of_tfrecord_files_that_is_not_there_is_named(data, tmp_path):
+  as_tfrecord(data, tmp_path)
+  with pytest.raises(errors.UserError, match=r"'tests'. Did you mean test\?"):
+    sources.build(data, 'tests')
+
+
+def test_a_format_without_random_access_is_not_read(data, tmp_path):
   sources.build(data, 'train')
   shutil.copytree(data.data_dir, tmp_path, dirs_exist_ok=True)
   info = tmp_path / 'digits/1.0.0/dataset_info.json'
-  info.write_text(info.read_text().replace('array_record', 'tfrecord'))
+  info.write_text(info.read_text().replace('array_record', 'riegeli'))
   data.data_dir = str(tmp_path)
-  with pytest.raises(errors.UserError, match=r'as tfrecord, .*another data'):
+  with pytest.raises(errors.UserError, match=r'as riegeli, .*another data'):
     sources.build(data, 'train')
+
+
+@pytest.fixture
+def copied(data, tmp_path):
+  """The data set in a folder of its own, and the path of its test file."""
+  (file,) = sources.build(data, 'test').files
+  shutil.copytree(data.data_dir, tmp_path, dirs_exist_ok=True)
+  data.data_dir = str(tmp_path)
+  return tmp_path / 'digits/1.0.0' / os.path.basename(file.filename)
+
+
+def test_a_missing_array_record_file_is_named(data, copied):
+  copied.unlink()
+  with pytest.raises(
+    bad_examples.BrokenShardError, match=r'digits-test\.array.* is missing'
+  ):
+    sources.build(data, 'test')
+
+
+def test_an_array_record_file_that_is_cut_off_ends_the_run(data, copied):
+  copied.write_bytes(copied.read_bytes()[: copied.stat().st_size // 2])
+  data.max_bad_share = 1.0  # Which a whole file is not borne by.
+  batches = pipeline.train_batches(
+    sources.build(data, 'test'), data, batch_size=8, seed=0
+  )
+  with pytest.raises(
+    bad_examples.BrokenShardError,
+    match=r'(?s)record \d+ of .*digits-test.* copy .* again: .*at byte \d+',
+  ):
+    next(batches)
+
+
+def test_the_fingerprint_knows_split_and_files(data, copied):
+  names = ('test', 'train', 'test[:99%]')
+  prints = {sources.fingerprint(sources.build(data, name)) for name in names}
+  assert len(prints) == 3
+  again = sources.build(data, 'test')
+  assert sources.fingerprint(again) in prints
+  with copied.open('ab') as file:
+    file.write(b'more')
+  assert sources.fingerprint(again) not in prints
+
+
+def test_a_task_of_vtab_is_its_data_set_in_frozen_splits(data, monkeypatch):
+  def label(example):
+    return int(example['label']) // 5
+
+  task = vtab.Task('digits', 2, 'train[1000:1200]', 'test', label, 'label')
+  monkeypatch.setitem(vtab.TASKS, 'halves', task)
+  whole = sources.build(data, 'train')
+  data.dataset = 'vtab/halves'
+  train = sources.build(data, 'train')
+  assert train.num_classes == 2 and train.class_names is None
+  assert [len(sources.build(data, split)) for split in vtab.SPLITS] == [
+    1000,
+    800,
+    200,
+    360,
+  ]
+  for index, origin in (7, 7), (799, 799), (800, 1000), (999, 1199):
+    example = whole[origin]
+    assert train[index]['image'] == example['image']
+    assert train[index]['label'] == example['label'] // 5
+  with pytest.raises(
+    errors.UserError, match=r"no split 'validation'; .*val200"
+  ):
+    sources.build(data, 'validation')
+
+
+def test_pixels_of_zero_and_one_become_black_and_white(data):
+  source = sources.build(data, 'test')
+  source.is_binary = True
+  bits = np.eye(8, dtype=np.uint8)
+  source.records = [
+    source.features.serialize_example({'image': bits_file(bits), 'label': 3})
+  ]
+  image = source[0]['image']
+  np.testing.assert_array_equal(image[..., 0], bits * 255)
+
+
+def bits_file(bits):
+  file = io.BytesIO()
+  Image.fromarray(bits).convert('RGB').save(file, 'PNG')
+  file.seek(0)
+  return file
 
 
 def test_a_data_set_known_only_by_its_files_is_read(data, tmp_path):

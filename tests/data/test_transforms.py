@@ -1,12 +1,13 @@
 import io
 import math
+from concurrent import futures
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from vit_jax import errors, experiment
-from vit_jax.data import transforms
+from vit_jax.data import crops, decoding, randaugment, transforms
 
 
 def smooth(rows, columns):
@@ -17,123 +18,6 @@ def smooth(rows, columns):
     for phase in range(3)
   ]
   return np.rint(127.5 + 127 * np.stack(waves, -1)).astype(np.uint8)
-
-
-def bilinear(image, rows, columns):
-  """Bilinear resize with half-pixel centres and without antialiasing."""
-  for axis, size in enumerate((rows, columns)):
-    length = image.shape[axis]
-    centre = (np.arange(size) + 0.5) * length / size - 0.5
-    centre = np.clip(centre, 0, length - 1)
-    lower = np.floor(centre).astype(int)
-    upper = np.minimum(lower + 1, length - 1)
-    weight = (centre - lower).reshape(
-      [-1 if i == axis else 1 for i in range(3)]
-    )
-    image = (
-      image.take(lower, axis) * (1 - weight) + image.take(upper, axis) * weight
-    )
-  return image
-
-
-@pytest.mark.parametrize('rows, columns', [(17, 90), (64, 48), (7, 5)])
-def test_resize_is_bilinear_without_antialiasing(rows, columns):
-  image = np.random.default_rng(0).integers(0, 256, (40, 61, 3), np.uint8)
-  resized = transforms.Resize(rows, columns)(image)
-  assert resized.shape == (rows, columns, 3) and resized.dtype == np.uint8
-  # OpenCV computes uint8 with weights of 11 bits.
-  assert np.abs(resized - bilinear(image, rows, columns)).max() <= 1
-
-
-def test_resize_agrees_with_pillow_where_the_image_grows():
-  image = np.random.default_rng(0).integers(0, 256, (20, 31, 3), np.uint8)
-  wanted = Image.fromarray(image).resize((62, 50), Image.Resampling.BILINEAR)
-  resized = transforms.Resize(50, 62)(image)
-  assert np.abs(resized.astype(int) - np.asarray(wanted)).max() <= 1
-
-
-@pytest.mark.parametrize(
-  'size, target',
-  [((300, 400), (112, 112)), ((400, 290), (64, 96)), ((60, 50), (112, 84))],
-)
-def test_central_crop_agrees_with_pillow(size, target):
-  image = smooth(*size)
-  scale = 8 / 7 * max(target[0] / size[0], target[1] / size[1])
-  rows, columns = (round(side * scale) for side in size)
-  filter = Image.Resampling.BOX if scale < 1 else Image.Resampling.BILINEAR
-  resized = np.asarray(Image.fromarray(image).resize((columns, rows), filter))
-  top, left = (rows - target[0]) // 2, (columns - target[1]) // 2
-  wanted = resized[top : top + target[0], left : left + target[1]]
-  crop = transforms.CentralCrop(*target)(image)
-  assert crop.shape == (*target, 3)
-  # Pillow's box takes whole pixels, OpenCV's area shares of them.
-  assert np.abs(crop.astype(int) - wanted).max() <= 4
-
-
-def test_central_crop_of_256_pixels_is_the_middle_224():
-  image = np.random.default_rng(0).integers(0, 256, (256, 256, 3), np.uint8)
-  crop = transforms.CentralCrop(224, 224)(image)
-  np.testing.assert_array_equal(crop, image[16:240, 16:240])
-
-
-def test_central_crop_averages_all_pixels_it_shrinks():
-  noise = np.random.default_rng(0).integers(0, 256, (512, 512, 3), np.uint8)
-  crop = transforms.CentralCrop(56, 56)(noise)  # 8 x 8 pixels become one.
-  assert abs(crop.std() - noise.std() / 8) < 0.5
-  assert transforms.Resize(56, 56)(noise).std() > noise.std() / 3
-
-
-@pytest.mark.parametrize('size', [(1, 1), (2, 500), (500, 3), (7, 7)])
-@pytest.mark.parametrize('target', [(16, 16), (8, 24)])
-def test_any_image_becomes_any_size(size, target):
-  image, rng = smooth(*size), np.random.default_rng(0)
-  for transform in (
-    transforms.Resize(*target),
-    transforms.CentralCrop(*target),
-    transforms.RandomResizedCrop(*target, 0.05),
-  ):
-    result = transform(image, rng)
-    assert result.shape == (*target, 3) and result.dtype == np.uint8
-
-
-def test_central_crop_refuses_what_would_grow_beyond_memory():
-  image = np.zeros((1, 65_000, 3), np.uint8)
-  with pytest.raises(errors.UserError, match=r'too large'):
-    transforms.CentralCrop(224, 224)(image)
-
-
-def test_random_crops_keep_to_their_areas_and_aspects_and_cover_them():
-  crop, rng = transforms.RandomResizedCrop(8, 8, 0.2), np.random.default_rng(0)
-  height, width = 900, 1200
-  boxes = np.array([crop._box(height, width, rng) for _ in range(4000)])
-  top, left, rows, columns = boxes.T
-  assert top.min() >= 0 and (top + rows).max() <= height
-  assert left.min() >= 0 and (left + columns).max() <= width
-  areas, aspects = rows * columns / (height * width), columns / rows
-  assert areas.min() > 0.199 and areas.max() <= 1
-  assert aspects.min() > 0.745 and aspects.max() < 1.34
-  # Areas whose crop always fits are uniform: as many in each half of them.
-  small = np.mean(areas[areas < 0.5] < 0.35)
-  assert abs(small - 0.5) < 0.05
-  assert abs(np.mean(np.log(aspects[areas < 0.5]))) < 0.02
-  centre = (left + columns / 2)[areas < 0.3]
-  assert abs(centre.mean() - width / 2) < 20 and np.ptp(centre) > width / 3
-
-
-def test_a_narrow_image_is_cropped_to_a_permitted_aspect():
-  crop, rng = transforms.RandomResizedCrop(8, 8, 1.0), np.random.default_rng(0)
-  assert crop._box(100, 1000, rng) == (0, 433, 100, 133)
-  assert crop._box(1000, 100, rng) == (433, 0, 133, 100)
-  assert crop._box(30, 30, rng) == (0, 0, 30, 30)
-
-
-def test_the_random_crop_is_the_resized_part_of_the_image():
-  crop, image = transforms.RandomResizedCrop(20, 20, 0.3), smooth(50, 60)
-  top, left, rows, columns = crop._box(50, 60, np.random.default_rng(5))
-  part = image[top : top + rows, left : left + columns]
-  np.testing.assert_array_equal(
-    crop(image, np.random.default_rng(5)), transforms.Resize(20, 20)(part)
-  )
 
 
 def test_half_of_the_images_are_mirrored():
@@ -153,15 +37,17 @@ def data():
 
 
 def test_training_follows_the_configuration(data):
-  assert transforms.for_training(data) == (
-    transforms.Decode(),
-    transforms.RandomResizedCrop(16, 24, 0.05),
-    transforms.Flip(),
-  )
+  crop = crops.RandomResized(16, 24, 0.05)
+  flip = transforms.Flip()
+  assert transforms.for_training(data) == (transforms.DecodeCrop(crop), flip)
+  data.upright = True
+  upright = transforms.DecodeCrop(crop, upright=True)
+  assert transforms.for_training(data) == (upright, flip)
   data.train_crop, data.flip = 'squash', False
+  data.augmentation, data.upright = 'medium1', False
   assert transforms.for_training(data) == (
-    transforms.Decode(),
-    transforms.Resize(16, 24),
+    transforms.DecodeCrop(crops.Squash(16, 24)),
+    randaugment.RandAugment(2, 15),
   )
   data.train_crop = 'squish'
   with pytest.raises(errors.UserError, match=r'train_crop.* mean squash\?'):
@@ -169,27 +55,108 @@ def test_training_follows_the_configuration(data):
 
 
 def test_evaluation_follows_the_configuration(data):
-  central = transforms.CentralCrop(16, 24)
-  assert transforms.for_evaluation(data) == (transforms.Decode(), central)
-  data.eval_crop = 'squash'
-  resize = transforms.Resize(16, 24)
-  assert transforms.for_evaluation(data) == (transforms.Decode(), resize)
+  central = transforms.DecodeCrop(crops.Central(16, 24))
+  assert transforms.for_evaluation(data) == (central,)
+  data.eval_crop, data.upright = 'squash', True
+  squash = transforms.DecodeCrop(crops.Squash(16, 24), upright=True)
+  assert transforms.for_evaluation(data) == (squash,)
   data.eval_crop = 'centre'
   with pytest.raises(errors.UserError, match=r'eval_crop.* mean central\?'):
     transforms.for_evaluation(data)
 
 
-def test_every_choice_of_the_configuration_has_a_crop():
-  choices = experiment.CHOICES
-  assert set(transforms.TRAIN_CROPS) == set(choices['data.train_crop'])
-  assert set(transforms.EVAL_CROPS) == set(choices['data.eval_crop'])
+def encode(image, format, **options):
+  file = io.BytesIO()
+  Image.fromarray(image).save(file, format, **options)
+  return file.getvalue()
 
 
 def test_transforms_apply_in_order_from_file_to_pixels(data):
-  file = io.BytesIO()
-  Image.fromarray(smooth(30, 30)).save(file, 'PNG')
-  image = transforms.apply(transforms.for_evaluation(data), file.getvalue())
-  np.testing.assert_array_equal(
-    image, transforms.CentralCrop(16, 24)(smooth(30, 30))
+  image = transforms.apply(
+    transforms.for_evaluation(data), encode(smooth(30, 30), 'PNG')
   )
+  np.testing.assert_array_equal(image, crops.Central(16, 24)(smooth(30, 30)))
   assert image.flags.c_contiguous
+
+
+@pytest.mark.parametrize('format', ['PNG', 'JPEG'])
+@pytest.mark.parametrize('size', [(40, 50), (300, 400), (1000, 1300)])
+def test_a_photograph_decoded_small_gives_the_same_crop(format, size):
+  file = encode(smooth(*size), format)
+  crop = crops.RandomResized(32, 32, 0.05)
+  for seed in range(8):
+    small = transforms.DecodeCrop(crop)(file, np.random.default_rng(seed))
+    whole = crop(decoding.decode(file), np.random.default_rng(seed))
+    # Slow waves: averaging pixels or skipping them is nearly the same. The
+    # edges of the crop are off by half a new pixel at most.
+    assert np.abs(small.astype(int) - whole).max() <= 16
+    assert np.abs(small.astype(int) - whole).mean() < 3
+
+
+@pytest.mark.parametrize(
+  'size, shrink',
+  [
+    ((31, 90), 1),
+    ((32, 24), 1),
+    ((32, 48), 2),
+    ((127, 999), 4),
+    ((128, 192), 8),
+  ],
+)
+def test_no_more_is_decoded_than_the_crop_needs(size, shrink):
+  decode = transforms.DecodeCrop(crops.RandomResized(16, 24, 0.05))
+  assert decode._shrink(*size) == shrink
+
+
+def test_a_jpeg_that_pillow_must_read_is_cropped_whole(monkeypatch):
+  file = encode(smooth(300, 400), 'JPEG', quality=95)
+  stray = file[:-2] + b'stray' + file[-2:]  # TurboJPEG refuses it.
+  transform = transforms.DecodeCrop(crops.RandomResized(16, 16, 0.5))
+  whole = transform.crop(decoding.decode(file), np.random.default_rng(3))
+  image = transform(stray, np.random.default_rng(3))
+  # Pillow decodes by another inverse transform.
+  assert np.abs(image.astype(int) - whole).max() <= 6
+
+
+@pytest.mark.parametrize('format', ['PNG', 'JPEG'])
+@pytest.mark.parametrize(
+  'crop',
+  [
+    crops.Squash(20, 30),
+    crops.Central(20, 30, scale=1),
+    crops.RandomResized(20, 30, 1.0, min_aspect=1.5, max_aspect=1.5),
+    crops.Squash(10, 10),
+  ],
+)
+def test_an_image_is_still_itself_after_the_next_is_decoded(crop, format):
+  """Also where the crop is the whole image, of which nothing is resized."""
+  transform, rng = transforms.DecodeCrop(crop), np.random.default_rng(0)
+  one = transform(encode(smooth(20, 30), format), rng)
+  before = one.copy()
+  transform(encode(255 - smooth(20, 30), format), rng)
+  np.testing.assert_array_equal(one, before)
+
+
+def test_threads_do_not_decode_into_each_other(data):
+  data.resolution = (20, 30)
+  chain = transforms.for_training(data)
+  files = [
+    encode(np.full((40, 60, 3), i * 10, np.uint8), 'JPEG') for i in range(25)
+  ]
+
+  def mean(number):
+    image = transforms.apply(
+      chain, files[number % 25], np.random.default_rng(number)
+    )
+    return image.mean() / 10
+
+  with futures.ThreadPoolExecutor(8) as pool:
+    means = list(pool.map(mean, range(1000)))
+  np.testing.assert_allclose(means, np.arange(1000) % 25, atol=0.2)
+
+
+def test_a_huge_jpeg_is_refused_before_it_is_decoded(data, monkeypatch):
+  monkeypatch.setattr(decoding.simplejpeg, 'decode_jpeg', None)
+  transform = transforms.DecodeCrop(crops.RandomResized(4, 4, 0.5), False, 99)
+  with pytest.raises(errors.UserError, match=r'10 x 10 pixels is too large'):
+    transform(encode(smooth(10, 10), 'JPEG'), np.random.default_rng(0))

@@ -8,10 +8,12 @@ columns, 3] or, grey, [images, rows, columns]) and `<split>_label` (int
 import dataclasses
 import pathlib
 import zipfile
+import zlib
 
 import numpy as np
 
 from vit_jax import errors
+from vit_jax.data import slices
 
 
 @dataclasses.dataclass(eq=False)
@@ -24,6 +26,7 @@ class ArraySource:
     class_names: name of each class, or None.
     num_classes: number of classes; None: as the names or the labels say.
     name: what to call the arrays in an error.
+    rows: those of the arrays that `name` names, if these are a choice of them.
   """
 
   images: np.ndarray
@@ -31,6 +34,7 @@ class ArraySource:
   class_names: tuple[str, ...] | None = None
   num_classes: int | None = None
   name: str = 'the arrays'
+  rows: list | None = None
 
   def __post_init__(self):
     _check(self.images, self.labels, self.name)
@@ -55,11 +59,19 @@ class ArraySource:
     return {'image': self.images[index], 'label': int(self.labels[index])}
 
   def where(self, index):
-    return f'row {index} of {self.name}'
+    return f'row {self._row(index)} of {self.name}'
+
+  def facts(self):
+    yield f'{self.images.shape} {self.num_classes}'
+    for array in self.images, self.labels:
+      yield str(zlib.crc32(np.ascontiguousarray(array)))
+
+  def _row(self, index):
+    return index if self.rows is None else self.rows[index]
 
 
 def build(data, split):
-  """Returns the source of one split of the .npz file `data.dataset`.
+  """Returns the source of a split, or of slices, of the file `data.dataset`.
 
   The number of classes is the largest label of any split, plus one.
 
@@ -73,17 +85,48 @@ def build(data, split):
       for name in file.files
       if name.endswith('_image')
     ]
-    if split not in splits:
-      raise errors.UserError(
-        f'{path} has no split {split!r}, that is no array {split}_image. '
-        + (errors.nearest(split, splits) if splits else 'It has no splits.')
-      )
-    images = _array(file, path, f'{split}_image')
-    labels = {name: _array(file, path, f'{name}_label') for name in splits}
-  name = f'{split}_image in {path}'
-  _check(images, labels[split], name)
-  num_classes = 1 + max(int(each.max(initial=0)) for each in labels.values())
-  return ArraySource(images, labels[split], num_classes=num_classes, name=name)
+    parts = [
+      _take(file, path, splits, name, bounds, split)
+      for name, bounds in slices.parse(split)
+    ]
+    labels = [_array(file, path, f'{name}_label') for name in splits]
+  num_classes = 1 + max(int(each.max(initial=0)) for each in labels)
+  if len(parts) > 1:
+    return _join(parts, num_classes, path)
+  return dataclasses.replace(parts[0], num_classes=num_classes)
+
+
+def _take(file, path, splits, name, bounds, split):
+  """Returns the source of a slice of one split."""
+  if name not in splits:
+    raise errors.UserError(
+      f'{path} has no split {name!r}, that is no array {name}_image. '
+      + (errors.nearest(name, splits) if splits else 'It has no splits.')
+    )
+  images = _array(file, path, f'{name}_image')
+  labels = _array(file, path, f'{name}_label')
+  where = f'{name}_image in {path}'
+  _check(images, labels, where)
+  if bounds == (None, None):
+    return ArraySource(images, labels, name=where)
+  rows = slices.take(range(len(images)), bounds, split)
+  return ArraySource(images[rows], labels[rows], name=where, rows=rows)
+
+
+def _join(parts, num_classes, path):
+  """Returns several slices as one; they must have images of one shape."""
+  shapes = {part.images.shape[1:] for part in parts}
+  if len(shapes) > 1:
+    raise errors.UserError(
+      f'{path}: splits of images of the shapes '
+      f'{" and ".join(map(str, sorted(shapes)))} can not be joined.'
+    )
+  return ArraySource(
+    np.concatenate([part.images for part in parts]),
+    np.concatenate([part.labels for part in parts]),
+    num_classes=num_classes,
+    name=' + '.join(part.name for part in parts),
+  )
 
 
 def _open(path):

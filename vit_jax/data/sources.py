@@ -6,14 +6,16 @@ A source knows its length and gives example i as
             [rows, columns, 1] where the data set is grey)
     label   class index, -1 where there is none
 
-along with `num_classes`, `class_names` (a tuple, or None) and `where(i)`, which
-tells in words the file or record that example i is read from.
+along with `num_classes`, `class_names` (a tuple, or None), `where(i)`, which
+tells in words the file or record that example i is read from, and `facts()`,
+the lines that tell this data set from any other: names, counts, sizes.
 """
 
 import dataclasses
+import hashlib
 
 from vit_jax import errors
-from vit_jax.data import arrays, folder, synthetic, tfds_source
+from vit_jax.data import arrays, folder, mixture, synthetic, tfds_source
 
 SOURCES = {
   'tfds': tfds_source.build,
@@ -28,13 +30,23 @@ def build(data, split):
 
   Args:
     data: the part `data` of the configuration.
-    split: name of the split; with TFDS also a slice, as in 'train[:99%]'.
+    split: name of the split, or slices of some, as in 'train[:99%]+extra'.
 
   Raises:
     UserError: the data set, the split or a class isn't there, can't be read or
       prepared, or has more classes than data.num_classes.
   """
-  source = errors.choose('data.source', data.source, SOURCES)(data, split)
+  make = errors.choose('data.source', data.source, SOURCES)
+  parts = mixture.parse(data.dataset)
+  if parts is None:
+    source = make(data, split)
+  else:
+    built = []
+    for dataset, _ in parts:
+      one = data.copy_and_resolve_references()
+      one.dataset = dataset
+      built.append(make(one, split))
+    source = mixture.join(built, [weight for _, weight in parts])
   if data.num_classes is None or data.num_classes == source.num_classes:
     return source
   if data.num_classes < source.num_classes:
@@ -54,6 +66,17 @@ def num_classes(data):
   """
   if data.num_classes is not None:
     return data.num_classes
-  if data.source == 'tfds':
+  if data.source == 'tfds' and mixture.parse(data.dataset) is None:
     return tfds_source.num_classes(data)
   return build(data, data.train_split).num_classes
+
+
+def fingerprint(source):
+  """Returns 16 hexadecimal digits; another data set has others.
+
+  Of names, counts and sizes, not of all contents: it takes seconds at most.
+  """
+  digest = hashlib.blake2b(digest_size=8)
+  for fact in (str(len(source)), str(source.num_classes), *source.facts()):
+    digest.update(fact.encode() + b'\n')
+  return digest.hexdigest()

@@ -51,6 +51,10 @@ class SyntheticSource:
   def where(self, index):
     return f'synthetic example {index} of {self.split}'
 
+  def facts(self):
+    yield f'{self.split} {self.num_examples} {self.num_classes}'
+    yield f'{self.rows} {self.columns}'
+
 
 def build(data, split):
   """Returns the source of one split, `data.num_examples` long.

@@ -1,24 +1,22 @@
 """Data sets of the TensorFlow Datasets catalogue, read at random access.
 
 The catalogue prepares a data set once, as ArrayRecord files; from then on it is
-read without TensorFlow. Images stay encoded until the batch is built.
+read without TensorFlow. One that was prepared as TFRecord files is read as it
+is, too. Images stay encoded until the batch is built.
 """
 
 import bisect
 import dataclasses
 import itertools
+import operator
 import os
-import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import tensorflow_datasets as tfds
+from etils import epath
 
 from vit_jax import errors
-from vit_jax.data import digits
-
-OWN_BUILDERS = (digits.Digits,)  # To define one is to register it.
-
-FORMAT = tfds.core.FileFormat.ARRAY_RECORD
+from vit_jax.data import bad_examples, decoding, tfds_catalogue, tfrecord, vtab
 
 
 @dataclasses.dataclass(eq=False)
@@ -27,59 +25,89 @@ class TfdsSource:
 
   Attributes:
     records: serialized examples, at random access.
-    features: what to parse of a record: the image and the label.
+    features: what to parse of a record: the image, then what the label is of.
+    label: makes the class index from a parsed example.
     files: TFDS's instructions, which parts of which files make up the split.
     class_names: name of each class, or None.
     num_classes: number of classes.
+    is_binary: whether the pixels are 0 and 1, to be 0 and 255.
   """
 
   records: Sequence[bytes]
   features: tfds.features.FeaturesDict
+  label: Callable
   files: tuple
   class_names: tuple[str, ...] | None
   num_classes: int
+  is_binary: bool = False
 
   def __post_init__(self):
     self._ends = list(itertools.accumulate(file.take for file in self.files))
-    self._image, self._label = self.features.keys()
+    self._image = next(iter(self.features))
 
   def __len__(self):
     return len(self.records)
 
   def __getitem__(self, index):
     example = self.features.deserialize_example_np(
-      self.records[index], decoders={self._image: tfds.decode.SkipDecoding()}
+      self._record(index), decoders={self._image: tfds.decode.SkipDecoding()}
     )
-    return {'image': example[self._image], 'label': int(example[self._label])}
+    image = example[self._image]
+    if self.is_binary:
+      image = decoding.decode(image)
+      image = image * 255 if image.max() <= 1 else image
+    return {'image': image, 'label': int(self.label(example))}
 
   def where(self, index):
+    file, number = self._place(index)
+    return f'record {number} of {file.filename}'
+
+  def facts(self):
+    for file in self.files:
+      size = epath.Path(file.filename).stat().length
+      name = os.path.basename(file.filename)
+      yield f'{name} {file.skip} {file.take} {size}'
+
+  def _record(self, index):
+    try:
+      return self.records[index]
+    except RuntimeError as error:  # So ArrayRecord tells what is broken.
+      raise bad_examples.BrokenShardError(
+        f'{self.where(index)} can not be read; copy the file again: {error}'
+      ) from error
+
+  def _place(self, index):
+    """Returns the instruction that covers an example, and its record there."""
     part = bisect.bisect_right(self._ends, index)
     file = self.files[part]
-    start = self._ends[part] - file.take
-    return f'record {file.skip + index - start} of {file.filename}'
+    return file, file.skip + index - (self._ends[part] - file.take)
 
 
 def build(data, split):
   """Returns the source of a split, or of a slice or sum of splits.
 
-  A data set that isn't prepared yet is downloaded and prepared first.
+  A data set that isn't prepared yet is downloaded and prepared first. Of a
+  task of VTAB, such as vtab/dtd, the splits are those of `vtab.Task`.
 
   Raises:
     UserError: the data set is unknown, can't be prepared, is there in another
-      file format, or lacks the split, an image or a label.
+      file format, or lacks the split, a file, an image or a label.
   """
-  builder = _builder(data.dataset, data.data_dir)
-  _prepare(builder)
-  features = _features(builder, data.num_classes)
-  records, files = _records(builder, split)
-  label = list(features.values())[1]
-  names = getattr(label, 'names', None)
+  task = _task(data.dataset)
+  builder = _builder(data, task)
+  tfds_catalogue.prepare(builder)
+  features = _features(builder, data.num_classes, task)
+  *_, label = features
+  records, files = _records(builder, _tfds_split(task, split))
+  names = getattr(features[label], 'names', None)
   return TfdsSource(
     records,
     features,
+    (task and task.label) or operator.itemgetter(label),
     tuple(files),
-    tuple(names) if names else None,
-    getattr(label, 'num_classes', None) or data.num_classes,
+    tuple(names) if names and not (task and task.label) else None,
+    _count(features, task) or data.num_classes,
+    is_binary=builder.name == 'dsprites',
   )
 
 
@@ -89,72 +117,51 @@ def num_classes(data):
   Raises:
     UserError: the data set is unknown, or has no class label.
   """
-  features = _features(_builder(data.dataset, data.data_dir), None)
-  return list(features.values())[1].num_classes
+  task = _task(data.dataset)
+  return _count(_features(_builder(data, task), None, task), task)
 
 
-def _builder(dataset, data_dir):
-  data_dir = data_dir and os.path.expanduser(data_dir)
-  try:
-    return tfds.builder(dataset, data_dir=data_dir)
-  except tfds.core.DatasetNotFoundError as error:
-    name = re.split('[/:]', dataset)[0]
-    known = tfds.list_builders(with_community_datasets=False)
+def _task(dataset):
+  """Returns the task of VTAB that is called so, None where it is none."""
+  if not dataset.startswith(vtab.PREFIX):
+    return None
+  name = dataset.removeprefix(vtab.PREFIX)
+  return errors.choose('data.dataset: the task of VTAB', name, vtab.TASKS)
+
+
+def _builder(data, task):
+  name = task.builder if task else data.dataset
+  return tfds_catalogue.builder(name, data.data_dir)
+
+
+def _tfds_split(task, split):
+  if task is None:
+    return split
+  chosen = task.split(split)
+  if chosen is None:
     raise errors.UserError(
-      f'data.dataset={dataset!r}: TFDS knows no such data set and '
-      f'{data_dir or tfds.core.constants.DATA_DIR} holds none. '
-      f'{errors.nearest(name, known)}'
-    ) from error
-  except (ValueError, AssertionError, ImportError) as error:
-    # A version or configuration that isn't there, a name out of form, or a
-    # data set whose code wants a package; TFDS says which.
-    raise errors.UserError(
-      f'data.dataset={dataset!r} does not fit TFDS: {error}'
-    ) from error
-
-
-def _prepare(builder):
-  """Sees to it that the data set is on disk, as ArrayRecord."""
-  where = os.fspath(builder.data_path)
-  if builder.data_path.exists() and builder.is_prepared():
-    formats = builder.info.available_file_formats()
-    if FORMAT not in formats:
-      found = ' and '.join(sorted(format.value for format in formats))
-      raise errors.UserError(
-        f'{builder.name} is in {where} as {found}, which can not be read at '
-        'random access. Give another data.data_dir, to have it prepared there '
-        f'as {FORMAT.value}, or convert it with `tfds convert_format '
-        f'--dataset_version_dir={where} --out_file_format={FORMAT.value}`.'
-      )
-    return
-  try:
-    builder.download_and_prepare(file_format=FORMAT)
-  # Preparing runs the code of the data set: it may fail in any way.
-  except Exception as error:
-    raise errors.UserError(
-      f'{builder.name} is not in {where} and can not be prepared there: '
-      f'{type(error).__name__}: {error}\n{_advice(error)}'
-    ) from error
-
-
-def _advice(error):
-  if isinstance(error, ImportError):
-    return (
-      'Preparing this data set needs a package that is not installed '
-      '(TensorFlow: pip install tensorflow); reading it afterwards does not.'
+      f'A task of VTAB has no split {split!r}; '
+      f'{errors.nearest(split, vtab.SPLITS)}'
     )
-  return (
-    'It can be prepared on another machine, with `tfds build '
-    f'--file_format={FORMAT.value}`, and copied; data.data_dir says where to '
-    'look. Files that have to be downloaded by hand go where the message says.'
-  )
+  return chosen
 
 
-def _features(builder, num_classes):
-  """Returns a FeaturesDict of two: the image, then the label."""
+def _count(features, task):
+  """Returns the number of classes, None where only the user knows."""
+  if task:
+    return task.num_classes
+  *_, label = features.values()
+  return getattr(label, 'num_classes', None)
+
+
+def _features(builder, num_classes, task=None):
+  """Returns a FeaturesDict of two: the image, then what the label is of."""
   features = builder.info.features
   image = _find(features, 'image', tfds.features.Image)
-  label = _find(features, 'label', tfds.features.ClassLabel)
+  if task and task.reads:
+    label = task.reads
+  else:
+    label = _find(features, 'label', tfds.features.ClassLabel)
   if label is None and num_classes is not None:
     label = 'label' if 'label' in features else None
   for name, what in ((image, 'image'), (label, 'class label')):
@@ -175,17 +182,23 @@ def _find(features, name, kind):
 
 
 def _records(builder, split):
+  """Returns the records of a split and TFDS's instructions for it."""
+  format = tfds_catalogue.file_format(builder)
   splits = builder.info.splits
   try:
+    files = splits[split].file_instructions
+    if format == tfds_catalogue.TFRECORD:
+      name = f'{builder.name}-{"-".join(sorted(_names(split)))}'
+      return tfrecord.read(files, name), files
     records = builder.as_data_source(
       split,
       deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES,
-      file_format=FORMAT,
+      file_format=format,
     )
-    return records, splits[split].file_instructions
+  except errors.UserError:
+    raise
   except (ValueError, AssertionError, KeyError) as error:
-    for part in split.split('+'):
-      name = part.split('[')[0].strip()
+    for name in _names(split):
       if name not in splits and name != 'all':
         raise errors.UserError(
           f'{builder.name} has no split {name!r}. '
@@ -195,3 +208,14 @@ def _records(builder, split):
       f'The split {split!r} of {builder.name} is empty, or not of the form '
       f'train[:99%] or train[100:200]: {error}'
     ) from error
+  for file in files:
+    if not epath.Path(file.filename).exists():
+      raise bad_examples.BrokenShardError(
+        f'The file {file.filename} of the data set is missing.'
+      )
+  return records, files
+
+
+def _names(split):
+  """Returns the names in a split, as in train[:5]+test."""
+  return [part.split('[')[0].strip() for part in split.split('+')]

@@ -1,0 +1,187 @@
+"""TFRecord files at random access.
+
+A TFRecord file is a row of records, each of 8 bytes of length, 4 bytes of the
+length's checksum, the data and 4 bytes of its checksum. One pass over the
+lengths gives the offset of each; it is kept in a file beside the data or, where
+nothing can be written there, in the user's cache.
+"""
+
+import bisect
+import dataclasses
+import hashlib
+import itertools
+import os
+import pathlib
+import struct
+
+import numpy as np
+import tqdm
+from etils import epath
+
+from vit_jax.data import bad_examples
+
+_HEADER = struct.Struct('<QI')  # Length, and its checksum.
+_CHECKSUM_SIZE = 4
+
+
+@dataclasses.dataclass(eq=False)
+class Records:
+  """The records of parts of files, as a sequence of bytes.
+
+  Attributes:
+    files: TFDS's instructions: which parts of which files, in order.
+    offsets: int64 [records of the file] of each file that is named, by path.
+  """
+
+  files: tuple
+  offsets: dict
+
+  def __post_init__(self):
+    self._ends = list(itertools.accumulate(file.take for file in self.files))
+
+  def __len__(self):
+    return self._ends[-1]
+
+  def __getitem__(self, index):
+    part = bisect.bisect_right(self._ends, index)
+    file = self.files[part]
+    number = file.skip + index - (self._ends[part] - file.take)
+    offset = int(self.offsets[file.filename][number])
+    with _open(file.filename) as opened:
+      opened.seek(offset)
+      length = _length(opened.read(_HEADER.size), file.filename, offset)
+      data = opened.read(length)
+    if len(data) < length:
+      raise _cut_off(file.filename, offset, length, offset + len(data))
+    return data
+
+
+def read(files, cache_name):
+  """Returns the `Records` of TFDS's instructions for a split.
+
+  Args:
+    files: the instructions.
+    cache_name: of the file that keeps the index; one per split.
+
+  Raises:
+    BrokenShardError: a file is missing, cut off or not a TFRecord file, or has
+      not as many records as it should; names file and offset.
+  """
+  counts = {file.filename: file.examples_in_shard for file in files}
+  sizes = {path: _size(path) for path in counts}
+  text = '\n'.join(f'{path} {size}' for path, size in sizes.items())
+  digest = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+  folder = os.path.dirname(next(iter(counts)))
+  name = f'{cache_name}-{digest}.npy'
+  caches = [epath.Path(folder) / '.vit_jax' / name, _user_cache() / name]
+  kept = next((path for path in caches if path.exists()), None)
+  if kept is None:
+    found = np.concatenate(
+      [
+        _index(path, sizes[path], counts[path])
+        for path in tqdm.tqdm(counts, f'Indexing {folder}', unit='file')
+      ]
+    )
+    _keep(found, caches)
+  else:
+    with kept.open('rb') as opened:
+      found = np.load(opened, allow_pickle=False)
+  ends = list(itertools.accumulate(counts.values()))
+  return Records(tuple(files), dict(zip(counts, np.split(found, ends[:-1]))))
+
+
+def _user_cache():
+  home = os.environ.get('XDG_CACHE_HOME') or '~/.cache'
+  return epath.Path(home).expanduser() / 'vit_jax' / 'tfrecord_index'
+
+
+def _keep(offsets, caches):
+  """Writes the index to the first place that takes it; to none is fine."""
+  for path in caches:
+    unfinished = path.with_name(f'{path.name}.{os.getpid()}')
+    try:
+      path.parent.mkdir(parents=True, exist_ok=True)
+      with unfinished.open('wb') as opened:
+        np.save(opened, offsets, allow_pickle=False)
+      unfinished.replace(path)  # Whoever reads it meanwhile finds it whole.
+      return
+    except OSError:
+      continue
+
+
+def _size(path):
+  try:
+    return epath.Path(path).stat().length
+  except OSError as error:
+    raise bad_examples.BrokenShardError(
+      f'The file {path} of the data set is missing: {error}'
+    ) from error
+
+
+def _index(path, size, count):
+  """Returns the offset of each record of a file, int64 [records]."""
+  offsets, offset = [], 0
+  with _open(path) as file:
+    while offset < size:
+      file.seek(offset)
+      length = _length(file.read(_HEADER.size), path, offset)
+      end = offset + _HEADER.size + length + _CHECKSUM_SIZE
+      if end > size:
+        raise _cut_off(path, offset, length, size)
+      offsets.append(offset)
+      offset = end
+  if len(offsets) != count:
+    raise bad_examples.BrokenShardError(
+      f'{path} has {len(offsets)} records and should have {count}: it ends at '
+      f'byte {size}. Copy it again.'
+    )
+  return np.array(offsets, np.int64)
+
+
+def _open(path):
+  if '://' in path:
+    return epath.Path(path).open('rb')
+  # Unbuffered: of a photograph's record nothing is read twice or in vain.
+  return pathlib.Path(path).open('rb', buffering=0)
+
+
+def _length(header, path, offset):
+  """Returns the length that a header tells, once its checksum is right."""
+  if len(header) < _HEADER.size:
+    raise _cut_off(path, offset, None, offset + len(header))
+  length, checksum = _HEADER.unpack(header)
+  if masked_crc(header[:8]) != checksum:
+    raise bad_examples.BrokenShardError(
+      f'{path} has no record at byte {offset}: the checksum there is wrong. '
+      'Copy it again.'
+    )
+  return length
+
+
+def _cut_off(path, offset, length, end):
+  told = '' if length is None else f' of {length} bytes'
+  return bad_examples.BrokenShardError(
+    f'{path} is cut off: the record{told} at byte {offset} is not over where '
+    f'the file is, at byte {end}. Copy it again.'
+  )
+
+
+def masked_crc(data):
+  """Returns the checksum that TFRecord has of data: CRC-32C, masked."""
+  crc = 0xFFFFFFFF
+  for byte in data:
+    crc = _CRC_TABLE[(crc ^ byte) & 0xFF] ^ (crc >> 8)
+  crc ^= 0xFFFFFFFF
+  return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+def _crc_table():
+  table = []
+  for crc in range(256):
+    for _ in range(8):
+      crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    table.append(crc)
+  return table
+
+
+_CRC_TABLE = _crc_table()
