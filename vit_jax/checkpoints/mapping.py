@@ -64,7 +64,7 @@ def one_to_one(to_ours, to_theirs):
   )
 
 
-def to_ours(flat, table, like):
+def to_ours(flat, table, like, finish=lambda path, array: array):
   """Returns {our path: array} of {released name: array}.
 
   Args:
@@ -72,6 +72,8 @@ def to_ours(flat, table, like):
     table: rows.
     like: {path: array or shape} of our model; tells how to split heads. What
       it lacks is translated all the same.
+    finish: (our path, our array) -> what is kept of it. It comes before the
+      next row is read, so that only what it keeps piles up in memory.
 
   Raises:
     MappingError: lists every name without a row and every array that its row
@@ -80,7 +82,8 @@ def to_ours(flat, table, like):
 
   def convert(row, arrays, paths):
     shapes = [like[path].shape if path in like else None for path in paths]
-    return [_own(array) for array in row.transform.to_ours(arrays, shapes)]
+    arrays = row.transform.to_ours(arrays, shapes)
+    return [finish(path, _own(array)) for path, array in zip(paths, arrays)]
 
   return _convert(flat, [(row.theirs, row.ours, row) for row in table], convert)
 

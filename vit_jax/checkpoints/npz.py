@@ -1,4 +1,4 @@
-"""Reads NumPy's .npz, a zip archive of .npy files, without trusting it.
+"""NumPy's .npz, a zip archive of .npy files, read without trusting it.
 
 The layout is that of NumPy's manual (numpy.lib.format). Objects, which NumPy
 would unpickle, are refused; so is what claims more than the file can hold.
@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import os
 import re
+import struct
 import zipfile
 import zlib
 
@@ -31,6 +32,7 @@ DTYPES = {
 }
 # NumPy does not know bfloat16 and writes two bytes without a meaning.
 DTYPES['V2'] = np.dtype(ml_dtypes.bfloat16)
+_WRITABLE = frozenset(DTYPES.values()) - {DTYPES['V2']}
 
 _ENCRYPTED = 0x1
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -41,7 +43,8 @@ _HEADER = re.compile(
   r"'fortran_order': (True|False), "
   r"'shape': \(((?:[0-9]{1,18}, ?)*(?:[0-9]{1,18})?)\),? ?\} *\n?"
 )
-_CHUNK = 1 << 20
+_CHUNK = 1 << 19
+_LOCAL_HEADER = struct.Struct('<4s22xHH')  # Signature, lengths of what follows.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +70,7 @@ class NpzFile(weights_file.WeightsFile):
       file = stack.enter_context(weights_file.open_binary(path))
       with _damage_reported(path):
         self._archive = stack.enter_context(zipfile.ZipFile(file))
+      self._file = file
       members = _members(path, self._archive)
       _check_sizes(path, members.values())
       self._layouts = {
@@ -81,23 +85,70 @@ class NpzFile(weights_file.WeightsFile):
   def __getitem__(self, name):
     layout = self._layouts[name]
     raw = np.empty(layout.header.num_bytes, np.uint8)
-    with (
-      _damage_reported(self.path),
-      self._archive.open(layout.member) as stream,
-    ):
-      stream.read(layout.offset)
-      for start in range(0, raw.size, _CHUNK):
-        chunk = raw[start : start + _CHUNK]
-        if stream.readinto(chunk) != chunk.size:
-          raise zipfile.BadZipFile(f'{name} ends too early')
+    with _damage_reported(self.path):
+      if layout.member.compress_type == zipfile.ZIP_STORED:
+        self._read_stored(layout, raw)
+      else:
+        self._unpack(layout, raw)
     shape = layout.header.shape
     array = raw.view(layout.header.dtype)
     if layout.fortran_order:
       return array.reshape(shape[::-1]).T
     return array.reshape(shape)
 
+  def _unpack(self, layout, raw):
+    with self._archive.open(layout.member) as stream:
+      stream.read(layout.offset)
+      for start in range(0, raw.size, _CHUNK):
+        chunk = raw[start : start + _CHUNK]
+        if stream.readinto(chunk) != chunk.size:
+          raise zipfile.BadZipFile(f'{layout.member.filename} ends too early')
+
+  def _read_stored(self, layout, raw):
+    """Reads straight into `raw`; zipfile would make three copies on the way."""
+    member = layout.member
+    self._file.seek(member.header_offset)
+    local = self._file.read(_LOCAL_HEADER.size)
+    signature, name_length, extra_length = _LOCAL_HEADER.unpack(local)
+    if signature != b'PK\x03\x04':
+      raise zipfile.BadZipFile(f'{member.filename} is not where it should be')
+    self._file.seek(name_length + extra_length, os.SEEK_CUR)
+    checksum = zlib.crc32(self._file.read(layout.offset))
+    for start in range(0, raw.size, _CHUNK):
+      chunk = raw[start : start + _CHUNK]
+      if self._file.readinto(chunk) != chunk.size:
+        raise zipfile.BadZipFile(f'{member.filename} ends too early')
+      checksum = zlib.crc32(chunk, checksum)  # While it is in the cache.
+    if checksum != member.CRC:
+      raise zipfile.BadZipFile(f'the checksum of {member.filename} differs')
+
   def close(self):
     self._stack.close()
+
+
+def save(path, flat):
+  """Writes {name: array} as `numpy.savez` does: not packed, in this order.
+
+  Raises:
+    WeightsFileError: a name or dtype that `NpzFile` would refuse, or the file
+      can't be written.
+  """
+  weights_file.check_count(path, len(flat))
+  with (
+    weights_file.replacing(path) as file,
+    zipfile.ZipFile(file, 'w') as zipped,
+  ):
+    for name, array in flat.items():
+      array = np.asanyarray(array)
+      weights_file.check_name(path, name)
+      weights_file.check_shape(path, name, array.shape)
+      if array.dtype.newbyteorder('<') not in _WRITABLE:
+        raise weights_file.WeightsFileError(
+          f'{name} is of dtype {array.dtype}, which .npz has no name for; '
+          f'convert it to float32.'
+        )
+      with zipped.open(f'{name}.npy', 'w', force_zip64=True) as member:
+        np.lib.format.write_array(member, array, allow_pickle=False)
 
 
 @contextlib.contextmanager

@@ -140,17 +140,48 @@ def fit(given, model_params, changes=NONE):
   """
   given, wanted = pytrees.flatten(given), pytrees.flatten(model_params)
   report = plan(given, wanted, changes)
+  fit_leaf = make_fit_leaf(given, wanted, changes, report)
+  flat = {path: fit_leaf(path, array) for path, array in given.items()}
+  return join(flat, wanted, report), report
+
+
+def make_fit_leaf(given, wanted, changes, report):
+  """Returns fit_leaf(path, array) for one given array after the other.
+
+  It gives the NumPy array that the model takes; None for an unused one.
+
+  Args:
+    given: {path: array or shape} of the weights.
+    wanted: {path: array or shape} of the model.
+    changes: as of `fit`.
+    report: what `plan` returns for these.
+  """
+  given, shapes = _shapes(given), _shapes(wanted)
+
+  def fit_leaf(path, array):
+    if path in report.unused:
+      return None
+    if path in report.resized:
+      array = _resize(path, array, given, shapes, changes)
+    return np.asarray(array, wanted[path].dtype, order='C')
+
+  return fit_leaf
+
+
+def join(flat, wanted, report):
+  """Returns the nested tree of fitted leaves and fresh ones.
+
+  Args:
+    flat: {path: what became of it} of the weights.
+    wanted: {path: leaf} of the model; those that stay fresh are arrays.
+    report: what `plan` returned.
+  """
   params = {}
   for path, leaf in wanted.items():
     if path in report.fresh:
       assert not isinstance(leaf, jax.ShapeDtypeStruct), path
-      params[path] = leaf
-      continue
-    array = given[path]
-    if path in report.resized:
-      array = _resize(path, given, wanted, changes)
-    params[path] = np.asarray(array, leaf.dtype, order='C')
-  return pytrees.unflatten(params), report
+    params[path] = leaf if path in report.fresh else flat[path]
+  return pytrees.unflatten(params)
 
 
 def _any_matches(patterns, path):
@@ -175,14 +206,12 @@ def _has_to_be_resized(path, given, wanted, changes):
   )
 
 
-def _resize(path, given, wanted, changes):
+def _resize(path, array, given, wanted, changes):
   if path == _PATCHES:
-    return resizing.resize_patches(given[path], wanted[path].shape[:2])
-  grids = positions.find_grids(
-    _shapes(given), _shapes(wanted), changes.given_grid, changes.grid
-  )
+    return resizing.resize_patches(array, wanted[path][:2])
+  grids = positions.find_grids(given, wanted, changes.given_grid, changes.grid)
   return positions.fit(
-    given[path],
+    array,
     positions.num_prefix_tokens(given),
     positions.num_prefix_tokens(wanted),
     grids,

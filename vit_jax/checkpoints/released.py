@@ -1,10 +1,12 @@
 """Reads a file of released weights into a model.
 
-The format is said, not guessed: the same names mean different things in files
-of different origin.
+The format is read off the names in the file, where nobody says it.
 """
 
+import contextlib
 import dataclasses
+import os
+import re
 from collections.abc import Callable
 
 import jax
@@ -34,31 +36,100 @@ class Format:
   """How to read a kind of file."""
 
   open: Callable  # path -> `weights_file.WeightsFile`.
+  sign: str  # Pattern of a name that no format further down has.
   table: Callable  # Names -> rows of `mapping`.
   view: Callable = lambda file: file  # Brings names and layers into shape.
 
 
+_NPZ, _SAFETENSORS = npz.NpzFile, safetensors_file.SafetensorsFile
 FORMATS = {
-  'google': Format(npz.NpzFile, google.table),
-  'big_vision': Format(npz.NpzFile, big_vision.table, big_vision.view),
-  'mixer': Format(npz.NpzFile, mixer.table),
-  'bit': Format(npz.NpzFile, bit.table, bit.view),
-  'huggingface': Format(safetensors_file.SafetensorsFile, huggingface.table),
-  'timm': Format(safetensors_file.SafetensorsFile, timm.table),
+  'bit': Format(_NPZ, r'resnet/.*', bit.table, bit.view),
+  'mixer': Format(_NPZ, r'MixerBlock_\d+/.*', mixer.table),
+  'big_vision': Format(
+    _NPZ,
+    r'pos_embedding|MAPHead_0/.*|Transformer/(encoderblock/.*|pos_embedding)',
+    big_vision.table,
+    big_vision.view,
+  ),
+  'google': Format(_NPZ, r'Transformer/.*', google.table),
+  'timm': Format(
+    _SAFETENSORS, r'blocks\.\d+\..*|stem\.conv\.weight', timm.table
+  ),
+  'huggingface': Format(
+    _SAFETENSORS, r'(vit\.)?encoder\.layer\.\d+\..*', huggingface.table
+  ),
 }
 
 
-def load(path, format_name, model_params, changes=pretrained.NONE):
-  """Returns the model's parameters with the weights of a file in place.
+@dataclasses.dataclass(frozen=True)
+class Opened:
+  """A file whose names and shapes are known; its arrays are not read yet."""
 
-  Everything is compared before the first array is read; arrays are then read
-  one by one.
+  format: str  # A key of FORMATS.
+  view: weights_file.View  # {released name: array} of the parameters.
+  table: tuple  # Rows of `mapping`.
+
+  def shapes(self, like=None):
+    """Returns {our path: shape}.
+
+    Args:
+      like: {path: shape} of a model; without it, what PyTorch lays out flat is
+        not split into heads.
+    """
+    headers = {
+      name: jax.ShapeDtypeStruct(header.shape, jnp.float32)
+      for name, header in self.view.headers.items()
+    }
+    return jax.eval_shape(
+      lambda flat: mapping.to_ours(flat, self.table, like or {}), headers
+    )
+
+
+@contextlib.contextmanager
+def opened(path, format_name=None):
+  """Yields the `Opened` file.
 
   Args:
     path: the file; `file.npz:img` takes what is under img/ in it.
-    format_name: one of FORMATS.
+    format_name: one of FORMATS; None: as the names in the file tell.
+
+  Raises:
+    UserError: no such format, or no such part of the file.
+    WeightsFileError: the file is damaged, forged or of another kind.
+  """
+  file_path, part = split(path)
+  if format_name is not None:
+    open_file = errors.choose('format', format_name, FORMATS).open
+  else:
+    open_file = _NPZ if _is_zip(file_path) else _SAFETENSORS
+  with open_file(file_path) as file:
+    view = _parameters(file, part)
+    _check_floats(path, view)
+    if format_name is None:
+      format_name = _recognise(path, view)
+    file_format = FORMATS[format_name]
+    view = file_format.view(view)
+    yield Opened(format_name, view, file_format.table(view))
+
+
+def load(
+  path,
+  format_name,
+  model_params,
+  changes=pretrained.NONE,
+  place=lambda path, array: array,
+):
+  """Returns the model's parameters with the weights of a file in place.
+
+  Everything is compared before the first array is read; arrays are then read,
+  fitted and placed one by one.
+
+  Args:
+    path, format_name: as of `opened`.
     model_params: as of `pretrained.fit`.
     changes: how the model may differ from the weights.
+    place: (path, NumPy array) -> what becomes a leaf, such as the array on its
+      devices.
 
   Returns:
     (params, report), as `pretrained.fit`.
@@ -68,27 +139,45 @@ def load(path, format_name, model_params, changes=pretrained.NONE):
     WeightsFileError: the file is damaged, forged or of another kind.
     MappingError: the file is of another format.
   """
-  file_format = errors.choose('format', format_name, FORMATS)
-  file_path, part = _split(path)
   wanted = pytrees.flatten(model_params)
-  with file_format.open(file_path) as file:
-    view = file_format.view(_parameters(file, part))
-    table = file_format.table(view)
-    shapes = jax.eval_shape(
-      lambda flat: mapping.to_ours(flat, table, wanted), _shapes(path, view)
-    )
-    pretrained.plan(shapes, wanted, changes)
-    flat = mapping.to_ours(view, table, wanted)
-  return pretrained.fit(flat, model_params, changes)
+  with opened(path, format_name) as file:
+    shapes = file.shapes(wanted)
+    report = pretrained.plan(shapes, wanted, changes)
+    fit_leaf = pretrained.make_fit_leaf(shapes, wanted, changes, report)
+
+    def finish(path, array):
+      array = fit_leaf(path, array)
+      return None if array is None else place(path, array)
+
+    flat = mapping.to_ours(file.view, file.table, wanted, finish)
+  return pretrained.join(flat, wanted, report), report
 
 
-def _split(path):
+def split(path):
   """Returns the path of the file and the part of it that is meant, or ''."""
   for suffix in '.npz', '.safetensors':
     file_path, colon, part = str(path).rpartition(f'{suffix}:')
     if colon:
       return file_path + suffix, part
   return path, ''
+
+
+def _is_zip(path):
+  with weights_file.open_binary(path) as file:
+    begins = file.read(2)
+  return begins == b'PK' or os.fspath(path).endswith('.npz')
+
+
+def _recognise(path, names):
+  for format_name, file_format in FORMATS.items():
+    if any(re.fullmatch(file_format.sign, name) for name in names):
+      return format_name
+  shown = sorted(names)
+  raise errors.UserError(
+    f'{path} is of no known format; it holds {", ".join(shown[:5])} and so on. '
+    f'Known: {", ".join(FORMATS)}. Of a file with several models, give one: '
+    'file.npz:img.'
+  )
 
 
 def _parameters(file, part):
@@ -108,14 +197,9 @@ def _parameters(file, part):
   return view
 
 
-def _shapes(path, view):
-  """Returns {name: shape}; all as float32, which is what they become."""
+def _check_floats(path, view):
   for name, header in view.headers.items():
     if not jnp.issubdtype(header.dtype, jnp.floating):
       raise errors.UserError(
         f'{path}: {name} is of dtype {header.dtype}; parameters are floats.'
       )
-  return {
-    name: jax.ShapeDtypeStruct(header.shape, jnp.float32)
-    for name, header in view.headers.items()
-  }

@@ -1,4 +1,4 @@
-"""Reads .safetensors without trusting it.
+""".safetensors, read without trusting it.
 
 The layout (huggingface.co/docs/safetensors): eight bytes with the length of a
 JSON header, the header, then the data of all arrays without a gap.
@@ -10,6 +10,7 @@ import os
 import ml_dtypes
 import numpy as np
 
+from vit_jax import errors
 from vit_jax.checkpoints import weights_file
 
 DTYPES = {
@@ -65,6 +66,41 @@ class SafetensorsFile(weights_file.WeightsFile):
 
   def close(self):
     self._file.close()
+
+
+def save(path, flat, metadata=None):
+  """Writes {name: array}, aligned, one array in memory at a time.
+
+  Args:
+    path: of the file.
+    flat: arrays, or views of them in any layout.
+    metadata: {word: text}; transformers wants {'format': 'pt'}.
+
+  Raises:
+    WeightsFileError: a name or dtype that `SafetensorsFile` would refuse, or
+      the file can't be written.
+  """
+  weights_file.check_count(path, len(flat))
+  codes = {str(dtype): code for code, dtype in DTYPES.items()}
+  # The widest first: then every array is aligned, as readers like it.
+  names = sorted(flat, key=lambda name: (-flat[name].dtype.itemsize, name))
+  header, end = {_METADATA: dict(metadata)} if metadata else {}, 0
+  for name in names:
+    array = flat[name]
+    weights_file.check_name(path, name)
+    weights_file.check_shape(path, name, array.shape)
+    start, end = end, end + array.nbytes
+    header[name] = {
+      'dtype': errors.choose('dtype', str(array.dtype), codes),
+      'shape': array.shape,
+      'data_offsets': [start, end],
+    }
+  text = json.dumps(header, separators=(',', ':')).encode()
+  text += b' ' * (-len(text) % 8)
+  with weights_file.replacing(path) as file:
+    file.write(len(text).to_bytes(_LENGTH_BYTES, 'little') + text)
+    for name in names:
+      file.write(np.ascontiguousarray(flat[name]).view(np.uint8).data)
 
 
 def _damaged(path, reason):

@@ -6,7 +6,7 @@ timm computes with the exact GELU and, in its hybrids, GroupNorm's epsilon of
 
 from vit_jax.checkpoints import mapping, torch_layout
 
-_BACKBONE = 'patch_embed.backbone'
+BACKBONE = 'patch_embed.backbone'
 
 
 def table(names):
@@ -15,12 +15,12 @@ def table(names):
     return mixer_rows()
   if 'stem.conv.weight' in names:
     return resnet_rows()
-  if f'{_BACKBONE}.conv.weight' in names:  # R+ViT-Ti/16, all of it a root.
-    return vit_rows(root=_BACKBONE)
+  if f'{BACKBONE}.conv.weight' in names:  # R+ViT-Ti/16, all of it a root.
+    return vit_rows(root=BACKBONE)
   return vit_rows()
 
 
-def vit_rows(root=f'{_BACKBONE}.stem'):
+def vit_rows(root=f'{BACKBONE}.stem'):
   """Returns the rows of a ViT or hybrid, whose root is called `root`."""
   row, layout = mapping.row, torch_layout
   block, ours = 'blocks.{layer}', 'encoder/block_{layer}'
@@ -69,7 +69,7 @@ def _pooling_rows():
 
 def _stem_rows(root):
   row, layout = mapping.row, torch_layout
-  unit = f'{_BACKBONE}.stages.{{block-1}}.blocks.{{unit-1}}'
+  unit = f'{BACKBONE}.stages.{{block-1}}.blocks.{{unit-1}}'
   ours = 'stem/block_{block}/unit_{unit}'
   return (
     row(f'{root}.conv.weight', 'stem/root_conv/kernel', layout.CONVOLUTION),

@@ -5,9 +5,12 @@ it is opened, before any array is allocated.
 """
 
 import collections.abc
+import contextlib
 import dataclasses
 import math
 import os
+import pathlib
+import secrets
 
 import numpy as np
 
@@ -56,6 +59,9 @@ class WeightsFile(collections.abc.Mapping):
   def __len__(self):
     return len(self.headers)
 
+  def __contains__(self, name):
+    return name in self.headers  # Else the array would be read to know.
+
   def close(self):
     raise NotImplementedError
 
@@ -94,6 +100,9 @@ class View(collections.abc.Mapping):
   def __len__(self):
     return len(self.headers)
 
+  def __contains__(self, name):
+    return name in self.headers
+
 
 def part(file, prefix):
   """Returns the `View` of names that begin with `prefix`, without it."""
@@ -119,6 +128,34 @@ def open_binary(path):
     raise WeightsFileError(
       f'{os.fspath(path)} can not be read: {error.strerror}.'
     ) from error
+
+
+@contextlib.contextmanager
+def replacing(path):
+  """Yields a binary file that takes the place of `path` once all went well.
+
+  Nobody ever sees half of it: it is written beside, brought to the disk, and
+  renamed.
+
+  Raises:
+    WeightsFileError: the file can't be written.
+  """
+  path = pathlib.Path(path)
+  unfinished = path.with_name(f'{path.name}.{secrets.token_hex(4)}.tmp')
+  try:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(unfinished, 'xb') as file:
+      yield file
+      file.flush()
+      os.fsync(file.fileno())
+    os.replace(unfinished, path)
+  except OSError as error:
+    raise WeightsFileError(
+      f'{path} can not be written: {error.strerror or error}.'
+    ) from error
+  finally:
+    with contextlib.suppress(OSError):
+      unfinished.unlink()
 
 
 def check_count(path, count):

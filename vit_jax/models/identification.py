@@ -27,7 +27,7 @@ class Identity:
   image_size: tuple[int, int] | None
 
 
-def identify(shapes, name=None):
+def identify(shapes, name=None, num_heads=None):
   """Returns the `Identity` of parameters.
 
   Where there are no position embeddings, they are taken to be sines and
@@ -38,6 +38,7 @@ def identify(shapes, name=None):
       [width, width], where a named model tells the heads.
     name: of the model, if known, as in the configuration; 'ViT-S/16-gap', with
       what pools by averaging said in the name, is understood too.
+    num_heads: if known; None: as the shapes or the name say.
 
   Raises:
     UserError: they are of no model that this project has.
@@ -48,7 +49,7 @@ def identify(shapes, name=None):
   elif 'block_0/token_mlp/hidden/kernel' in shapes:
     fields, image_size = _mixer(shapes, name)
   elif 'encoder/block_0/mlp/hidden/kernel' in shapes and _STEM in shapes:
-    fields, image_size = _vit(shapes, name)
+    fields, image_size = _vit(shapes, name, num_heads)
   else:
     shown = ', '.join(sorted(shapes)[:5])
     raise errors.UserError(
@@ -58,12 +59,12 @@ def identify(shapes, name=None):
   return Identity(fields, num_classes, image_size)
 
 
-def _vit(shapes, name):
+def _vit(shapes, name, num_heads):
   found = vit.Size(
     width=shapes[_STEM][-1],
     depth=_count(shapes, r'encoder/block_(\d+)/mlp/hidden/kernel'),
     mlp_dim=shapes['encoder/block_0/mlp/hidden/kernel'][1],
-    num_heads=_num_heads(shapes),
+    num_heads=_num_heads(shapes) or num_heads,
   )
   fields = {'name': name} if name else _name_of_vit(shapes, found)
   if 'class_token' in shapes:
@@ -93,7 +94,10 @@ def _name_of_vit(shapes, found):
       'number of heads. A config.json beside it would; so would the name of '
       'the model.'
     )
-  return {'name': _join(backbone, 'B'), **dataclasses.asdict(found)}
+  # Any size will do, since the fields tell; of hybrids, one that is known.
+  sizes = [name for name in vit.SIZES if _join(backbone, name) in hybrid.NAMES]
+  like = _join(backbone, sizes[0] if sizes else 'B')
+  return {'name': like, **dataclasses.asdict(found)}
 
 
 def _backbone(shapes):

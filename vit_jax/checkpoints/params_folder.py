@@ -1,0 +1,116 @@
+"""Parameters as orbax keeps them: alone in a folder, or in a run's checkpoint.
+
+`save` writes what `orbax.checkpoint.StandardCheckpointer().restore` reads.
+"""
+
+import contextlib
+import pathlib
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from etils import epath
+
+from vit_jax import errors, pytrees
+from vit_jax.checkpoints import integrity, run
+
+FOLDER = 'params'
+_STATE = 'params'  # Where the state of a run has its parameters.
+
+
+def save(workdir, params):
+  """Writes parameters to workdir/params, whole or not at all.
+
+  Args:
+    workdir: folder; what it has of the name is replaced.
+    params: tree of arrays.
+
+  Raises:
+    UserError: it can't be written.
+  """
+  path = pathlib.Path(workdir).absolute() / FOLDER
+  try:
+    with ocp.StandardCheckpointer() as checkpointer:
+      checkpointer.save(path, params, force=True)
+  except OSError as error:
+    raise errors.UserError(
+      f'{path} can not be written: {error.strerror or error}.'
+    ) from error
+
+
+def find(workdir):
+  """Returns (folder, path of the parameters in it), or None: there are none.
+
+  Of a run, that is its newest checkpoint that is whole.
+  """
+  workdir = pathlib.Path(workdir).absolute()
+  if (workdir / FOLDER).is_dir():
+    return workdir / FOLDER, ''
+  directory = workdir / 'checkpoints'
+  with run.Checkpoints(directory, 1, read_only=True) as saved:
+    for step in saved.steps():
+      try:
+        integrity.check(directory / str(step))
+      except integrity.Damaged as damage:
+        print(f'step {step} of {workdir} is not used: {damage}')
+        continue
+      return directory / str(step) / 'state', f'{_STATE}/'
+  return None
+
+
+def shapes(place):
+  """Returns {path: shape and dtype} of parameters.
+
+  Args:
+    place: what `find` returned.
+
+  Raises:
+    UserError: the folder can't be read.
+  """
+  folder, prefix = place
+  with _damage_reported(folder):
+    tree = ocp.PyTreeCheckpointHandler().metadata(epath.Path(folder)).tree
+  return {
+    path.removeprefix(prefix): jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
+    for path, leaf in pytrees.flatten(tree).items()
+    if path.startswith(prefix)
+  }
+
+
+def load(place):
+  """Returns {path: NumPy array} of parameters, and reads nothing else.
+
+  Args:
+    place: what `find` returned.
+
+  Raises:
+    UserError: the folder can't be read.
+  """
+  folder, prefix = place
+  wanted = pytrees.unflatten({prefix + path: 0 for path in shapes(place)})
+  arrays = jax.tree.map(
+    lambda _: ocp.RestoreArgs(restore_type=np.ndarray), wanted
+  )
+  with _damage_reported(folder):
+    tree = ocp.PyTreeCheckpointHandler().restore(
+      epath.Path(folder),
+      args=ocp.args.PyTreeRestore(
+        item=wanted, restore_args=arrays, partial_restore=True
+      ),
+    )
+  return {
+    path.removeprefix(prefix): array
+    for path, array in pytrees.flatten(tree).items()
+  }
+
+
+@contextlib.contextmanager
+def _damage_reported(folder):
+  """Turns whatever damaged bytes make orbax raise into a UserError."""
+  try:
+    yield
+  except Exception as error:
+    raise errors.UserError(
+      f'{folder} holds no parameters that orbax could read '
+      f'({type(error).__name__}); copy it anew, or use an older one.'
+    ) from error
