@@ -4,13 +4,22 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 WORKDIR ?= workdir/quickstart
 
-.PHONY: quickstart test lint format clean
+.PHONY: quickstart test parity lint format clean
 
 quickstart: $(VENV)/installed
 	$(BIN)/vit_jax train --config=configs/quickstart.py --workdir=$(WORKDIR)
 
 test: $(VENV)/installed-test
 	$(BIN)/pytest -n 2 --dist loadscope
+
+# Against timm and transformers. With PyTorch's CPU build it is much smaller:
+# PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make parity
+parity: $(VENV)/installed-parity
+	$(BIN)/pytest -n 2 tests/parity
+
+# Every fault of docs/faults.md, and 200 runs killed at random; writes its table.
+chaos: $(VENV)/installed-test
+	$(BIN)/pytest tests/faults -m '' --faults-table=docs/faults.md
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .
@@ -30,4 +39,8 @@ $(VENV)/installed: setup.py requirements.txt
 
 $(VENV)/installed-test: $(VENV)/installed
 	$(BIN)/pip install --quiet --editable .[test]
+	touch $@
+
+$(VENV)/installed-parity: $(VENV)/installed-test
+	$(BIN)/pip install --quiet --editable .[parity]
 	touch $@

@@ -19,6 +19,7 @@ setuptools.setup(
   license_files=['LICENSE'],
   python_requires='>=3.11',
   packages=setuptools.find_packages(include=['vit_jax', 'vit_jax.*']),
+  package_data={'vit_jax.data': ['names/*']},
   install_requires=[
     line.partition('#')[0].strip()
     for line in (ROOT / 'requirements.txt').read_text().splitlines()
@@ -27,7 +28,15 @@ setuptools.setup(
     'tpu': ['jax[tpu]'],
     'cuda': ['jax[cuda12]'],
     'test': ['pytest>=8', 'pytest-xdist>=3.6', 'ruff==0.17.5'],
-    'parity': ['torch', 'timm', 'transformers'],
+    # Tested against these very versions. torchvision, which timm imports, is
+    # of use for one PyTorch only.
+    'parity': [
+      'safetensors==0.8.0',
+      'timm==1.0.31',
+      'torch==2.13.0',
+      'torchvision==0.28.0',
+      'transformers==5.23.0',
+    ],
     'notebooks': ['jupyter'],
   },
   entry_points={'console_scripts': ['vit_jax = vit_jax.cli:main']},

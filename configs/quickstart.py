@@ -9,31 +9,30 @@ fifth, was written by other people than the training part.
 from vit_jax import experiment
 
 
-def get_config(num_epochs=60.0):
+def get_config(num_epochs=200.0):
   config = experiment.default()
 
   config.data.dataset = 'digits'
   config.data.eval_split = 'test'
   config.data.resolution = (16,)
-  config.data.min_crop_area = 0.5
-  config.data.flip = False  # A mirrored 2 is no digit.
+  config.data.train_crop = 'affine'
   config.data.eval_crop = 'squash'
+  config.data.flip = False  # A mirrored 2 is no digit.
+  config.data.mixup = 0.5
 
   config.model.name = 'ViT-Ti/4'
-  config.model.width = 96
-  config.model.depth = 6
-  config.model.num_heads = 3
-  config.model.mlp_dim = 192
-  config.model.dropout = 0.1
+  config.model.width = 64
+  config.model.depth = 4
+  config.model.num_heads = 4
+  config.model.mlp_dim = 128
 
   config.optimizer.learning_rate = 2e-3
   config.optimizer.warmup_steps = 100
   config.optimizer.clip_norm = 1.0
-  config.objective.label_smoothing = 0.1
 
   config.run.batch_size = 128
   config.run.num_epochs = num_epochs
-  config.run.log_every = 20
-  config.run.eval_every = 100
-  config.run.checkpoint_every = 200
+  config.run.log_every = 25
+  config.run.eval_every = 250
+  config.run.checkpoint_every = 500
   return config

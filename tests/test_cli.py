@@ -45,6 +45,8 @@ def calls(monkeypatch):
     ('train', 'run', {}),
     ('evaluate', 'run', {'accuracy': 0.875, 'num_examples': 360}),
     ('inspection', 'text', 'the model'),
+    ('prepare', 'run', 'it is there'),
+    ('show', 'run', 'b.png'),
   ):
     fake = types.ModuleType(f'vit_jax.{module}')
     setattr(fake, function, record(module, result))
@@ -105,6 +107,30 @@ def test_inspect_prints_for_the_devices_there_are_or_assumed(
 
 
 @pytest.mark.parametrize(
+  'argv, data_dir',
+  [
+    (['dtd'], None),
+    (['dtd', '--data_dir=/d'], '/d'),
+    (['--data_dir', '/d', '--dataset', 'dtd'], '/d'),
+  ],
+)
+def test_a_data_set_may_be_named_with_or_without_its_flag(
+  calls, capsys, argv, data_dir
+):
+  assert cli.main(['prepare', *argv]) == 0
+  assert calls == [('prepare', 'dtd', data_dir)]
+  assert capsys.readouterr().out == 'it is there\n'
+
+
+def test_show_gets_configuration_and_file(calls, recipe, capsys):
+  argv = ['show', f'--config={recipe}', '--output=b.png', '--config.seed=4']
+  assert cli.main(argv) == 0
+  ((name, config, output),) = calls
+  assert (name, config.seed, output) == ('show', 4, 'b.png')
+  assert capsys.readouterr().out == 'b.png\n'
+
+
+@pytest.mark.parametrize(
   'argv, message',
   [
     (['trian'], "'trian' is not a command. Did you mean train?"),
@@ -115,6 +141,9 @@ def test_inspect_prints_for_the_devices_there_are_or_assumed(
     (['train', '--conf=r.py'], 'has no --conf=r.py. Did you mean --config?'),
     (['evaluate', '--config.seed=1'], 'evaluate has no --config.seed=1'),
     (['evaluate', '--workdir'], '--workdir: expected one argument'),
+    (['prepare'], 'vit_jax prepare needs --dataset=NAME; for example'),
+    (['prepare', 'a', 'b'], 'vit_jax prepare has no b.'),
+    (['show', '--config=r.py'], 'needs --output=FILE'),
     (['inspect', '--devices=0'], "'0' is not a number above 0"),
     (['inspect', '--devices=two'], "'two' is not a number above 0"),
     (['train', '--config=no/r.py', '--workdir=w'], 'There is no file no/r.py'),

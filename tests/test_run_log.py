@@ -60,7 +60,7 @@ def scalars(workdir):
 def test_a_log_gets_a_line_per_call(make_log, clock, stream):
   with make_log() as log:
     log.say('8 devices')
-    log.start(0)
+    log.start(0, [])
     clock.now += 5
     log.train(50, {'loss': 2.3012, 'accuracy': 0.112, 'rate': 0.00035})
     log.evaluation(50, {'loss': 2.25, 'num_examples': 360})
@@ -72,42 +72,47 @@ def test_a_log_gets_a_line_per_call(make_log, clock, stream):
   ]
 
 
+def rates(workdir):
+  """Returns the images per second that TensorBoard got, in order of steps."""
+  found = scalars(workdir)
+  return [
+    found[tag, step]
+    for tag, step in sorted(found)
+    if tag == 'train/images_per_second'
+  ]
+
+
 def test_evaluation_does_not_count_as_training(make_log, clock, tmp_path):
   with make_log() as log:
-    log.start(0)
+    log.start(0, [])
     clock.now += 5
     log.train(50, {})
     clock.now += 1000
     log.evaluation(50, {})
     clock.now += 5
     log.train(100, {})
-  rates = [
-    line['images_per_second']
-    for line in run_log.read_metrics(tmp_path)
-    if line['split'] == 'train'
-  ]
-  assert rates == [100.0, 100.0]
+  assert rates(tmp_path) == [100.0, 100.0]
 
 
 def test_an_evaluation_between_two_logs_leaves_the_rate(
   make_log, clock, tmp_path
 ):
   with make_log() as log:
-    log.start(0)
+    log.start(0, [])
     clock.now += 5
     log.train(50, {})
     clock.now += 2.5 + 1000  # 25 more steps, then the evaluation.
     log.evaluation(75, {})
     clock.now += 2.5
     log.train(100, {})
-  assert run_log.read_metrics(tmp_path)[-1]['images_per_second'] == 100.0
+  assert rates(tmp_path) == [100.0, 100.0]
 
 
 def test_the_time_left_forgets_the_compilation_and_counts_evaluations(
   make_log, clock, stream
 ):
   with make_log() as log:
-    log.start(0)
+    log.start(0, [])
     clock.now += 105  # 100 seconds of compilation.
     log.train(50, {})
     clock.now += 5
@@ -123,7 +128,7 @@ def test_the_time_left_forgets_the_compilation_and_counts_evaluations(
 
 def test_a_resumed_run_starts_its_clock_at_its_step(make_log, clock, stream):
   with make_log() as log:
-    log.start(200)
+    log.start(200, [])
     clock.now += 5
     log.train(250, {})
   assert '100 img/s' in stream.getvalue()
@@ -131,7 +136,7 @@ def test_a_resumed_run_starts_its_clock_at_its_step(make_log, clock, stream):
 
 def test_the_metrics_come_back(make_log, tmp_path):
   with make_log() as log:
-    log.start(0)
+    log.start(0, [])
     log.train(50, {'loss': 2.5})
     log.evaluation(50, {'accuracy': 0.25, 'num_examples': 8})
   train, evaluation = run_log.read_metrics(tmp_path)
@@ -147,7 +152,7 @@ def test_the_metrics_come_back(make_log, tmp_path):
 
 def test_each_line_is_on_disk_at_once(make_log, tmp_path):
   with make_log() as log:
-    log.start(0)
+    log.start(0, [])
     log.train(50, {'loss': 2.5})
     assert run_log.read_metrics(tmp_path)[0]['loss'] == 2.5
 
@@ -160,7 +165,7 @@ def test_what_is_not_finite_is_null_in_strict_json(
     raise AssertionError(constant)
 
   with make_log() as log:
-    log.start(0)
+    log.start(0, [])
     log.train(50, {'loss': value})
   line = (tmp_path / 'metrics.jsonl').read_text()
   assert json.loads(line, parse_constant=refuse)['loss'] is None
@@ -170,7 +175,7 @@ def test_what_is_not_finite_is_null_in_strict_json(
 
 def test_tensorboard_gets_the_same_numbers(make_log, tmp_path):
   with make_log() as log:
-    log.start(0)
+    log.start(0, [])
     log.train(50, {'loss': 2.5, 'norm': math.nan})
     log.evaluation(50, {'loss': 2.0})
   found = scalars(tmp_path)
@@ -182,11 +187,12 @@ def test_tensorboard_gets_the_same_numbers(make_log, tmp_path):
 def steps_after(make_log, tmp_path, start):
   """Returns the steps of a run that died after 150 and resumed at `start`."""
   with make_log() as log:
-    log.start(0)
+    log.start(0, [])
     for step in 50, 100, 150:
       log.train(step, {'loss': 1.0})
+  saved = [record for record in log.records if record['step'] <= start]
   with make_log() as log:
-    log.start(start)
+    log.start(start, saved)
     log.train(start + 50, {'loss': 2.0})
   return [(m['step'], m['loss']) for m in run_log.read_metrics(tmp_path)]
 
@@ -207,24 +213,58 @@ def test_starting_over_does_not_mind_what_was_there(make_log, tmp_path):
 
 def test_a_finished_run_started_again_keeps_every_line(make_log, tmp_path):
   with make_log() as log:
-    log.start(0)
+    log.start(0, [])
     log.train(400, {'loss': 1.0})
     log.evaluation(400, {'loss': 2.0})
   written = (tmp_path / 'metrics.jsonl').read_text()
-  with make_log() as log:
-    log.start(400)
+  with make_log() as again:
+    again.start(400, log.records)
   assert (tmp_path / 'metrics.jsonl').read_text() == written
 
 
-def test_a_line_cut_short_by_a_crash_is_dropped(make_log, tmp_path):
+def test_the_file_holds_nothing_that_a_clock_tells(make_log, tmp_path):
   with make_log() as log:
-    log.start(0)
-    log.train(50, {'loss': 1.0})
+    log.start(0, [])
+    log.train(50, {'loss': 2.5}, {'data_wait': 0.25})
+  assert run_log.read_metrics(tmp_path) == [
+    {'step': 50, 'split': 'train', 'loss': 2.5}
+  ]
+  assert scalars(tmp_path)['train/data_wait', 50] == 0.25
+
+
+def test_what_a_full_disk_refused_comes_later(make_log, tmp_path, stream):
+  path = tmp_path / 'metrics.jsonl'
+  with make_log() as log:
+    log.start(0, [])
+    path.unlink()
+    path.mkdir()  # Nothing can be written to it, whoever is asking.
+    log.train(50, {'loss': 3.0})
+    log.train(100, {'loss': 2.0})
+    path.rmdir()
+    log.train(150, {'loss': 1.0})
+  losses = [line['loss'] for line in run_log.read_metrics(tmp_path)]
+  assert losses == [3.0, 2.0, 1.0]
+  assert stream.getvalue().count('cannot be written') == 1
+
+
+def test_it_knows_which_evaluations_it_was_told(make_log):
+  with make_log(is_writer=False) as log:
+    log.start(0, [{'step': 50, 'split': 'eval', 'loss': 1.0}])
+    log.train(60, {'loss': 1.0})
+    log.evaluation(100, {'loss': 1.0})
+    told = [step for step in (50, 60, 100) if log.has_evaluation(step)]
+  assert told == [50, 100]
+
+
+def test_a_line_cut_short_by_a_crash_is_dropped(make_log, tmp_path):
+  with make_log() as log_before:
+    log_before.start(0, [])
+    log_before.train(50, {'loss': 1.0})
   path = tmp_path / 'metrics.jsonl'
   path.write_text(path.read_text() + '{"step": 100, "split": "tra')
   assert len(run_log.read_metrics(tmp_path)) == 1
   with make_log() as log:
-    log.start(100)
+    log.start(100, log_before.records)
     log.train(150, {'loss': 1.0})
   assert [m['step'] for m in run_log.read_metrics(tmp_path)] == [50, 150]
 
@@ -255,7 +295,7 @@ def test_a_folder_without_metrics_is_named(tmp_path):
 def test_only_the_writer_shows_and_writes(make_log, tmp_path, stream):
   with make_log(is_writer=False) as log:
     log.say('hello')
-    log.start(0)
+    log.start(0, [])
     log.train(50, {'loss': 1.0})
     log.evaluation(50, {'loss': 1.0})
   assert stream.getvalue() == ''
@@ -265,7 +305,7 @@ def test_only_the_writer_shows_and_writes(make_log, tmp_path, stream):
 def test_a_terminal_gets_a_bar(make_log, clock):
   terminal = Terminal()
   with make_log(stream=terminal) as log:
-    log.start(100)
+    log.start(100, [])
     clock.now += 10
     log.train(200, {'loss': 2.5})
     log.evaluation(200, {'accuracy': 0.5})
@@ -279,7 +319,7 @@ def test_a_terminal_gets_a_bar(make_log, clock):
 
 def test_files_are_closed_when_a_run_dies(make_log, tmp_path):
   with pytest.raises(RuntimeError, match='died'), make_log() as log:
-    log.start(0)
+    log.start(0, [])
     log.train(50, {'loss': 2.5})
     raise RuntimeError('died')
   assert scalars(tmp_path)['train/loss', 50] == 2.5

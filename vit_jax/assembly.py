@@ -4,9 +4,13 @@ import dataclasses
 from typing import Any
 
 import jax
+import numpy as np
 import optax
 
+from vit_jax import batch as batches
 from vit_jax import experiment, models, objectives, train_step
+from vit_jax.data import mixing
+from vit_jax.objectives import mixed
 from vit_jax.optim import optimizers
 from vit_jax.sharding import placement
 
@@ -27,11 +31,41 @@ class Assembly:
     shardings = jax.tree.map(lambda leaf: leaf.sharding, self.state)
     return jax.jit(init, out_shardings=shardings)(jax.random.key(seed))
 
-  def train_step(self):
-    """Returns the compiled step; it takes over the state that it is given."""
-    step = train_step.make_train_step(self.objective, self.optimizer)
+  def train_step(self, **options):
+    """Returns the compiled step; it takes over the state that it is given.
+
+    Args:
+      **options: as of `train_step.make_train_step`.
+    """
+    step = train_step.make_train_step(self.objective, self.optimizer, **options)
     shardings = jax.tree.map(lambda leaf: leaf.sharding, self.state)
     return jax.jit(step, donate_argnums=0, out_shardings=(shardings, None))
+
+  def batch(self, size):
+    """Returns the shapes, dtypes and shardings of a batch of `size` images."""
+    sharding = placement.batch_sharding(self.mesh)
+
+    def spec(value):
+      # On devices, indices have 32 bits.
+      dtype = np.int32 if value.dtype == np.int64 else value.dtype
+      return jax.ShapeDtypeStruct(
+        (size, *value.shape), dtype, sharding=sharding
+      )
+
+    return jax.tree.map(spec, batches.padding(*self.image_size))
+
+  def blank_batch(self, size):
+    """Returns a batch of zeros, made by each process for itself."""
+    return jax.tree.map(
+      lambda spec: jax.make_array_from_callback(
+        spec.shape,
+        spec.sharding,
+        lambda index: np.zeros(
+          spec.sharding.shard_shape(spec.shape), spec.dtype
+        ),
+      ),
+      self.batch(size),
+    )
 
   def predict(self):
     """Returns the compiled predict(params, batch), which gives logits."""
@@ -51,6 +85,9 @@ def build(config, num_classes, mesh, num_steps=None):
   image_size = experiment.image_size(config.data)
   model = models.build(config.model, num_classes)
   objective = objectives.build(config.objective, model, num_classes)
+  mix = mixing.build(config.data, num_classes)
+  if mix is not None:
+    objective = mixed.Mixed(objective, mix)
   rng = jax.eval_shape(lambda: jax.random.key(0))
   params = jax.eval_shape(lambda rng: objective.init(rng, image_size), rng)
   if num_steps is None:

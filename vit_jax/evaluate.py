@@ -36,25 +36,30 @@ def run(workdir):
   source = sources.build(config.data, config.data.eval_split)
   mesh = meshes.build(config.mesh, devices)
   parts = assembly.build(config, source.num_classes, mesh)
-  with checkpoints.Checkpoints(
-    workdir / 'checkpoints', config.run.checkpoints_to_keep
-  ) as saved:
-    state = saved.restore(parts.state)
+  saved = checkpoints.Checkpoints(
+    workdir / 'checkpoints', config.run.checkpoints_to_keep, read_only=True
+  )
+  state = saved.restore(parts.state)
   return report(config, parts, parts.predict(), state.params, source)
 
 
-def report(config, parts, predict, params, source):
-  """Returns the metrics of `params` over all of `source`, padding masked."""
+def report(config, parts, predict, params, source, watch=iter, bad_path=None):
+  """Returns the metrics of `params` over all of `source`, padding masked.
+
+  Args:
+    watch: maps the iterable of batches to one of the same; may raise to end it.
+    bad_path: of the file that lists examples that can't be used, or None.
+  """
   return classification.evaluate(
     functools.partial(predict, params),
-    (
+    watch(
       placement.to_devices(batch, parts.mesh)
-      for batch in batches(config, source)
+      for batch in batches(config, source, bad_path)
     ),
   )
 
 
-def batches(config, source):
+def batches(config, source, bad_path=None):
   """Yields this process's share of the batches of `source`, in order."""
   return pipeline.eval_batches(
     source,
@@ -62,7 +67,14 @@ def batches(config, source):
     batch_size=config.run.eval_batch_size or config.run.batch_size,
     process_index=jax.process_index(),
     process_count=jax.process_count(),
+    bad_path=bad_path,
   )
+
+
+def num_batches(config, source):
+  """Returns how many batches an evaluation of `source` takes."""
+  size = config.run.eval_batch_size or config.run.batch_size
+  return pipeline.num_eval_batches(len(source), size)
 
 
 def first_predictions(config, parts, predict, params, source):

@@ -16,6 +16,8 @@ def default():
   """Returns the locked configuration of a run; every field has its default."""
   config = config_dict.ConfigDict()
   config.seed = 0  # Of parameters, data order, augmentation and dropout.
+  config.init = config_dict.placeholder(str)  # Weights to start from: a name,
+  # file, address or run (see weights.find); None: at random.
   config.model = _model()
   config.data = _data()
   config.objective = _objective()
@@ -49,9 +51,10 @@ def _model():
 def _data():
   data = config_dict.ConfigDict()
   data.source = 'tfds'  # tfds, folder, arrays or synthetic.
-  data.dataset = 'imagenet2012'  # TFDS name, folder, .npz file; or 'synthetic'.
+  data.dataset = 'imagenet2012'  # Name in TFDS, vtab/TASK, folder, .npz file;
+  # several, drawn from by weight: imagenet2012@3+places365_small@1.
   data.data_dir = config_dict.placeholder(str)  # None: where TFDS keeps it.
-  data.train_split = 'train'  # TFDS slices such as train[:99%] are welcome.
+  data.train_split = 'train'  # Slices such as train[:99%] are welcome.
   data.eval_split = 'validation'  # Evaluated whole, each example once.
   data.num_classes = config_dict.placeholder(int)  # None: as the data set says.
   data.num_examples = 1024  # Per split, of synthetic data only.
@@ -72,7 +75,7 @@ def _data():
   data.max_bad_share = 0.001  # Of examples that can't be used; then it fails.
   data.num_threads = 2  # That decode and transform, on each host;
   data.num_workers = 0  # split over this many processes; 0: in the main one.
-  data.prefetch_batches = 2  # Kept ready on the host and on the device.
+  data.prefetch_batches = 2  # Kept ready on the devices.
   return data
 
 
@@ -241,7 +244,7 @@ def validate(config, num_devices):
     errors.choose(field, lookup(config, field), dict.fromkeys(choices))
   for field, bounds in RANGES.items():
     _check_range(field, lookup(config, field), *bounds)
-  _check_resolution(config.data.resolution, config.model.name)
+  check_resolution(config.data.resolution, config.model.name)
   _check_position_embedding(config.model)
   if (config.run.num_epochs is None) == (config.run.num_steps is None):
     raise errors.UserError(
@@ -329,7 +332,8 @@ def _check_range(field, value, low, high):
     raise errors.UserError(f'{field}={value} does not fit; it is {bounds}.')
 
 
-def _check_resolution(resolution, model_name):
+def check_resolution(resolution, model_name):
+  """Raises UserError for a resolution that tokens do not cover exactly."""
   if len(resolution) not in (1, 2) or min(resolution) < 1:
     raise errors.UserError(
       f'data.resolution={resolution} is neither (side,) nor '

@@ -57,11 +57,33 @@ def predictions(path, images, labels, predicted, class_names=None):
     The path of the picture.
   """
   shown = list(zip(images, labels, predicted))[:MAX_IMAGES]
+  marked = [label >= 0 and label != guess for _, label, guess in shown]
+  captions = [
+    _prediction(label, guess, class_names) for _, label, guess in shown
+  ]
+  return grid(path, images, captions, _score(shown), marked)
+
+
+def grid(path, images, captions, title, marked=None):
+  """Draws images with a caption of one or two lines below each.
+
+  Args:
+    path: of the PNG.
+    images: uint8 [n, height, width, 3]; the first 40 are shown.
+    captions: of each.
+    title: above them all.
+    marked: whether to put each into a red frame; None: none.
+
+  Returns:
+    The path of the picture.
+  """
+  shown = list(zip(images, captions, marked or [False] * len(captions)))
+  shown = shown[:MAX_IMAGES]
   columns = min(COLUMNS, max(len(shown), 5))
   rows = max(1, -(-len(shown) // columns))
   height = rows * 1.42 + 0.45  # An inch of image, then two lines of text.
   picture = _figure(columns * 1.1, height)
-  grid = picture.subplots(
+  panels = picture.subplots(
     rows,
     columns,
     squeeze=False,
@@ -74,14 +96,14 @@ def predictions(path, images, labels, predicted, class_names=None):
       'hspace': 0.42,
     },
   ).flatten()
-  for axes in grid[len(shown) :]:
+  for axes in panels[len(shown) :]:
     axes.set_axis_off()
-  for axes, example in zip(grid, shown):
-    _prediction(axes, *example, class_names)
+  for axes, (image, caption, is_marked) in zip(panels, shown):
+    _panel(axes, image, caption, is_marked)
   picture.text(
     0.5,
     1 - 0.24 / height,
-    _score(shown),
+    title,
     color=INK,
     fontsize=12,
     fontweight='bold',
@@ -125,26 +147,32 @@ def _style(axes, name):
     axes.legend(frameon=False, labelcolor=INK)
 
 
-def _prediction(axes, image, label, guess, class_names):
+def _panel(axes, image, caption, is_marked):
   small = max(image.shape[:2]) < 128
   axes.imshow(image, interpolation='nearest' if small else 'antialiased')
   axes.set_xticks([])
   axes.set_yticks([])
-  is_wrong = label >= 0 and label != guess
   for spine in axes.spines.values():
-    spine.set(color=RED if is_wrong else FAINT, linewidth=3 if is_wrong else 1)
-  text = _name(guess, class_names)
-  if is_wrong:
-    text = f'✗ {text}\ntrue: {_name(label, class_names)}'
-  elif label >= 0:
-    text = f'✓ {text}'
+    spine.set(
+      color=RED if is_marked else FAINT, linewidth=3 if is_marked else 1
+    )
   axes.set_xlabel(
-    text,
-    color=RED if is_wrong else INK,
+    caption,
+    color=RED if is_marked else INK,
     fontsize=8,
     labelpad=3,
     parse_math=False,  # A dollar in the name of a class is a dollar.
   )
+
+
+def _prediction(label, guess, class_names):
+  """Returns the caption of an image: what it is taken for, and what it is."""
+  text = class_name(guess, class_names)
+  if label < 0:
+    return text
+  if label == guess:
+    return f'✓ {text}'
+  return f'✗ {text}\ntrue: {class_name(label, class_names)}'
 
 
 def _score(shown):
@@ -157,7 +185,8 @@ def _score(shown):
   return f'{right} of {len(known)} test images recognised ({share:.1%})'
 
 
-def _name(index, class_names):
+def class_name(index, class_names):
+  """Returns a name short enough for a caption; the index where none is."""
   has_name = class_names is not None and index < len(class_names)
   name = str(class_names[index] if has_name else index)
   return name if len(name) <= 13 else f'{name[:12]}…'

@@ -2,6 +2,8 @@
 
 To a terminal: a progress bar. To a log: a line whenever metrics come. To the
 workdir: metrics.jsonl, a JSON object per line, and TensorBoard event files.
+metrics.jsonl holds what the run computes and nothing that a clock tells: it is
+the same whatever the machine and however often the run was interrupted.
 """
 
 import contextlib
@@ -25,7 +27,7 @@ class RunLog:
   """A context in which a run tells its metrics.
 
       with RunLog(workdir, num_steps=400, batch_size=128) as log:
-        log.start(0)
+        log.start(0, [])
         log.train(50, {'loss': 2.301})
         log.evaluation(50, {'loss': 2.2, 'accuracy': 0.21})
 
@@ -34,8 +36,7 @@ class RunLog:
     num_steps: of the whole training.
     batch_size: images per step over all devices.
     stream: where to show; on a terminal, a progress bar.
-    is_writer: False where another process shows and writes the same; then
-      nothing is done.
+    is_writer: False where another process shows and writes the same.
     clock: returns seconds.
   """
 
@@ -55,6 +56,8 @@ class RunLog:
     self._pace = _Pace(num_steps, batch_size, clock)
     self._open = contextlib.ExitStack()
     self._board = self._bar = None
+    self._is_whole = True  # The file holds all records.
+    self.records = []  # All so far, as metrics.jsonl holds them.
 
   def __enter__(self):
     return self
@@ -62,16 +65,19 @@ class RunLog:
   def __exit__(self, *_):
     self._open.close()
 
-  def start(self, step):
-    """Starts the clock, after `step` steps; later metrics are cut off.
+  def start(self, step, records):
+    """Starts the clock, after `step` steps.
 
-    What metrics.jsonl tells of later steps was written by a run that did not
-    live to save them; they come again.
+    Args:
+      step: number of steps made.
+      records: `records` as of then. What metrics.jsonl tells of later steps was
+        written by a run that did not live to save them; it comes again.
     """
+    self.records = list(records)
     if not self._is_writer:
       return
     self._pace.start(step)
-    _cut(self._workdir / FILE, step)
+    self._rewrite()
     self._board = self._open.enter_context(
       tensorboardX.SummaryWriter(
         str(self._workdir / 'tensorboard'), purge_step=step + 1
@@ -88,12 +94,23 @@ class RunLog:
         )
       )
 
-  def train(self, step, values):
-    """Tells {name: float} of step number `step`, the first being 1."""
+  def train(self, step, values, timings=None):
+    """Tells {name: float} of step number `step`, the first being 1.
+
+    Args:
+      step: number of the step.
+      values: what the step has computed.
+      timings: {name: float}, what a clock tells; TensorBoard alone gets it,
+        with the images per second.
+    """
+    record = self._record(step, 'train', values)
     if not self._is_writer:
       return
     rate, seconds_left = self._pace.train(step)
-    self._write(step, 'train', {**values, 'images_per_second': rate})
+    self._write(record)
+    timings = {'images_per_second': rate, **(timings or {})}
+    for name, value in timings.items():
+      self._board.add_scalar(f'train/{name}', value, step)
     ending = datetime.timedelta(seconds=round(seconds_left))
     text = f'{_text(values)}  {rate:.0f} img/s  ETA {ending}'
     if self._bar is None:
@@ -107,11 +124,19 @@ class RunLog:
 
     The time since the last call is not counted as training.
     """
+    record = self._record(step, 'eval', values)
     if not self._is_writer:
       return
     self._pace.pause(step)
-    self._write(step, 'eval', values)
+    self._write(record)
     self._show(f'step {step}/{self._num_steps}  eval  {_text(values)}')
+
+  def has_evaluation(self, step):
+    """Returns whether the evaluation after `step` steps was told."""
+    return any(
+      record['split'] == 'eval' and record['step'] == step
+      for record in self.records
+    )
 
   def say(self, text):
     """Shows a line."""
@@ -124,15 +149,45 @@ class RunLog:
     else:
       self._bar.write(text, file=self._stream)
 
-  def _write(self, step, split, values):
+  def _record(self, step, split, values):
     values = {name: _finite(value) for name, value in values.items()}
-    record = {'step': step, 'split': split, **values}
-    # Closed after each line: a crash loses none.
-    with (self._workdir / FILE).open('a') as lines:
-      lines.write(json.dumps(record, allow_nan=False) + '\n')
-    for name, value in values.items():
-      if value is not None:
-        self._board.add_scalar(f'{split}/{name}', value, step)
+    self.records.append({'step': step, 'split': split, **values})
+    return self.records[-1]
+
+  def _write(self, record):
+    if self._is_whole:
+      self._append(record)
+    else:
+      self._rewrite()
+    for name, value in record.items():
+      if name not in ('step', 'split') and value is not None:
+        self._board.add_scalar(
+          f'{record["split"]}/{name}', value, record['step']
+        )
+
+  def _append(self, record):
+    try:  # Closed after each line: a crash loses none.
+      with (self._workdir / FILE).open('a') as lines:
+        lines.write(_line(record))
+    except OSError as error:
+      self._miss(error)
+
+  def _rewrite(self):
+    unfinished = self._workdir / f'{FILE}.tmp'
+    try:
+      unfinished.write_text(''.join(map(_line, self.records)))
+      os.replace(unfinished, self._workdir / FILE)
+      self._is_whole = True
+    except OSError as error:
+      self._miss(error)
+
+  def _miss(self, error):
+    """A full disk is no reason to stop: the records are kept and come later."""
+    if self._is_whole:
+      self._show(
+        f'{self._workdir / FILE} cannot be written ({error}); going on'
+      )
+    self._is_whole = False
 
 
 def read_metrics(workdir):
@@ -208,15 +263,8 @@ def _whole_lines(path):
   return lines
 
 
-def _cut(path, step):
-  """Keeps the lines up to a step; before the first step, none."""
-  if not path.exists():
-    return
-  lines = _whole_lines(path) if step else []
-  kept = [f'{line}\n' for line in lines if json.loads(line)['step'] <= step]
-  unfinished = path.with_suffix('.tmp')
-  unfinished.write_text(''.join(kept))
-  os.replace(unfinished, path)
+def _line(record):
+  return json.dumps(record, allow_nan=False) + '\n'
 
 
 def _finite(value):

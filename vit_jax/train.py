@@ -1,5 +1,10 @@
-"""The training run, top to bottom: build, restore, loop, evaluate, save."""
+"""The training run, top to bottom: build, restore, loop, evaluate, save.
 
+However often a run is interrupted, the same command goes on from its last
+checkpoint and ends with the same bits as a run that never was.
+"""
+
+import functools
 import pathlib
 
 import jax
@@ -8,13 +13,14 @@ from vit_jax import (
   assembly,
   evaluate,
   experiment,
-  metrics,
+  initialization,
   pictures,
+  preemption,
+  progress,
   recipes,
-  run_log,
+  session,
 )
-from vit_jax.checkpoints import run as checkpoints
-from vit_jax.data import pipeline, sources
+from vit_jax.data import bad_examples, pipeline, prefetching, sources
 from vit_jax.sharding import mesh as meshes
 from vit_jax.sharding import placement
 
@@ -31,69 +37,78 @@ def run(config, workdir):
     {name: float}, the metrics of the last evaluation.
 
   Raises:
-    UserError: something in `config`, the data or `workdir` does not fit;
-      before any training.
+    UserError: something in `config`, the data or `workdir` does not fit,
+      before any training; or numbers or saves go wrong again and again.
+    Preempted: a signal has told the run to stop, and what it had is saved.
   """
   workdir = pathlib.Path(workdir).absolute()
   devices = meshes.devices()
   experiment.validate(config, len(devices))
   recipes.check_same(config, workdir)
+  initialization.check(config, workdir)
   source = sources.build(config.data, config.data.train_split)
   eval_source = sources.build(config.data, config.data.eval_split)
   num_steps = experiment.num_steps(config.run, len(source))
   mesh = meshes.build(config.mesh, devices)
   parts = assembly.build(config, source.num_classes, mesh, num_steps)
-  predict = parts.predict()
-  is_writer = jax.process_index() == 0
-  if is_writer:
-    recipes.save(config, workdir)
 
-  with (
-    run_log.RunLog(
-      workdir, num_steps, config.run.batch_size, is_writer=is_writer
-    ) as log,
-    checkpoints.Checkpoints(
-      workdir / 'checkpoints', config.run.checkpoints_to_keep
-    ) as saved,
-  ):
-    log.say(f'{len(devices)} {devices[0].platform} device(s)')
-    if saved.latest_step() is None:
-      state = parts.init(config.seed)
-    else:
-      state = saved.restore(parts.state)
-      log.say(f'resumed at step {int(state.step)}')
-    start = int(state.step)
-    log.start(start)
-    train_step = parts.train_step()
-    batches = _batches(config, source, mesh, start)
-    late = None  # Metrics are fetched a step late: the device never waits.
-    for step in range(start + 1, num_steps + 1):
-      state, means = train_step(state, next(batches))
-      _log(log, late)
-      last = step == num_steps
-      logging = last or _due(step, config.run.log_every)
-      evaluating = last or _due(step, config.run.eval_every)
-      saving = last or _due(step, config.run.checkpoint_every)
-      late = (step, means) if logging else None
-      if evaluating or saving:  # What is saved has been logged: no gap.
-        _log(log, late)
-        late = None
-      if evaluating:
-        report = evaluate.report(
-          config, parts, predict, state.params, eval_source
-        )
-        log.evaluation(step, report)
-      if saving:
-        saved.save(step, state)
-    if start == num_steps:
+  data = {
+    'num_examples': len(source),
+    'fingerprint': sources.fingerprint(source),
+  }
+  with session.Session(config, workdir, parts, num_steps, data) as safe:
+    safe.log.say(f'{len(devices)} {devices[0].platform} device(s)')
+    state = safe.begin()
+    step = int(state.step)
+    train_step, predict = _compile(config, parts, safe.halt())
+    batches = safe.feed(_batches(config, source, mesh, step, workdir))
+
+    def evaluation():
+      count = evaluate.num_batches(config, eval_source)
+      watch = functools.partial(safe.watch, count=count)
       report = evaluate.report(
-        config, parts, predict, state.params, eval_source
+        config,
+        parts,
+        predict,
+        state.params,
+        eval_source,
+        watch,
+        workdir / bad_examples.FILE,
       )
+      if not safe.log.has_evaluation(step):
+        safe.log.evaluation(step, report)
+      return report
 
-  shown = evaluate.first_predictions(
-    config, parts, predict, state.params, eval_source
-  )
-  if is_writer:
+    safe.run()
+    report, evaluated = None, None  # The last one, and its step.
+    try:
+      if _must_evaluate(config, step) and not safe.log.has_evaluation(step):
+        evaluation()  # A signal had cut it short.
+      while step < num_steps:
+        state, means = train_step(state, next(batches), safe.halt())
+        step += 1
+        evaluating, saving = _must_evaluate(config, step), safe.must_save(step)
+        try:
+          safe.tell(step, means, now=evaluating or saving or step == num_steps)
+        except progress.Diverged:
+          step, state = int(state.step), None  # No room for two.
+          state = safe.go_back(step)
+          batches = safe.feed(_batches(config, source, mesh, step, workdir))
+          continue
+        if evaluating:
+          report, evaluated = evaluation(), step
+        if saving and step < num_steps:  # What it holds has been logged.
+          safe.save(step, state)
+      if evaluated != step:
+        report = evaluation()
+      safe.finish(step, state)
+    except preemption.Stopped:
+      safe.leave(state)
+
+    shown = evaluate.first_predictions(
+      config, parts, predict, state.params, eval_source
+    )
+  if jax.process_index() == 0:
     pictures.learning_curve(workdir)
     pictures.predictions(
       workdir / 'predictions.png', *shown, eval_source.class_names
@@ -101,7 +116,20 @@ def run(config, workdir):
   return report
 
 
-def _batches(config, source, mesh, start):
+def _compile(config, parts, halt):
+  """Returns train_step and predict, so that no step waits for a compiler."""
+  train_step = parts.train_step(
+    max_in_row=config.run.max_skipped_in_row, loss_spike=config.run.loss_spike
+  )
+  batch = parts.batch(config.run.batch_size)
+  eval_batch = parts.batch(config.run.eval_batch_size or config.run.batch_size)
+  return (
+    train_step.lower(parts.state, batch, halt).compile(),
+    parts.predict().lower(parts.state.params, eval_batch).compile(),
+  )
+
+
+def _batches(config, source, mesh, start, workdir):
   """Returns an iterator over batches on the devices, from batch `start`."""
   local = pipeline.train_batches(
     source,
@@ -111,16 +139,11 @@ def _batches(config, source, mesh, start):
     start=start,
     process_index=jax.process_index(),
     process_count=jax.process_count(),
+    bad_path=workdir / bad_examples.FILE,
   )
   placed = (placement.to_devices(batch, mesh) for batch in local)
-  return pipeline.prefetch(placed, config.data.prefetch_batches)
+  return prefetching.prefetch(placed, config.data.prefetch_batches)
 
 
-def _due(step, every):
-  return every > 0 and step % every == 0
-
-
-def _log(log, late):
-  if late:
-    step, means = late
-    log.train(step, metrics.compute(jax.device_get(means)))
+def _must_evaluate(config, step):
+  return session.due(step, config.run.eval_every)

@@ -19,6 +19,9 @@ JFT_IMAGES = 303e6  # ViT paper, section 4.1.
 # These run their body an unknown number of times, or once per device.
 _UNCOUNTABLE = ('while', 'pallas_call', 'shard_map')
 
+# What tells where the taps of a convolution fall.
+_TAP_PARAMS = ('window_strides', 'padding', 'lhs_dilation', 'rhs_dilation')
+
 
 def forward_flops(apply, *args, on_padding=True):
   """Returns the operations of apply(*args), an int; allocates nothing.
@@ -38,6 +41,8 @@ def forward_flops(apply, *args, on_padding=True):
 
 def training_flops(apply, *args):
   """Returns the operations of a forward and a backward pass, an int.
+
+  Three times `forward_flops`, which tells of arguments and errors.
 
   A product has two factors and costs itself again for the gradient of each.
   Activations computed twice to save memory earn no credit.
@@ -116,11 +121,8 @@ def _of_convolution(equation, on_padding):
       out[axes.out_spec[2 + dimension]],
       {key: equation.params[key][dimension] for key in _TAP_PARAMS},
     )
-    count *= sum(taps) if not on_padding else len(taps)
+    count *= len(taps) if on_padding else sum(taps)
   return count
-
-
-_TAP_PARAMS = ('window_strides', 'padding', 'lhs_dilation', 'rhs_dilation')
 
 
 def _taps(size, kernel_size, out_size, params):

@@ -51,9 +51,9 @@ def devices():
   """
   try:
     return jax.devices()
-  except RuntimeError as error:
+  except (RuntimeError, AssertionError) as error:  # The latter for no CUDA.
     raise errors.UserError(
-      f'JAX finds no device: {error} Unset JAX_PLATFORMS to take what there '
+      f'JAX finds no device. {error} Unset JAX_PLATFORMS to take what there '
       'is, or install the extra vit_jax[cuda] or vit_jax[tpu].'
     ) from error
 

@@ -1,0 +1,131 @@
+"""Faults 24, 25 and 51: a run is told to stop, whatever it is at."""
+
+import signal
+import time
+
+import pytest
+
+fault = pytest.mark.fault
+
+SECONDS = 15  # From the signal to the exit.
+STATUS = 75
+
+
+def stop(run, *numbers):
+  """Signals and returns the exit status and the seconds until then."""
+  began = time.monotonic()
+  for number in numbers:
+    run.signal(number)
+    time.sleep(0.2)
+  status = run.wait(60)
+  return status, time.monotonic() - began
+
+
+@pytest.mark.parametrize(
+  ('faults', 'reached', 'saved'),
+  [
+    pytest.param(
+      {'tell': {'point': 'start', 'work': 400_000_000}},
+      'AT start',
+      None,
+      id='start-up',
+      marks=fault(24, 'SIGTERM in start-up', 'exits 75 at once; same bits'),
+    ),
+    pytest.param(
+      {'tell': {'point': 'compile', 'work': 400_000_000}},
+      'AT compile',
+      None,
+      id='compilation',
+      marks=fault(24, 'SIGTERM in compilation', 'exits 75 at once; same bits'),
+    ),
+    pytest.param(
+      {'tell': {'point': 'step', 'count': 5, 'work': 3_000_000}},
+      'AT step',
+      5,
+      id='a-step',
+      marks=fault(24, 'SIGTERM in a step', 'saved, exits 75; same bits'),
+    ),
+    pytest.param(
+      {'tell': {'point': 'evaluation', 'count': 2, 'work': 3_000_000}},
+      'AT evaluation',
+      8,
+      id='an-evaluation',
+      marks=fault(24, 'SIGTERM in evaluation', 'saved, exits 75; same bits'),
+    ),
+    pytest.param(
+      {'stall': {'batch': 6, 'seconds': 600}},
+      'step 4/12',
+      5,
+      id='a-data-stall',
+      marks=fault(24, 'SIGTERM in a data stall', 'saved, exits 75; same bits'),
+    ),
+    pytest.param(
+      {
+        'slow_writing': {'seconds': 2.0, 'first': 2},
+        'tell': {'point': 'write', 'count': 2},
+      },
+      'AT write',
+      None,
+      id='a-save',
+      marks=fault(24, 'SIGTERM in a save', 'saved, exits 75; same bits'),
+    ),
+  ],
+)
+def test_sigterm_saves_and_exits_within_15_seconds(
+  runs, finish_same, tmp_path, faults, reached, saved
+):
+  run = runs.train(tmp_path, faults=faults)
+  run.wait_for(reached)
+  if 'stall' in faults:
+    time.sleep(0.5)
+  status, seconds = stop(run, signal.SIGTERM)
+  assert status == STATUS, str(run)
+  assert seconds < SECONDS
+  if saved is not None:
+    assert f'Stopped after step {saved} of 12' in str(run)
+    assert (tmp_path / 'checkpoints' / str(saved) / 'manifest.json').exists()
+  shown = finish_same(tmp_path)
+  if saved is not None:
+    assert f'resumed at step {saved}' in shown
+
+
+@fault(25, 'SIGTERM twice', 'exits at once')
+def test_the_second_sigterm_exits_at_once(runs, finish_same, tmp_path):
+  run = runs.train(tmp_path, faults={'slow_writing': {'seconds': 60.0}})
+  run.wait_for('step 6/12')
+  status, seconds = stop(run, signal.SIGTERM, signal.SIGTERM)
+  assert status == 128 + signal.SIGTERM
+  assert seconds < 5
+  assert 'SIGTERM again' in str(run)
+  finish_same(tmp_path)
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGHUP])
+@fault(
+  25, 'SIGINT from a person; SIGHUP', 'saved; says how to go on; same bits'
+)
+def test_ctrl_c_saves_and_says_how_to_go_on(
+  runs, finish_same, tmp_path, number
+):
+  faults = {'tell': {'point': 'step', 'count': 5, 'work': 3_000_000}}
+  run = runs.train(tmp_path, faults=faults)
+  run.wait_for('AT step')
+  assert stop(run, number)[0] == STATUS
+  config = tmp_path / 'config.json'
+  assert f'vit_jax train --config={config} --workdir={tmp_path}' in str(run)
+  finish_same(tmp_path)
+
+
+@fault(51, 'resumed in the middle and at the edge of an epoch', 'same examples')
+def test_every_example_comes_exactly_when_it_would_have(
+  runs, reference, tmp_path
+):
+  recorded = tmp_path / 'indices'
+  record = {'record_indices': {'path': str(recorded)}}
+  for step in 3, 5, 10:  # An epoch is 5 steps.
+    faults = {**record, 'fail_at_step': {'step': step + 1}}
+    assert runs.train(tmp_path / 'run', faults=faults).wait() == 1
+  runs.finish(tmp_path / 'run', faults=record)
+  assert runs.indices(recorded) == reference[1]
+  seen = [index for step in range(1, 11) for index in reference[1][step]]
+  assert sorted(seen) == sorted([*range(40), *range(40)])

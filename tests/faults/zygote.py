@@ -1,0 +1,77 @@
+"""Starts runs fast: imports everything once, then forks a process per run.
+
+Reads a JSON object per line from stdin and answers each with one: {'start':
+{...}} forks and gives the pid, {'poll': pid} gives the exit status (negative:
+the signal), or null as long as there is none. A run is what `vit_jax ARGV`
+does, after `faults` (see injections.py) have been put into it.
+"""
+
+import json
+import os
+import pathlib
+import runpy
+import sys
+import traceback
+
+HERE = pathlib.Path(__file__).parent
+
+
+def main():
+  # Nothing of it may start a thread or a backend: both are lost in a fork.
+  from vit_jax import cli, train, verify  # noqa: F401
+
+  answers = os.fdopen(os.dup(1), 'w')
+  for line in sys.stdin:
+    order = json.loads(line)
+    if 'start' in order:
+      answer = _start(**order['start'])
+    else:
+      answer = _poll(order['poll'])
+    print(json.dumps(answer), file=answers, flush=True)
+
+
+def _start(argv, output, settings, faults, distributed=None):
+  pid = os.fork()
+  if pid:
+    return pid
+  status = 1
+  try:
+    os.setsid()
+    descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    status = _run(argv, settings, faults, distributed)
+  except SystemExit as end:
+    status = end.code
+  except BaseException:
+    traceback.print_exc()
+  finally:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status if isinstance(status, int) else 1)
+
+
+def _run(argv, settings, faults, distributed):
+  import jax
+
+  from vit_jax import cli
+
+  for name, value in settings.items():
+    jax.config.update(name, value)
+  if distributed:
+    jax.distributed.initialize(**distributed)
+  if faults:
+    injections = runpy.run_path(str(HERE / 'injections.py'))
+    for name, arguments in faults.items():
+      injections[name](**arguments)
+  return cli.main(argv)
+
+
+def _poll(pid):
+  done, status = os.waitpid(pid, os.WNOHANG)
+  return os.waitstatus_to_exitcode(status) if done else None
+
+
+if __name__ == '__main__':
+  main()

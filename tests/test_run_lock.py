@@ -1,0 +1,72 @@
+import json
+import os
+import socket
+import threading
+import time
+
+import pytest
+
+from vit_jax import errors, run_lock
+
+
+def test_the_lock_is_held_once(tmp_path):
+  with run_lock.RunLock(tmp_path):
+    me = f'process {os.getpid()} on {socket.gethostname()}'
+    with (
+      pytest.raises(errors.UserError, match=f'is in use by {me}; wait'),
+      run_lock.RunLock(tmp_path),
+    ):
+      pass
+  told = []
+  with run_lock.RunLock(tmp_path, told.append):
+    pass
+  assert told == []
+
+
+def leave_behind(tmp_path, host):
+  holder = {'host': host, 'pid': 7, 'beats': 3}
+  (tmp_path / run_lock.FILE).write_text(json.dumps(holder))
+
+
+def test_the_lock_of_a_dead_process_is_recovered(tmp_path):
+  leave_behind(tmp_path, socket.gethostname())
+  told = []
+  with run_lock.RunLock(tmp_path, told.append):
+    assert 'recovered the lock of process 7' in told[0]
+
+
+def test_the_lock_of_a_dead_machine_is_recovered(tmp_path, monkeypatch):
+  monkeypatch.setattr(run_lock, 'BEAT_SECONDS', 0.05)
+  leave_behind(tmp_path, 'elsewhere')
+  told = []
+  with run_lock.RunLock(tmp_path, told.append):
+    assert 'waiting whether it is alive' in told[0]
+    assert 'recovered the lock of process 7 on elsewhere' in told[1]
+
+
+def test_the_lock_of_a_living_machine_is_respected(tmp_path, monkeypatch):
+  monkeypatch.setattr(run_lock, 'BEAT_SECONDS', 0.1)
+  leave_behind(tmp_path, 'elsewhere')
+
+  def beat():
+    time.sleep(0.15)
+    holder = {'host': 'elsewhere', 'pid': 7, 'beats': 4}
+    (tmp_path / run_lock.FILE).write_text(json.dumps(holder))
+
+  thread = threading.Thread(target=beat)
+  thread.start()
+  with (
+    pytest.raises(errors.UserError, match='process 7 on elsewhere'),
+    run_lock.RunLock(tmp_path, lambda _: None),
+  ):
+    pass
+  thread.join()
+
+
+def test_the_holder_beats(tmp_path, monkeypatch):
+  monkeypatch.setattr(run_lock, 'BEAT_SECONDS', 0.02)
+  with run_lock.RunLock(tmp_path):
+    time.sleep(0.3)
+    holder = json.loads((tmp_path / run_lock.FILE).read_text())
+  assert holder['beats'] > 1 and holder['pid'] == os.getpid()
+  assert (tmp_path / run_lock.FILE).read_text() == ''

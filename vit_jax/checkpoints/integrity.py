@@ -1,0 +1,130 @@
+"""The manifest of a saved step: the files it consists of, and their checksums.
+
+It is written last, once all else is on the disk. Every file has a checksum,
+save for large ones of leaves: each leaf has its own digest (see `digests`).
+"""
+
+import json
+import os
+import pathlib
+import zlib
+
+FILE = 'manifest.json'
+FORMAT = 1
+LEAVES = 'state'  # Folder of the leaves,
+SMALL = 1 << 20  # and bytes up to which a file of it gets a checksum.
+
+
+class Damaged(Exception):
+  """A step is not what was saved; the message says which part of it."""
+
+
+def seal(step_dir, facts):
+  """Brings a finished step to the disk and writes its manifest.
+
+  Args:
+    step_dir: folder of the step; nothing writes to it any more.
+    facts: {name: anything JSON holds}, kept in the manifest.
+  """
+  step_dir = pathlib.Path(step_dir)
+  files = {}
+  for path in sorted(_files(step_dir)):
+    _sync(path)
+    files[str(path.relative_to(step_dir))] = _measure(path, step_dir)
+  for folder, _, _ in os.walk(step_dir):
+    _sync(folder)
+  text = json.dumps({**facts, 'format': FORMAT, 'files': files})
+  unfinished = step_dir / f'{FILE}.tmp'
+  unfinished.write_text(f'{text}\n{zlib.crc32(text.encode()):08x}\n')
+  _sync(unfinished)
+  os.replace(unfinished, step_dir / FILE)
+  _sync(step_dir)
+  _sync(step_dir.parent)
+
+
+def is_sealed(step_dir):
+  """Returns whether a step was saved to its end; its files may be damaged."""
+  return (pathlib.Path(step_dir) / FILE).is_file()
+
+
+def check(step_dir):
+  """Compares the files of a step with its manifest.
+
+  Returns:
+    The facts that were given to `seal`.
+
+  Raises:
+    Damaged: names the file, and what is wrong with it.
+  """
+  step_dir = pathlib.Path(step_dir)
+  if step_dir.is_symlink() or any(path.is_symlink() for path in _all(step_dir)):
+    raise Damaged('it holds or is a symbolic link, which is never followed')
+  facts = _read(step_dir / FILE)
+  for name, wanted in facts.pop('files').items():
+    path = step_dir / name
+    if not path.is_file():
+      raise Damaged(f'{name} is missing')
+    try:
+      given = _measure(path, step_dir)
+    except OSError as error:
+      raise Damaged(f'{name} cannot be read ({error.strerror})') from error
+    if given[0] != wanted[0]:
+      raise Damaged(f'{name} has {given[0]} bytes and had {wanted[0]}')
+    if given != wanted:
+      raise Damaged(f'{name} has changed since it was written')
+  return facts
+
+
+def facts(step_dir):
+  """Returns the facts that were given to `seal`, and reads nothing else.
+
+  Raises:
+    Damaged: the manifest is missing or not what was written.
+  """
+  facts = _read(pathlib.Path(step_dir) / FILE)
+  del facts['files']
+  return facts
+
+
+def _read(path):
+  try:
+    text, checksum = path.read_text().splitlines()
+    if f'{zlib.crc32(text.encode()):08x}' != checksum:
+      raise ValueError('its checksum differs')
+    manifest = json.loads(text)
+  except FileNotFoundError as error:
+    raise Damaged(f'{FILE} is missing') from error
+  except (OSError, ValueError) as error:
+    raise Damaged(f'{FILE} has changed since it was written') from error
+  given = manifest.pop('format')
+  if given != FORMAT:
+    raise Damaged(f'{FILE} is of format {given}; this version reads {FORMAT}')
+  return manifest
+
+
+def _measure(path, step_dir):
+  """Returns [bytes, checksum], or [bytes, None]."""
+  size = path.stat().st_size
+  if size > SMALL and path.is_relative_to(step_dir / LEAVES):
+    return [size, None]
+  return [size, zlib.crc32(path.read_bytes())]
+
+
+def _all(folder):
+  for parent, folders, names in os.walk(folder):
+    for name in (*folders, *names):
+      yield pathlib.Path(parent) / name
+
+
+def _files(step_dir):
+  return (
+    path for path in _all(step_dir) if path.is_file() and path.name != FILE
+  )
+
+
+def _sync(path):
+  descriptor = os.open(path, os.O_RDONLY)
+  try:
+    os.fsync(descriptor)
+  finally:
+    os.close(descriptor)

@@ -1,0 +1,158 @@
+"""What is in the folder of one saved step, and whether it's what was saved.
+
+`state` holds the leaves, `run` what else the run remembers and a digest of each
+leaf, and the manifest, written last, the files (see `integrity`).
+"""
+
+import contextlib
+import json
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from etils import epath
+from jax.experimental import multihost_utils
+
+from vit_jax import errors, pytrees
+from vit_jax.checkpoints import digests, integrity
+
+
+def content(facts, record, state):
+  """Returns what goes into `run`, as JSON holds it.
+
+  Args:
+    facts: go into the manifest, too.
+    record: anything JSON holds.
+    state: tree of arrays.
+
+  Raises:
+    UserError: as `digests.of`.
+  """
+  return {
+    'facts': facts,
+    'record': record,
+    'kinds': digests.kinds(state),
+    'digests': digests.of(state),
+  }
+
+
+def save_args(state, content):
+  """Returns what orbax is to write."""
+  return ocp.args.Composite(
+    **{integrity.LEAVES: ocp.args.StandardSave(state)},
+    run=ocp.args.JsonSave(content),
+  )
+
+
+def check(step_dir):
+  """Checks the files of a step.
+
+  Returns:
+    The `content` it was saved with.
+
+  Raises:
+    Damaged: names the file, and what is wrong with it.
+  """
+  if integrity.is_sealed(step_dir):
+    integrity.check(step_dir)
+  with _as_damage():
+    return json.loads((step_dir / 'run' / 'metadata').read_text())
+
+
+def load(step_dir, abstract_state):
+  """Reads and checks a step; all processes succeed or none.
+
+  Args:
+    step_dir: folder of the step.
+    abstract_state: a tree of `jax.ShapeDtypeStruct` with shardings.
+
+  Returns:
+    The state and the `content` it was saved with.
+
+  Raises:
+    Damaged: names what is not as it was saved.
+    UserError: it is, but doesn't fit the given tree.
+  """
+  with _together():
+    saved = check(step_dir)
+  wanted = digests.kinds(abstract_state)
+  if wanted != saved['kinds']:
+    lines = pytrees.diff(saved['kinds'], wanted)
+    listed = '\n'.join(f'  {line}' for line in lines)
+    raise errors.UserError(
+      f'{step_dir} does not fit this model and optimizer:\n{listed}\n'
+      'Train with the configuration and the version it was saved with.'
+    )
+  return _read_leaves(step_dir, abstract_state, saved), saved
+
+
+def verify(step_dir):
+  """Reads and checks a step as it was saved, onto one device.
+
+  Raises:
+    Damaged: names what is not as it was saved.
+  """
+  saved = check(step_dir)
+  mesh = jax.sharding.Mesh(jax.local_devices()[:1], ('one',))
+  sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+  with _as_damage():
+    stored = ocp.StandardCheckpointHandler().metadata(_leaves_dir(step_dir))
+    shapes = jax.tree.map(
+      lambda leaf: jax.ShapeDtypeStruct(
+        leaf.shape, leaf.dtype, sharding=sharding
+      ),
+      stored.tree,
+    )
+  _read_leaves(step_dir, shapes, saved)
+
+
+def first_line(error):
+  """Returns the kind of an error and how its message begins."""
+  lines = str(error).strip().splitlines()
+  return f'{type(error).__name__}: {lines[0][:300] if lines else "no message"}'
+
+
+def _read_leaves(step_dir, shapes, saved):
+  # Without the checkpointer around it, a failure of one process leaves the
+  # others at no barrier.
+  handler = ocp.StandardCheckpointHandler()
+  with _together(), _as_damage():
+    state = handler.restore(
+      _leaves_dir(step_dir), args=ocp.args.StandardRestore(shapes)
+    )
+  given, wanted = digests.of(state), saved['digests']
+  changed = [path for path in wanted if given.get(path) != wanted[path]]
+  if changed:
+    raise integrity.Damaged(f'{changed[0]} is not what was saved')
+  return state
+
+
+def _leaves_dir(step_dir):
+  return epath.Path(step_dir / integrity.LEAVES)
+
+
+@contextlib.contextmanager
+def _as_damage():
+  """Turns whatever goes wrong in reading a step into Damaged."""
+  try:
+    yield
+  except Exception as error:  # Of any kind: the bytes can be anything.
+    raise integrity.Damaged(
+      f'it cannot be read: {first_line(error)}'
+    ) from error
+
+
+@contextlib.contextmanager
+def _together():
+  """Damage found by one process is damage for all."""
+  damage = None
+  try:
+    yield
+  except integrity.Damaged as error:
+    damage = error
+  if jax.process_count() > 1:
+    found = multihost_utils.process_allgather(np.array(damage is not None))
+    if found.any() and damage is None:
+      damage = integrity.Damaged('another process cannot read it')
+  if damage:
+    raise damage

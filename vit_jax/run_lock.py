@@ -1,0 +1,102 @@
+"""One run per folder: two would overwrite each other's checkpoints."""
+
+import fcntl
+import json
+import os
+import pathlib
+import socket
+import threading
+import time
+
+from vit_jax import errors
+
+FILE = 'lock.json'
+BEAT_SECONDS = 3.0  # Between two signs of life in the file.
+
+
+class RunLock:
+  """A context that holds the lock of a folder.
+
+  On one machine the lock is the kernel's and ends with the process, however it
+  ends. Where two machines share a disk but not their locks, the holder counts
+  up a number in the file; one that stands still belongs to a run that is gone.
+
+  Args:
+    workdir: folder of the run; exists.
+    say: takes a line that tells the user what has happened.
+  """
+
+  def __init__(self, workdir, say=print):
+    self._path = pathlib.Path(workdir) / FILE
+    self._say = say
+    self._ended = threading.Event()
+    self._file = None
+
+  def __enter__(self):
+    """Raises UserError where another run holds the lock."""
+    self._file = self._path.open('a+')
+    try:
+      fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+      self._refuse(self._read(), error)
+    holder = self._read()
+    if holder:  # It did not leave in order.
+      elsewhere = holder['host'] != socket.gethostname()
+      if elsewhere and self._is_beating(holder):
+        self._refuse(holder)
+      self._say(f'recovered the lock of {_name(holder)}, which is gone')
+    self._write(0)
+    self._thread = threading.Thread(target=self._beat, daemon=True)
+    self._thread.start()
+    return self
+
+  def __exit__(self, *_):
+    self._ended.set()
+    self._thread.join()
+    self._file.truncate(0)
+    self._file.close()
+
+  def _read(self):
+    """Returns what the holder has written, or None."""
+    self._file.seek(0)
+    try:
+      holder = json.loads(self._file.read())
+      return {name: holder[name] for name in ('host', 'pid', 'beats')}
+    except (ValueError, KeyError, TypeError):
+      return None
+
+  def _write(self, beats):
+    holder = {'host': socket.gethostname(), 'pid': os.getpid(), 'beats': beats}
+    text = json.dumps(holder)
+    self._file.seek(0)
+    self._file.truncate()
+    self._file.write(text)
+    self._file.flush()
+
+  def _beat(self):
+    beats = 0
+    while not self._ended.wait(BEAT_SECONDS):
+      beats += 1
+      self._write(beats)
+
+  def _is_beating(self, holder):
+    self._say(f'{_name(holder)} had this folder: waiting whether it is alive')
+    end = time.monotonic() + 5 * BEAT_SECONDS
+    while time.monotonic() < end:
+      time.sleep(BEAT_SECONDS / 3)
+      if self._read() not in (None, holder):
+        return True
+    return False
+
+  def _refuse(self, holder, error=None):
+    self._file.close()
+    raise errors.UserError(
+      f'{self._path.parent} is in use by {_name(holder)}; wait for it to end, '
+      'stop it, or give this run its own --workdir.'
+    ) from error
+
+
+def _name(holder):
+  if holder is None:
+    return 'another process'
+  return f'process {holder["pid"]} on {holder["host"]}'

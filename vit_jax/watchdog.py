@@ -1,0 +1,87 @@
+"""Ends a run that makes no progress, and shows where each thread stands.
+
+A process that waits for a peer, a loader or a disk which never answers would
+otherwise wait for ever, and with it all processes of the run.
+"""
+
+import faulthandler
+import os
+import sys
+import threading
+import time
+
+STATUS = 70  # EX_SOFTWARE of sysexits.h.
+PATIENCE = 10  # For what takes long once, such as a compilation.
+_SLOWER = 5  # How many times slower than ever before is no progress.
+
+
+class Watchdog:
+  """A context that must hear from the run.
+
+  It waits for `seconds`, or for five times as long as ever before between two
+  calls of `beat`, whichever is longer.
+
+  Args:
+    seconds: without a sign of life; 0: it never ends the run.
+    probe: returns anything; when that changes, it's a sign of life too. For
+      work done elsewhere, such as a save.
+  """
+
+  def __init__(self, seconds, probe):
+    self._seconds = seconds
+    self._probe = probe
+    self._longest = 0
+    self._patience = PATIENCE
+    self._beat = time.monotonic()
+    self._ended = threading.Event()
+
+  def __enter__(self):
+    if self._seconds:
+      self._thread = threading.Thread(target=self._watch, daemon=True)
+      self._thread.start()
+    return self
+
+  def __exit__(self, *_):
+    self._ended.set()
+
+  def beat(self, patience=1):
+    """Gives a sign of life.
+
+    Args:
+      patience: how many times longer the next one may take; such a time is no
+        measure of what is usual.
+    """
+    now = time.monotonic()
+    if self._patience == 1:
+      self._longest = max(self._longest, now - self._beat)
+    self._beat, self._patience = now, patience
+
+  def watch(self, items):
+    """Yields the items; each is a sign of life."""
+    for item in items:
+      self.beat()
+      yield item
+
+  def _watch(self):
+    alive, seen = self._beat, None
+    while not self._ended.wait(min(1, self._seconds / 4)):
+      limit = self._patience * max(self._seconds, _SLOWER * self._longest)
+      alive = max(alive, self._beat)
+      if time.monotonic() - alive < limit / 2:
+        continue
+      probed = self._probe()
+      if probed != seen:
+        alive, seen = time.monotonic() if seen is not None else alive, probed
+      elif time.monotonic() - alive > limit:
+        _end(limit)
+
+
+def _end(seconds):
+  print(
+    f'No progress for {seconds:.0f} s (run.watchdog_seconds): stopping. Where '
+    'each thread stands:',
+    file=sys.stderr,
+    flush=True,
+  )
+  faulthandler.dump_traceback(sys.__stderr__, all_threads=True)
+  os._exit(STATUS)
