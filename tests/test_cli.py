@@ -195,7 +195,7 @@ def test_help_of_a_command_names_flags_and_examples(capsys, calls, name):
   out = capsys.readouterr().out
   for flag in cli.COMMANDS[name].flags:
     assert f'--{flag}=' in out and cli.FLAGS[flag].purpose in out
-  assert out.count(f'vit_jax {name} --') >= 2
+  assert out.count(f'vit_jax {name} ') >= 2  # The usage, an example.
   assert calls == []
 
 

@@ -82,7 +82,7 @@ def test_of_a_repeated_override_the_last_counts():
     ('--config.run.dropout=0.1', r'Did you mean model\.dropout'),
     ('--config.rum.num_steps=1', r'Did you mean run\.num_steps'),
     ('--config.modle=1', 'Did you mean model'),
-    ('--config.xyzw=1', 'xyzw is not a field. It can be: data, mesh, model'),
+    ('--config.xyzw=1', 'xyzw is not a field. It can be: data, init, mesh'),
     ('--config.run=1', r'It is a group of fields: run\.batch_size, '),
     ('--config.seed.x=1', r'seed\.x is not a field'),
     ('--config.seed=a', 'seed=a does not fit; seed is an int'),

@@ -155,7 +155,7 @@ COMMANDS = {
     purpose='Check every checkpoint of a run: complete, and what was saved?',
     flags=('workdir',),
     required=('workdir',),
-    examples=('/tmp/quickstart',),
+    examples=('--workdir=/tmp/quickstart', '/tmp/quickstart'),
     bare=('workdir',),
   ),
   'inspect': Command(

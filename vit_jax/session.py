@@ -102,7 +102,6 @@ class Session:
       UserError: no checkpoint is whole, the newest doesn't fit the model, the
         optimizer or the data, or the disk has no room for another.
     """
-    self._saved.check_room(self._parts.state)
     if self._saved.is_empty():
       state, records = self._first_state(), []
     else:
@@ -111,6 +110,8 @@ class Session:
       self._check_origin(origin)
       records = origin['metrics']
       self.log.say(f'resumed at step {int(state.step)}')
+    if int(state.step) < self._num_steps:
+      self._saved.check_room(self._parts.state)
     self.log.start(int(state.step), records)
     self._dog.beat(watchdog.PATIENCE)  # Compiling comes next.
     return state

@@ -2,6 +2,7 @@
 
 import pathlib
 import shutil
+import time
 
 import jax
 import jax.numpy as jnp
@@ -183,3 +184,32 @@ def test_a_manifest_of_another_format_is_named(saved, tmp_path, monkeypatch):
   monkeypatch.undo()
   with pytest.raises(integrity.Damaged, match='of format 7; this version re'):
     integrity.check(tmp_path / 'ours' / '1')
+
+
+def test_an_older_step_that_can_not_be_removed_harms_nothing(
+  saved, told, monkeypatch
+):
+  saved.finish(1, state(1), {})
+  saved.finish(2, state(2), {})
+
+  def refuse(*_):
+    raise PermissionError(13, 'Permission denied')
+
+  monkeypatch.setattr(saved, '_remove', refuse)
+  saved.finish(3, state(3), {})
+  assert 'an older checkpoint cannot be removed' in told[0]
+  assert saved.steps() == [3, 2, 1]
+
+
+def test_a_save_that_must_wait_is_told(saved, told, monkeypatch):
+  seal = integrity.seal
+
+  def slow(*args):
+    time.sleep(1.5)
+    seal(*args)
+
+  monkeypatch.setattr(integrity, 'seal', slow)
+  saved.save(1, state(1), {})
+  saved.save(2, state(2), {})
+  saved.wait()
+  assert 'step 2 had to wait' in told[0]

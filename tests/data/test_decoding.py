@@ -192,6 +192,15 @@ def test_a_jpeg_may_be_decoded_small(shrink):
   )
 
 
+def test_memory_that_is_used_again_fits_images_of_every_size(monkeypatch):
+  monkeypatch.setattr(decoding, '_decode_with_pillow', None)
+  for side in 4, 400, 40, 2100:  # The last is too large to be kept.
+    data = encode(Image.new('RGB', (side, side), (10, 200, 90)), 'JPEG')
+    image = decoding.decode(data, transient=True)
+    assert image.shape == (side, side, 3)
+    np.testing.assert_array_equal(image, decoding.decode(data))
+
+
 def test_the_size_of_a_jpeg_is_read_from_its_header():
   data = encode(PICTURE, 'JPEG')
   assert decoding.jpeg_size(data) == (40, 50)

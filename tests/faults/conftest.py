@@ -83,12 +83,12 @@ class Run:
 class Runs:
   """Starts runs, by zygote.py, and looks at what they leave."""
 
-  def __init__(self, folder):
+  def __init__(self, folder, cache_dir):
     self._folder = folder
     self._count = itertools.count()
     self._lock = threading.Lock()
     self._settings = {
-      'jax_compilation_cache_dir': str(folder / 'cache'),
+      'jax_compilation_cache_dir': str(cache_dir),
       'jax_persistent_cache_min_compile_time_secs': 0.0,
       'jax_persistent_cache_min_entry_size_bytes': -1,
       'jax_num_cpu_devices': 1,
@@ -209,7 +209,10 @@ class Runs:
 
 @pytest.fixture(scope='session')
 def runs(tmp_path_factory):
-  runs = Runs(tmp_path_factory.mktemp('runs'))
+  shared = tmp_path_factory.getbasetemp()
+  if 'PYTEST_XDIST_WORKER' in os.environ:  # All workers compile it once.
+    shared = shared.parent
+  runs = Runs(tmp_path_factory.mktemp('runs'), shared / 'compiled')
   yield runs
   runs.close()
 

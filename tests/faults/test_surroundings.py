@@ -55,6 +55,7 @@ def test_a_stuck_save_ends_the_run_with_stacks(runs, finish_same, tmp_path):
   finish_same(tmp_path, dog)
 
 
+@pytest.mark.chaos
 @fault(53, 'every file of the compilation cache is broken', 'the same bits')
 def test_a_broken_compilation_cache_changes_nothing(
   runs, finish_same, tmp_path

@@ -10,6 +10,7 @@ import os
 import pathlib
 import shutil
 import threading
+import time
 
 import jax
 import orbax.checkpoint as ocp
@@ -136,7 +137,12 @@ class Checkpoints:
       UserError: a leaf is not finite or its copies differ, or `MAX_FAILURES`
         saves in a row have failed. A first failure is only told, by `poll`.
     """
+    began = time.monotonic()
     self.wait()
+    if (waited := time.monotonic() - began) > 1:
+      self._say(
+        f'step {step} had to wait {waited:.0f} s for the save before it'
+      )
     if step in self.steps():
       return
     self._step = step
@@ -196,10 +202,11 @@ class Checkpoints:
         raise self._error
       if self._is_writer:
         integrity.seal(self._dir(facts['step']), facts)
-        integrity.check(self._dir(facts['step']))
-        self._prune()
     except BaseException as error:  # Told by the next `poll`.
       self._error = error
+      return
+    if self._is_writer:
+      self._prune()
 
   def _tell_failure(self):
     error, self._error = self._error, None
@@ -210,7 +217,7 @@ class Checkpoints:
       self._manager.wait_until_finished()
     if self._is_writer:
       self._tidy()
-      if self._dir(self._step).exists():
+      if self._step not in self.steps():
         self._remove(self._dir(self._step))
     if self._manager:
       self._manager.reload()
@@ -233,8 +240,11 @@ class Checkpoints:
   def _prune(self):
     scheduled = self.scheduled_steps()
     kept = {self.latest_step(), *scheduled[: self._keep]}
-    for step in set(self.steps()) - kept:
-      self._remove(self._dir(step))
+    try:
+      for step in set(self.steps()) - kept:
+        self._remove(self._dir(step))
+    except OSError as error:  # The newer step is none the worse for it.
+      self._say(f'an older checkpoint cannot be removed: {error}')
     self._manager.reload()
 
   def _tidy(self):

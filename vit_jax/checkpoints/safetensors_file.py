@@ -58,7 +58,7 @@ class SafetensorsFile(weights_file.WeightsFile):
 
   def __getitem__(self, name):
     header = self.headers[name]
-    raw = np.empty(header.num_bytes, np.uint8)
+    raw = weights_file.new(header.num_bytes)
     self._file.seek(self._start + self._offsets[name])
     if self._file.readinto(raw) != raw.size:
       raise _damaged(self.path, f'{name} ends too early')

@@ -20,6 +20,8 @@ MAX_ARRAYS = 5_000  # No released file has half as many.
 MAX_NAME = 300  # Characters.
 MAX_DIMENSIONS = 8
 
+_ALIGNMENT = 64  # Bytes.
+
 
 class WeightsFileError(errors.UserError):
   """A file of weights that is damaged, forged, or of another kind."""
@@ -128,6 +130,17 @@ def open_binary(path):
     raise WeightsFileError(
       f'{os.fspath(path)} can not be read: {error.strerror}.'
     ) from error
+
+
+def new(num_bytes):
+  """Returns bytes to read into, where JAX on CPUs can use them as they are.
+
+  Ordinary memory: NumPy would ask for huge pages, and where memory is
+  fragmented, making room for them takes longer than reading the file.
+  """
+  padded = np.frombuffer(bytearray(num_bytes + _ALIGNMENT), np.uint8)
+  start = -padded.ctypes.data % _ALIGNMENT
+  return padded[start : start + num_bytes]
 
 
 @contextlib.contextmanager
