@@ -13,6 +13,12 @@ from vit_jax.sharding import mesh as meshes
 from vit_jax.sharding import placement
 
 fault = pytest.mark.fault
+
+
+def thorough(*values):
+  return [pytest.param(value, marks=pytest.mark.chaos) for value in values]
+
+
 NO_EVAL = '--config.run.eval_every=0'
 
 
@@ -155,7 +161,7 @@ def test_going_back_leaves_out_the_batches(runs, gone_back, tmp_path):
   ] == 3
 
 
-@pytest.mark.parametrize('killed_at', [7, 8, 10, 11])
+@pytest.mark.parametrize('killed_at', [8, 10, *thorough(7, 11)])
 @fault(40, 'the same, with an interruption before or after', 'the same bits')
 def test_going_back_is_the_same_after_an_interruption(
   runs, gone_back, tmp_path, killed_at

@@ -100,7 +100,10 @@ def test_the_second_sigterm_exits_at_once(runs, finish_same, tmp_path):
   finish_same(tmp_path)
 
 
-@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize(
+  'number',
+  [signal.SIGINT, pytest.param(signal.SIGHUP, marks=pytest.mark.chaos)],
+)
 @fault(
   25, 'SIGINT from a person; SIGHUP', 'saved; says how to go on; same bits'
 )

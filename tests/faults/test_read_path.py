@@ -15,6 +15,12 @@ from vit_jax.checkpoints import run as checkpoints
 from vit_jax.sharding import mesh as meshes
 
 fault = pytest.mark.fault
+
+
+def thorough(*values):
+  return [pytest.param(value, marks=pytest.mark.chaos) for value in values]
+
+
 KEEP = '--config.run.checkpoints_to_keep=2'
 
 
@@ -75,7 +81,9 @@ def test_each_of_500_flipped_bytes_is_found(original):
   integrity.check(step_dir)
 
 
-@pytest.mark.parametrize('kind', ['flipped', 'truncated', 'missing', 'empty'])
+@pytest.mark.parametrize(
+  'kind', ['flipped', *thorough('truncated', 'missing', 'empty')]
+)
 @fault(15, 'a file is cut, missing, empty or changed', 'older step used, told')
 def test_the_run_goes_on_from_the_older_step(runs, finish_same, workdir, kind):
   path = max(
