@@ -4,6 +4,7 @@ import json
 
 import jax
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 
 from vit_jax import cli, convert, errors, experiment, models, pytrees, weights
@@ -113,6 +114,29 @@ def test_what_a_format_has_no_place_for_can_be_dropped(tmp_path):
   assert found.model.head == 'linear'
 
 
+def test_sines_and_cosines_are_written_down_for_timm(tmp_path):
+  source, target = tmp_path / 'a.npz', tmp_path / 'out'
+  fields = {'pooling': 'average', 'position_embedding': 'sincos_2d'}
+  save(source, **fields, **TINY)
+  convert.run(str(source), str(target), 'timm')
+  assert weights.find(str(target)).model.position_embedding == 'learned_1d'
+  # The sizes of the images are told by the file, too.
+  assert weights.find(str(target)).image_size == (224, 224)
+  np.testing.assert_allclose(
+    logits(target, tmp_path, 224),
+    logits(source, tmp_path, 224),
+    rtol=1e-4,
+    atol=1e-5,
+  )
+
+
+def test_what_a_reader_would_make_up_is_refused(tmp_path):
+  save(tmp_path / 'a.npz', pooling='average', **TINY)
+  with pytest.raises(errors.UserError, match='has class_token, which this'):
+    convert.run(str(tmp_path / 'a.npz'), str(tmp_path / 'out'), 'huggingface')
+  assert not (tmp_path / 'out').exists()
+
+
 def test_a_million_bytes_of_names_go_to_transformers(tmp_path):
   save(tmp_path / 'a.npz', num_classes=21_843, **TINY)
   convert.run(str(tmp_path / 'a.npz'), str(tmp_path / 'out'), 'huggingface')
@@ -170,8 +194,6 @@ def test_a_damaged_orbax_folder_is_told(tmp_path):
 
 
 def test_orbax_itself_reads_what_is_written(tmp_path):
-  import orbax.checkpoint as ocp
-
   flat = save(tmp_path / 'a.npz', **TINY)
   convert.run(str(tmp_path / 'a.npz'), str(tmp_path / 'out'), 'orbax')
   with ocp.StandardCheckpointer() as checkpointer:

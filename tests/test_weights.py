@@ -132,6 +132,7 @@ def test_one_file_for_all_patch_sizes_is_resized_to_those_of_the_model(
   entry = catalog.get('flexivit/b_i1k')
   fetched[entry.address] = tmp_path / 'a.npz'
   found = weights.find('flexivit/b_i1k')
+  assert found.image_size == (240, 240)
   found.model.update(TINY)
   model = weights.build(found)
   params, report = found.load(

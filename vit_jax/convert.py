@@ -6,10 +6,18 @@ import pathlib
 import re
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
 from vit_jax import errors, experiment, pytrees, recipes, weights
-from vit_jax.checkpoints import params_folder, publishing, torch_config
+from vit_jax.checkpoints import (
+  params_folder,
+  positions,
+  publishing,
+  torch_config,
+)
 from vit_jax.data import class_names
+from vit_jax.nn import position_embedding
 
 FORMATS = (*publishing.FORMATS, 'orbax')
 
@@ -39,6 +47,8 @@ def run(source, target, to, model_name=None, format_name=None, drop=None):
     dataclasses.replace(changes, unused=changes.unused + unused),
   )
   card = _card(found, wanted, image_size)
+  if to in ('timm', 'huggingface'):
+    params = _with_positions(params, found.model, image_size)
   if to == 'orbax':
     recipes.save(_config(found, card), target)
     params_folder.save(target, params)
@@ -72,6 +82,21 @@ def _without(wanted, drop):
       f'--drop={drop} matches no parameter. {errors.nearest(drop, wanted)}'
     )
   return kept, (drop,)
+
+
+def _with_positions(params, model, image_size):
+  """Writes down what a model computes by itself: sines and cosines."""
+  width = params.get('encoder', {}).get('norm', {}).get('scale')
+  if model.position_embedding not in ('sincos_2d', 'none') or width is None:
+    return params
+  pixels = experiment.patch_size(model.name)
+  grid = image_size[0] // pixels, image_size[1] // pixels
+  num_tokens = grid[0] * grid[1] + ('class_token' in params)
+  module = position_embedding.POSITION_EMBEDDINGS[model.position_embedding]()
+  tokens = jnp.zeros((1, num_tokens, width.size))
+  embedding, _ = module.apply({}, tokens, grid)
+  flat = pytrees.flatten(params) | {positions.PATH: np.asarray(embedding)}
+  return pytrees.unflatten(flat)
 
 
 def _card(found, wanted, image_size):

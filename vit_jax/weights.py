@@ -108,6 +108,8 @@ def changes_to(weights, model, image_size, head='keep'):
     image_size: (rows, columns) in pixels that it will see.
     head: as of `pretrained.Changes`.
   """
+  flexible = weights.entry is not None and weights.entry.flexible
+  given_size = None if flexible else weights.image_size
   given, wanted = weights.model.pooling, model.pooling
   class_token, fresh, unused = 'keep', (), ()
   if given != wanted:
@@ -116,10 +118,10 @@ def changes_to(weights, model, image_size, head='keep'):
     unused = _POOLING if given == 'attention' else ()
   return pretrained.Changes(
     grid=_grid(model.name, image_size),
-    given_grid=_grid(weights.model.name, weights.image_size),
+    given_grid=_grid(weights.model.name, given_size),
     head=head,
     class_token=class_token,
-    patches='resize' if weights.entry and weights.entry.flexible else 'keep',
+    patches='resize' if flexible else 'keep',
     fresh=fresh,
     unused=unused,
   )
@@ -191,7 +193,7 @@ def _from_file(path, model_name, format_name, entry):
   if 'ViT' in model.name:
     model.update(norm_epsilon=told.norm_epsilon)
   image_size = told.image_size or identity.image_size
-  if entry and not entry.flexible:
+  if entry:
     image_size = (entry.resolution, entry.resolution)
   load = functools.partial(released.load, path, format_name)
   return Weights(

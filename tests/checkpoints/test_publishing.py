@@ -1,5 +1,6 @@
 """What is written is what other readers expect, whole or not at all."""
 
+import dataclasses
 import json
 
 import ml_dtypes
@@ -105,17 +106,25 @@ def test_a_place_that_can_not_be_written_is_told(tmp_path):
   [
     ('gogle', 'a.npz', r"--to='gogle' is unknown\. Did you mean google"),
     ('google', 'a.safetensors', r'should end in \.npz'),
-    ('huggingface', 'a', 'has no place for head_hidden/bias, head_hidden'),
+    ('google', 'a.npz', 'has no place for strange/bias'),
+    ('huggingface', 'a', 'has no place for strange/bias'),
+    ('timm', 'a', 'has encoder/position_embedding/embedding, which this'),
   ],
 )
 def test_a_mistake_is_told(format_name, target, message, tmp_path):
-  params = {'head_hidden': {n: np.ones((2, 2)) for n in ('kernel', 'bias')}}
-  if format_name == 'huggingface':
-    params['head'] = params['head_hidden']
-    params = {'strange': {'bias': np.ones(1)}, **params}
-    message = 'has no place for strange/bias'
+  params = {
+    'class_token': np.ones((1, 1, 4)),
+    'strange': {'bias': np.ones(1)},
+  }
+  if target.endswith('.safetensors'):
+    del params['strange']
+  if format_name != 'timm':
+    params['encoder'] = {
+      'position_embedding': {'embedding': np.ones((1, 5, 4))}
+    }
   with pytest.raises(errors.UserError, match=message):
     publishing.save(tmp_path / target, format_name, params, CARD)
+  assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize('family', ['block_0/token_mlp/hidden', 'root_conv'])
@@ -130,8 +139,6 @@ def test_transformers_has_no_mixer_and_no_bit(family):
 @pytest.mark.parametrize('gelu', ['erf', 'tanh'])
 @pytest.mark.parametrize('format_name', ['huggingface', 'timm'])
 def test_what_a_config_says_is_understood_again(format_name, gelu, tmp_path):
-  import dataclasses
-
   card = dataclasses.replace(CARD, gelu=gelu, image_size=(224, 384))
   files = getattr(torch_config, format_name)(card)
   path = tmp_path / 'config.json'

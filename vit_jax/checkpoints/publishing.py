@@ -17,6 +17,7 @@ from vit_jax.checkpoints import (
   mapping,
   mixer,
   npz,
+  positions,
   safetensors_file,
   timm,
   torch_config,
@@ -88,10 +89,24 @@ def _rows(flat, format_name):
     return google.rows()
   if format_name == 'big_vision':
     return big_vision.rows(class_token='class_token' in flat)
+  _check_complete(flat, format_name)
   if format_name == 'huggingface':
     return huggingface.rows('vit.' if 'head/kernel' in flat else '')
   has_units = any(path.startswith('stem/block_') for path in flat)
   return timm.vit_rows() if has_units else timm.vit_rows(timm.BACKBONE)
+
+
+def _check_complete(flat, format_name):
+  """Refuses what a reader would have to make up."""
+  needed = [positions.PATH]
+  if format_name == 'huggingface':
+    needed.append('class_token')
+  missing = [path for path in needed if path not in flat]
+  if missing:
+    raise errors.UserError(
+      f'A ViT of {format_name} has {" and ".join(missing)}, which this model '
+      'has not.'
+    )
 
 
 def _only_npz(format_name, family, rows):
