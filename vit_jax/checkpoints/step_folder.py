@@ -120,7 +120,10 @@ def _read_leaves(step_dir, shapes, saved):
     state = handler.restore(
       _leaves_dir(step_dir), args=ocp.args.StandardRestore(shapes)
     )
-  given, wanted = digests.of(state), saved['digests']
+  try:
+    given, wanted = digests.of(state), saved['digests']
+  except errors.UserError as error:  # A flipped bit may have made a NaN.
+    raise integrity.Damaged(f'state is not what was saved: {error}') from error
   changed = [path for path in wanted if given.get(path) != wanted[path]]
   if changed:
     raise integrity.Damaged(f'{changed[0]} is not what was saved')
