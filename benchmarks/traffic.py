@@ -16,7 +16,7 @@ import time
 
 import jax
 
-from vit_jax import assembly, experiment, plan
+from vit_jax import assembly, experiment
 from vit_jax.analysis import collectives, expected_traffic
 from vit_jax.sharding import imagined
 from vit_jax.sharding import mesh as meshes
@@ -97,7 +97,7 @@ def measure(args):
       parts = assembly.build(
         config, NUM_CLASSES, meshes.build(config.mesh, devices)
       )
-      lowered = plan.lower(config, parts)
+      lowered = parts.lower_train_step(config.run)
       began = time.process_time()
       compiled = lowered.compile()
       seconds = time.process_time() - began

@@ -15,7 +15,7 @@ import jax
 import jaxlib
 import pytest
 
-from vit_jax import assembly, experiment, plan
+from vit_jax import assembly, experiment
 from vit_jax.analysis import collectives, compiled_cost, expected_traffic
 from vit_jax.sharding import mesh as meshes
 
@@ -59,7 +59,7 @@ def case(request):
   num_devices = 1 if request.param == 'one device' else 8
   mesh = meshes.build(config.mesh, jax.devices()[:num_devices])
   parts = assembly.build(config, 40, mesh)
-  return request.param, parts, plan.lower(config, parts).compile()
+  return request.param, parts, parts.lower_train_step(config.run).compile()
 
 
 def test_no_figure_has_risen(case, request):

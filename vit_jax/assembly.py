@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 import optax
+from jax.sharding import NamedSharding, PartitionSpec
 
 from vit_jax import batch as batches
 from vit_jax import experiment, models, objectives, train_step
@@ -57,6 +58,21 @@ class Assembly:
     )
     shardings = jax.tree.map(lambda leaf: leaf.sharding, self.state)
     return jax.jit(step, donate_argnums=0, out_shardings=(shardings, None))
+
+  def lower_train_step(self, run):
+    """Returns the step that `vit_jax train` compiles, a `jax.stages.Lowered`.
+
+    Args:
+      run: the part `run` of the configuration.
+    """
+    every_device = PartitionSpec(self.mesh.axis_names)
+    halt = jax.ShapeDtypeStruct(
+      (self.mesh.size,), bool, sharding=NamedSharding(self.mesh, every_device)
+    )
+    step = self.train_step(
+      max_in_row=run.max_skipped_in_row, loss_spike=run.loss_spike
+    )
+    return step.lower(self.state, self.batch(run.batch_size), halt)
 
   def batch(self, size):
     """Returns the shapes, dtypes and shardings of a batch of `size` images."""

@@ -5,6 +5,7 @@ its default, and also none where the default is None.
 """
 
 import difflib
+import functools
 import math
 import re
 
@@ -116,9 +117,14 @@ def nearest(field):
   return errors.nearest(field, candidates or groups)
 
 
+@functools.cache
+def _defaults():
+  return experiment.default()  # Only to be looked at.
+
+
 def _sample(field, source):
   """Returns a value of the type of a field, and whether None fits too."""
-  defaults = experiment.default()
+  defaults = _defaults()
   if field not in flatten(defaults):
     raise errors.UserError(
       f'{source}: {field} is not a field. {nearest(field)}'

@@ -11,7 +11,6 @@ import time
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import NamedSharding, PartitionSpec
 
 from vit_jax import assembly, experiment, mesh_search, plan_report
 from vit_jax.analysis import chips, collectives, compiled_cost, compute_cost
@@ -117,7 +116,7 @@ def make(config, topology):
   memory, needed, traffic = None, None, {}
   capacity = topology.device_memory
   try:
-    compiled = lower(config, parts).compile()
+    compiled = parts.lower_train_step(config.run).compile()
   except jax.errors.JaxRuntimeError as error:
     needed, capacity = _found_no_room(error, _bytes_per_device(parts.state))
   else:
@@ -140,24 +139,6 @@ def make(config, topology):
     capacity=capacity,
     traffic=traffic,
   )
-
-
-def lower(config, parts):
-  """Returns the `jax.stages.Lowered` training step, as `vit_jax train` runs it.
-
-  Args:
-    config: of the run.
-    parts: its `assembly.Assembly`.
-  """
-  halt = jax.ShapeDtypeStruct(
-    (parts.mesh.size,),
-    jnp.bool_,
-    sharding=NamedSharding(parts.mesh, PartitionSpec(parts.mesh.axis_names)),
-  )
-  step = parts.train_step(
-    max_in_row=config.run.max_skipped_in_row, loss_spike=config.run.loss_spike
-  )
-  return step.lower(parts.state, parts.batch(config.run.batch_size), halt)
 
 
 def _state_bytes(config, num_devices):

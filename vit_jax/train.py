@@ -60,7 +60,7 @@ def run(config, workdir):
     safe.log.say(f'{len(devices)} {devices[0].platform} device(s)')
     state = safe.begin()
     step = int(state.step)
-    train_step, predict = _compile(config, parts, safe.halt())
+    train_step, predict = _compile(config.run, parts)
     batches = safe.feed(_batches(config, source, mesh, step, workdir))
     evaluation = _make_evaluation(
       config, parts, predict, eval_source, workdir, safe
@@ -103,15 +103,11 @@ def run(config, workdir):
   return report
 
 
-def _compile(config, parts, halt):
+def _compile(run, parts):
   """Returns train_step and predict, so that no step waits for a compiler."""
-  train_step = parts.train_step(
-    max_in_row=config.run.max_skipped_in_row, loss_spike=config.run.loss_spike
-  )
-  batch = parts.batch(config.run.batch_size)
-  eval_batch = parts.batch(config.run.eval_batch_size or config.run.batch_size)
+  eval_batch = parts.batch(run.eval_batch_size or run.batch_size)
   return (
-    train_step.lower(parts.state, batch, halt).compile(),
+    parts.lower_train_step(run).compile(),
     parts.predict().lower(parts.state.params, eval_batch).compile(),
   )
 
