@@ -25,6 +25,7 @@ FLOORS = (
     'grids',
     'figures',
     'hosts',
+    'huge_pages',
     'initialization',
     'inspection',
     'mesh_search',
