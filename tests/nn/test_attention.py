@@ -52,6 +52,45 @@ def test_relative_logits_are_those_of_a_loop_over_offsets(tokens, rng):
   np.testing.assert_allclose(weights, expected, atol=1e-6)
 
 
+@pytest.mark.parametrize('is_relative', [False, True])
+def test_gradients_are_those_of_the_equations(tokens, rng, is_relative):
+  queries = jax.random.normal(jax.random.key(1), (2, 4, WIDTH))
+  keys = jax.random.normal(rng, (4 + 5 - 1, WIDTH)) if is_relative else None
+  layer = attention.Attention(HEADS)
+  params = layer.init(jax.random.key(0), queries, tokens, keys)
+
+  def equations(params, queries, tokens, keys):
+    parts = params['params']
+    query, key, value = (
+      jnp.einsum('bqw,whd->bhqd', x, parts[name]['kernel'])
+      for name, x in (('query', queries), ('key', tokens), ('value', tokens))
+    )
+    logits = jnp.einsum('bhqd,bhkd->bhqk', query, key)
+    if keys is not None:
+      for i, j in np.ndindex(4, 5):
+        offset = keys[j - i + 3].reshape(HEADS, -1)
+        logits = logits.at[..., i, j].add(
+          jnp.einsum('bhd,hd->bh', query[:, :, i], offset)
+        )
+    powers = jnp.exp(logits / np.sqrt(WIDTH // HEADS))
+    weights = powers / powers.sum(-1, keepdims=True)
+    heads = jnp.einsum('bhqk,bhkd->bqhd', weights, value)
+    return jnp.einsum('bqhd,hdw->bqw', heads, parts['out']['kernel'])
+
+  def slope(function):
+    loss = lambda *args: jnp.sum(jnp.sin(function(*args)))  # noqa: E731
+    return jax.grad(loss, range(4))(params, queries, tokens, keys)
+
+  found, expected = slope(layer.apply), slope(equations)
+  for part in found[0]['params'].values():  # Equations have no biases.
+    part.pop('bias')
+  for part in expected[0]['params'].values():
+    part.pop('bias')
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), found, expected
+  )
+
+
 def test_without_relative_keys_only_content_counts(tokens):
   layer = attention.Attention(HEADS)
   order = jnp.array([3, 1, 4, 0, 2])

@@ -39,11 +39,9 @@ class Attention(nn.Module):
     else:
       # Once here, not in every product, forward and backward.
       query, key, value = (x.swapaxes(1, 2) for x in (query, key, value))
-      weights = _weights(query, key, relative_keys)
-      self.sow('intermediates', 'weights', weights)
-      weights = weights.astype(self.dtype)
-      heads = jnp.einsum('bhqk,bhkd->bhqd', weights, value)  # eq. 7
-      heads = heads.swapaxes(1, 2)  # [batch, queries, heads, head_dim]
+      logits = _logits(query, key, relative_keys)
+      self.sow('intermediates', 'weights', jax.nn.softmax(logits))
+      heads = _average(logits, value)  # [batch, queries, heads, head_dim]
     return nn.DenseGeneral(  # eq. 8
       width,
       axis=(-2, -1),
@@ -66,7 +64,39 @@ class Attention(nn.Module):
     return project
 
 
-def _weights(query, key, relative_keys):
+@jax.custom_vjp
+def _average(logits, value):
+  """Returns what queries get of the values, [batch, queries, heads, head_dim].
+
+  Its gradient is written out, so that of all that has a number per query and
+  token the weights alone are kept, as they were multiplied.
+
+  Args:
+    logits: float32 [batch, heads, queries, tokens].
+    value: [batch, heads, tokens, head_dim].
+  """
+  return _average_forward(logits, value)[0]
+
+
+def _average_forward(logits, value):
+  weights = jax.nn.softmax(logits).astype(value.dtype)  # eq. 6
+  heads = jnp.einsum('bhqk,bhkd->bhqd', weights, value)  # eq. 7
+  return heads.swapaxes(1, 2), (weights, value)
+
+
+def _average_backward(kept, grad):
+  weights, value = kept
+  grad = grad.swapaxes(1, 2)
+  of_weights = jnp.einsum('bhqd,bhkd->bhqk', grad, value).astype(jnp.float32)
+  mean = jnp.sum(weights * of_weights, -1, keepdims=True)
+  of_logits = weights * (of_weights - mean)
+  return of_logits, jnp.einsum('bhqk,bhqd->bhkd', weights, grad)
+
+
+_average.defvjp(_average_forward, _average_backward)
+
+
+def _logits(query, key, relative_keys):
   """Returns float32 [batch, heads, queries, tokens].
 
   Of queries and keys [batch, heads, ..., head_dim].
@@ -75,7 +105,7 @@ def _weights(query, key, relative_keys):
   logits = jnp.einsum('bhqd,bhkd->bhqk', query, key)
   if relative_keys is not None:
     logits += _relative_logits(query, relative_keys, key.shape[2])
-  return jax.nn.softmax(logits.astype(jnp.float32))  # eq. 6
+  return logits.astype(jnp.float32)
 
 
 def _relative_logits(query, relative_keys, num_tokens):
