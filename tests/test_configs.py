@@ -7,7 +7,7 @@ import runpy
 import pytest
 
 import vit_jax
-from vit_jax import assembly, errors, experiment, recipes
+from vit_jax import assembly, errors, experiment, grids, recipes
 from vit_jax.checkpoints import augreg, catalog
 from vit_jax.data import sources
 from vit_jax.paper import costs
@@ -150,12 +150,30 @@ def test_a_setting_that_is_not_in_the_list_is_told():
     ('finetune/transfer.py:dataset=vtab/dtd', (0.01,)),
     ('finetune/high_resolution.py', (0.003, 0.01, 0.03, 0.06)),
     ('finetune/augreg.py', (0.01, 0.03)),
-    ('finetune/augreg.py:dataset=cifar100', (0.001, 0.003, 0.01)),
+    ('finetune/augreg.py:dataset=cifar100,num_steps=70', (0.001, 0.003, 0.01)),
   ],
 )
 def test_rates_to_choose_from_are_those_of_the_papers(spec, rates):
   grid = recipes.grid(str(ROOT / 'configs' / spec))
   assert grid == {'optimizer.learning_rate': rates}
+
+
+@pytest.mark.parametrize(
+  'dataset, schedules',
+  [
+    ('cifar100', ((10_000, 500), (2_500, 200))),
+    ('oxford_iiit_pet', ((2_500, 200), (500, 100))),
+  ],
+)
+def test_augreg_chooses_steps_with_their_warm_up(dataset, schedules):
+  spec = f'finetune/augreg.py:dataset={dataset}'
+  grid = recipes.grid(str(ROOT / 'configs' / spec))
+  assert grid['run.num_steps:optimizer.warmup_steps'] == schedules
+  config = load(spec)
+  usual = config.run.num_steps, config.optimizer.warmup_steps
+  assert usual == schedules[0]
+  for setting in grids.combinations(grid):
+    experiment.validate(grids.apply(config, setting), 8)
 
 
 @pytest.mark.parametrize(

@@ -173,6 +173,24 @@ def test_what_is_given_takes_the_place_of_the_recipe_s_grid(
   assert 'accuracy_std' not in row
 
 
+def test_steps_are_chosen_with_their_warm_up(recipe, runs, tmp_path):
+  runs.accuracy = lambda config: config.optimizer.warmup_steps
+  both = 'run.num_steps:optimizer.warmup_steps'
+  grid = ['optimizer.learning_rate=0.1,0.3', f'{both}=9:1,40:7']
+  (row,) = sweep.run(recipe, (), tmp_path, grid)
+  assert len(runs) == 4 + 1
+  assert row['chosen'] == {
+    'optimizer.learning_rate': 0.1,
+    'run.num_steps': 40,
+    'optimizer.warmup_steps': 7,
+  }
+  folder, config = runs[-1]
+  assert (config.run.num_steps, config.optimizer.warmup_steps) == (40, 7)
+  assert folder.parent.name == (
+    'optimizer.learning_rate=0.1,run.num_steps=40,optimizer.warmup_steps=7'
+  )
+
+
 def test_one_value_needs_no_choosing(recipe, runs, tmp_path):
   sweep.run(recipe, (), tmp_path, sweep=['data.mixup=0.5'], num_seeds=2)
   assert [config.seed for _, config in runs] == [0, 1]

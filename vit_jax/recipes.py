@@ -122,7 +122,7 @@ def digest(config):
 
 
 def grid(spec):
-  """Returns {field: values}, what `get_grid` of a recipe says is worth trying.
+  """Returns what `get_grid` of a recipe says is worth trying, as of `grids`.
 
   Of a recipe that has no such function, that is {}; it gets those of the
   recipe's knobs that it has.
@@ -148,7 +148,7 @@ def grid(spec):
       f'get_grid of {path} should return values for each field, as '
       "{'optimizer.learning_rate': (0.01, 0.03)}."
     )
-  return {field: tuple(values) for field, values in found.items()}
+  return {entry: tuple(values) for entry, values in found.items()}
 
 
 # What the user names -------------------------------------------------------

@@ -89,7 +89,7 @@ def run(
   Args:
     spec, overrides: as of `recipes.load`.
     workdir: folder that takes a folder for each run, and the results.
-    sweep: texts 'FIELD=VALUE,VALUE'; (): as `get_grid` of the recipe says.
+    sweep: texts as of `grids.parse`; (): as `get_grid` of the recipe says.
     num_seeds: final runs, whose seeds count up from that of the recipe.
     suite: name of `suites.SUITES`, each of whose data sets is given to the
       recipe's knob `dataset`; None: one data set, the recipe's.

@@ -38,6 +38,19 @@ def test_a_fine_tuning_takes_its_grid_and_its_seeds():
   assert 'init=imagenet21k/ViT-B_16 --seeds=3' in run.command
 
 
+def test_shorter_trainings_cost_less():
+  way = ways.Transferred(
+    'configs/finetune/augreg.py:dataset=cifar100,variant=S/16', 'augreg/S_16'
+  )
+  (run,) = costs.runs(way)
+  assert run.count == 3 * 2 + 3
+  config = costs.load(way.recipe)
+  # Three rates at 10,000 and at 2,500 steps; finals at 10,000.
+  assert run.exaflops == pytest.approx(
+    costs.training_exaflops(config) * (3 + 3 / 4 + 3)
+  )
+
+
 def test_a_single_rate_is_not_chosen():
   way = ways.Transferred(
     'configs/finetune/transfer.py:dataset=vtab/dtd,variant=B/32',

@@ -2,14 +2,13 @@
 
 import dataclasses
 import functools
-import math
 import pathlib
 
 import jax
 import jax.numpy as jnp
 
 import vit_jax
-from vit_jax import errors, experiment, models, recipes, weights
+from vit_jax import errors, experiment, grids, models, recipes, weights
 from vit_jax.analysis import chips, compute_cost
 from vit_jax.checkpoints import augreg, catalog, download
 from vit_jax.data import datasets, real_labels, tfds_catalogue, vtab
@@ -82,9 +81,12 @@ def load(recipe, overrides=()):
 
 
 @functools.cache
-def grid_size(recipe):
-  """Returns how many configurations a recipe has to choose from."""
-  return math.prod(map(len, recipes.grid(str(ROOT / recipe)).values()))
+def tried(recipe):
+  """Returns the configurations that a recipe has to choose from; () for one."""
+  settings = grids.combinations(recipes.grid(str(ROOT / recipe)))
+  if len(settings) == 1:
+    return ()
+  return tuple(grids.apply(load(recipe), setting) for setting in settings)
 
 
 def num_parameters(name, num_classes=1000):
@@ -132,8 +134,8 @@ def _of_evaluation(way):
 def _of_transfer(way):
   config = load(way.recipe)
   dataset = config.data.dataset
-  tried = grid_size(way.recipe)
-  count = way.seeds + (tried if tried > 1 else 0)
+  # The final ones count as the recipe itself: what is chosen is not known yet.
+  trainings = (*tried(way.recipe), *way.seeds * (config,))
   found, init, files = (), way.start, ()
   if way.pretraining:
     found, init = _of_pretraining(way.pretraining), 'THAT'
@@ -142,8 +144,8 @@ def _of_transfer(way):
   found += (
     Run(
       f'vit_jax sweep --config={way.recipe},init={init} --seeds={way.seeds}',
-      count,
-      count * training_exaflops(config),
+      len(trainings),
+      sum(map(training_exaflops, trainings)),
       (dataset,),
       files,
     ),
