@@ -31,6 +31,7 @@ LAUNCHED = {
   'pretrain/vit_jft.py:variant=BiT-R50x1': 256,
   'pretrain/vit_jft.py:variant=R50+ViT-B/32': 256,
   'finetune/augreg.py:variant=R26+ViT-S/32,dataset=oxford_iiit_pet': 8,
+  'finetune/augreg.py:variant=R50+ViT-L/32,dataset=vtab_full/kitti': 8,
   'finetune/high_resolution.py:variant=H/14': 64,
   'finetune/transfer.py:dataset=vtab/clevr_count': 8,
   'finetune/transfer.py:dataset=imagenet2012,variant=H/14': 64,
@@ -163,6 +164,7 @@ def test_rates_to_choose_from_are_those_of_the_papers(spec, rates):
   [
     ('cifar100', ((10_000, 500), (2_500, 200))),
     ('oxford_iiit_pet', ((2_500, 200), (500, 100))),
+    ('vtab_full/dtd', ((2_500, 200), (500, 100))),
   ],
 )
 def test_augreg_chooses_steps_with_their_warm_up(dataset, schedules):
@@ -199,6 +201,27 @@ def test_patches_cover_the_images_of_a_fine_tuning(knobs, side):
   config = load(f'finetune/transfer.py:{knobs}')
   assert config.data.resolution == (side,)
   experiment.validate(config, 8)
+
+
+@pytest.mark.parametrize(
+  'recipe, suite', [('transfer', 'vtab'), ('augreg', 'vtab_full')]
+)
+def test_tasks_of_vtab_keep_what_their_labels_are_of(recipe, suite):
+  for task, crop, flip in (
+    ('caltech101', 'random_part', True),
+    ('clevr_count', 'squash', True),
+    ('dsprites_location', 'squash', False),
+    ('smallnorb_azimuth', 'random_part', False),
+  ):
+    data = load(f'finetune/{recipe}.py:dataset={suite}/{task}').data
+    assert (data.train_crop, data.flip) == (crop, flip)
+    assert (data.eval_crop, data.train_split) == ('squash', 'train')
+
+
+def test_a_protocol_has_its_own_version_of_vtab():
+  for recipe, suite in ('transfer', 'vtab_full'), ('augreg', 'vtab'):
+    with pytest.raises(errors.UserError, match=r'Did you mean vtab'):
+      load(f'finetune/{recipe}.py:dataset={suite}/dtd')
 
 
 def test_weights_of_ones_own_may_be_given():

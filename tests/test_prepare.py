@@ -52,6 +52,9 @@ def test_a_task_of_vtab_prepares_its_data_set(data_dir, monkeypatch):
   text = prepare.run('vtab/ten', data_dir)
   assert 'digits/1.0.0 is in' in text
   assert '--config.data.dataset=vtab/ten' in text
+  assert prepare.run('vtab_full/ten', data_dir) == text.replace(
+    'vtab/ten', 'vtab_full/ten'
+  )
   with pytest.raises(errors.UserError, match=r"VTAB='tem'.* mean ten"):
     prepare.run('vtab/tem', data_dir)
 

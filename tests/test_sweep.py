@@ -254,10 +254,11 @@ def all_data_sets(monkeypatch):
   monkeypatch.setattr(sweep.protocols, 'fetch_real_labels', lambda: None)
 
 
+@pytest.mark.parametrize('suite', ['vtab', 'vtab_full'])
 def test_a_suite_has_a_row_for_each_data_set_and_its_means(
-  recipe, runs, tmp_path, all_data_sets
+  recipe, runs, tmp_path, all_data_sets, suite
 ):
-  names = suites.datasets(suites.SUITES['vtab'])
+  names = suites.datasets(suites.SUITES[suite])
 
   def accuracy(config):
     return names.index(config.data.dataset) + config.seed / 10
@@ -269,7 +270,7 @@ def test_a_suite_has_a_row_for_each_data_set_and_its_means(
     tmp_path,
     sweep=['optimizer.learning_rate=0.01'],
     num_seeds=3,
-    suite='vtab',
+    suite=suite,
   )
   assert len(runs) == 19 * 3
   rows = {row['name']: row for row in table}

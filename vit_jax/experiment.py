@@ -63,8 +63,9 @@ def _data():
   data.num_classes = config_dict.placeholder(int)  # None: as the data set says.
   data.num_examples = 1024  # Per split, of synthetic and roundels.
   data.resolution = (224,)  # Pixels: (side,) or (rows, columns).
-  data.train_crop = 'random_resized'  # Or shifted (up to 4 px), affine, squash,
-  # central (of 8/7 of the size) or padded with grey;
+  data.train_crop = 'random_resized'  # Or shifted (up to 4 px), affine,
+  # random_part (of 7/6 of the size), squash, central (of 8/7) or padded with
+  # grey;
   data.min_crop_area = 0.05  # Smallest random crop, as share of the image.
   data.eval_crop = 'central'  # central, squash or padded.
   data.resize = 'auto'  # bilinear, bicubic, these with _antialiased, or area;
@@ -162,6 +163,7 @@ CHOICES = {
     'random_resized',
     'shifted',
     'affine',
+    'random_part',
     'squash',
     'central',
     'padded',

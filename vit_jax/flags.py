@@ -153,7 +153,9 @@ FLAGS = {
     repeats=True,
   ),
   'seeds': Flag(_count, 'NUMBER', 'final runs, for mean and deviation; or 1'),
-  'suite': Flag(str, 'NAME', 'vtab or transfer: every data set of it'),
+  'suite': Flag(
+    str, 'NAME', 'vtab, vtab_full or transfer: every data set of it'
+  ),
   'held_out': Flag(
     _per_cent, 'PERCENT', 'of the training split to choose on; default: 10'
   ),

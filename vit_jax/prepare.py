@@ -36,9 +36,9 @@ def run(dataset, data_dir=None):
 
 
 def _builder_name(dataset, known):
-  if dataset.startswith(vtab.PREFIX):
-    name = dataset.removeprefix(vtab.PREFIX)
-    return errors.choose('The task of VTAB', name, vtab.TASKS).builder
+  of_vtab = vtab.find(dataset)
+  if of_vtab:
+    return of_vtab.task.builder
   return known.dataset if known else dataset
 
 

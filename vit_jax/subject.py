@@ -37,8 +37,8 @@ _NATIVE = (224,)  # For weights that fit any size.
 class Asked(NamedTuple):
   """What the user says of the data; None: as the run or the catalogue has it.
 
-  dataset: a name of `datasets.DATASETS` or of TFDS, vtab/TASK, a folder, or an
-    .npz file.
+  dataset: a name of `datasets.DATASETS` or of TFDS, a task of VTAB, a folder,
+    or an .npz file.
   data_dir: where TFDS keeps data sets.
   split: to measure on.
   train_split: that few-shot and nearest neighbours learn from.
@@ -262,7 +262,7 @@ def _facts(dataset):
     row = datasets.get(dataset)
     train = row.train[0] if row.train else 'train'
     return row.source, row.dataset, train, row.test[0]
-  if dataset.startswith(vtab.PREFIX):
+  if vtab.find(dataset):
     return 'tfds', dataset, 'train', 'test'
   path = pathlib.Path(dataset).expanduser()
   if path.is_dir():

@@ -1,4 +1,4 @@
-"""Fine-tuning AugReg's models (Steiner et al., 2022, table 4).
+"""Fine-tuning AugReg's models (Steiner et al., 2022, tables 4 and 5).
 
   vit_jax train --config=configs/finetune/augreg.py:variant=S/16 --workdir=...
 
@@ -11,24 +11,30 @@ on what is held out of training:
 
   vit_jax sweep --config=configs/finetune/augreg.py:variant=S/16 --workdir=...
 
+With `--suite=vtab_full` it learns the 19 tasks of VTAB from all their examples
+(table 5): S/16 has 90.5 % on natural, 91.2 on specialized, 77.9 on structured
+ones. Which four rates and which resolution that table has is not known here;
+the rates are the ViT paper's, and images are cropped as in transfer.py.
+
 Cost: 0.95 exaFLOPs, 0.7 H100 hours at 40 % of their peak.
 """
 
 from vit_jax import errors, experiment
-from vit_jax.data import datasets
+from vit_jax.data import datasets, vtab
 
 # Data set: number of steps, learning rates.
 ROWS = {
   'imagenet2012': ((20_000,), (0.01, 0.03)),
   'cifar100': ((10_000, 2_500), (0.001, 0.003, 0.01)),
   'oxford_iiit_pet': ((2_500, 500), (0.001, 0.003, 0.01)),
+  'vtab_full': ((2_500, 500), (0.001, 0.003, 0.01, 0.03)),
 }
 WARMUP = {20_000: 500, 10_000: 500, 2_500: 200, 500: 100}
 
 
 def get_grid(dataset='imagenet2012', num_steps=0):
   """Returns what `vit_jax sweep` tries."""
-  steps, rates = errors.choose('knob dataset', dataset, ROWS)
+  steps, rates = _row(dataset)
   grid = {'optimizer.learning_rate': rates}
   if len(steps) > 1 and not num_steps:
     schedules = tuple((count, WARMUP[count]) for count in steps)
@@ -44,17 +50,14 @@ def get_config(
   num_steps=0,
 ):
   config = experiment.default()
-  steps, rates = errors.choose('knob dataset', dataset, ROWS)
-  facts = datasets.get(dataset)
+  steps, rates = _row(dataset)
   name = variant if '-' in variant else f'ViT-{variant}'
   file = name.replace('ViT-', '').replace('+', '_').replace('/', '_')
 
   config.init = init or f'augreg/{file}'
   config.model.name = name
 
-  config.data.dataset = facts.dataset
-  config.data.train_split = facts.train[0]
-  config.data.eval_split = facts.test[0]
+  _set_data(config.data, dataset)
   config.data.resolution = (resolution,)
 
   config.optimizer.name = 'sgd'
@@ -67,3 +70,20 @@ def get_config(
   tenth = config.run.num_steps // 10
   config.optimizer.warmup_steps = WARMUP.get(config.run.num_steps, tenth)
   return config
+
+
+def _row(dataset):
+  return errors.choose('knob dataset', dataset.partition('/')[0], ROWS)
+
+
+def _set_data(data, dataset):
+  of_vtab = vtab.find(dataset)
+  if of_vtab:
+    data.dataset, data.flip = dataset, of_vtab.task.flip
+    data.train_split, data.eval_split = 'train', 'test'
+    data.train_crop = 'random_part' if of_vtab.task.crop else 'squash'
+    data.eval_crop = 'squash'
+  else:
+    facts = datasets.get(dataset)
+    data.dataset, data.train_split = facts.dataset, facts.train[0]
+    data.eval_split = facts.test[0]

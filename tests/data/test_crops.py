@@ -63,6 +63,7 @@ def test_any_image_becomes_any_size(size, target):
     crops.Central(*target),
     crops.Padded(*target),
     crops.Shifted(*target),
+    crops.RandomPart(*target),
     crops.RandomResized(*target, 0.05),
   ):
     result = transform(image, rng)
@@ -138,6 +139,21 @@ def test_shifts_cover_every_place_alike():
   for top, left in seen:
     counts[top, left] += 1
   assert counts.min() > 5 and counts.max() < 60  # 25 each, in the mean.
+
+
+def test_a_random_part_is_of_the_squashed_image_any_place_alike():
+  image = smooth(50, 90)
+  whole = crops.Squash(28, 35)(image)
+  windows = {
+    whole[top : top + 24, left : left + 30].tobytes(): (top, left)
+    for top in range(5)
+    for left in range(6)
+  }
+  crop, rng = crops.RandomPart(24, 30), np.random.default_rng(0)
+  counts = np.zeros((5, 6))
+  for _ in range(1500):
+    counts[windows[crop(image, rng).tobytes()]] += 1
+  assert counts.min() > 20 and counts.max() < 90  # 50 each, in the mean.
 
 
 def test_shifting_keeps_the_aspect_of_a_photograph():

@@ -45,6 +45,7 @@ def test_a_sum_of_splits_is_sliced_part_by_part():
     ('digits', None, ('train[:90%]', 'train[90%:]')),
     ('/data/flowers', None, ('train[:90%]', 'train[90%:]')),
     ('vtab/dtd', None, ('train800', 'val200')),
+    ('vtab_full/dtd', None, ('train_part', 'val')),
   ],
 )
 def test_choosing_is_on_a_part_of_the_training_split(dataset, percent, wanted):

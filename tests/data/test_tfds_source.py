@@ -264,12 +264,13 @@ def test_a_task_of_vtab_is_its_data_set_in_frozen_splits(data, monkeypatch):
   data.dataset = 'vtab/halves'
   train = sources.build(data, 'train')
   assert train.num_classes == 2 and train.class_names is None
-  assert [len(sources.build(data, split)) for split in vtab.SPLITS] == [
-    1000,
-    800,
-    200,
-    360,
-  ]
+  splits = vtab.find(data.dataset).splits
+  assert {name: len(sources.build(data, name)) for name in splits} == {
+    'train800': 800,
+    'val200': 200,
+    'train': 1000,
+    'test': 360,
+  }
   for index, origin in (7, 7), (799, 799), (800, 1000), (999, 1199):
     example = whole[origin]
     assert train[index]['image'] == example['image']
@@ -278,6 +279,33 @@ def test_a_task_of_vtab_is_its_data_set_in_frozen_splits(data, monkeypatch):
     errors.UserError, match=r"no split 'validation'; .*val200"
   ):
     sources.build(data, 'validation')
+
+
+def test_a_task_of_vtab_in_full_has_all_its_examples(data, monkeypatch):
+  def label(example):
+    return int(example['label']) // 5
+
+  full = 'train[:60%]', 'train[60%:80%]'
+  task = vtab.Task(
+    'digits', 2, '', 'train[80%:]', label, reads='label', full=full
+  )
+  monkeypatch.setitem(vtab.TASKS, 'halves', task)
+  whole = sources.build(data, 'train')
+  data.dataset = 'vtab_full/halves'
+  sizes = {'train_part': 862, 'val': 288, 'train': 1150, 'test': 287}
+  parts = {name: sources.build(data, name) for name in sizes}
+  assert {name: len(part) for name, part in parts.items()} == sizes
+  for name, index, origin in (
+    ('train_part', 861, 861),
+    ('val', 0, 862),
+    ('train', 862, 862),
+    ('train', 1149, 1149),
+    ('test', 0, 1150),
+  ):
+    assert parts[name][index]['image'] == whole[origin]['image']
+    assert parts[name][index]['label'] == whole[origin]['label'] // 5
+  with pytest.raises(errors.UserError, match=r"no split 'val200'; .*mean val"):
+    sources.build(data, 'val200')
 
 
 def test_pixels_of_zero_and_one_become_black_and_white(data):

@@ -140,6 +140,20 @@ def test_a_dry_run_lists_runs_their_cost_data_and_files():
   assert re.search(r'\| 3 \| 4\.4 \| 3\.1 \| vtab/dtd, gs://', text)
 
 
+def test_vtab_in_full_is_fine_tuned_from_augreg_s_weights():
+  found = targets.TARGETS['augreg-table5'].ways
+  way = found['KITTI-Dist', 'R26+S/32']
+  assert way.recipe.endswith('dataset=vtab_full/kitti,variant=R26+ViT-S/32')
+  assert way.start == 'augreg/R26_S_32'
+  assert found['Specialized mean', 'B/16'].parts == tuple(
+    found[row, 'B/16']
+    for row in ('Camelyon', 'EuroSAT', 'Resisc45', 'Retinopathy')
+  )
+  (run,) = report.costs.runs(way)
+  # Four rates at two numbers of steps, and three seeds.
+  assert (run.count, run.datasets) == (4 * 2 + 3, ('vtab_full/kitti',))
+
+
 def test_a_dry_run_of_what_takes_nothing_is_a_line():
   assert said('table7', dry_run=True).endswith(
     'refused (JFT-300M is not public; instead: make miniature)'

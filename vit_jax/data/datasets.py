@@ -69,13 +69,14 @@ def choosing(data, percent=None):
   Args:
     data: the part `data` of its configuration.
     percent: of the training split to hold out; None: as the ViT paper does, 10
-      where it does not say. A task of VTAB has its own 200 examples.
+      where it does not say. A task of VTAB has its own split for it.
 
   Raises:
     UserError: data.train_split is a slice already.
   """
-  if data.dataset.startswith(vtab.PREFIX) and data.train_split == 'train':
-    return 'train800', 'val200'
+  of_vtab = vtab.find(data.dataset)
+  if of_vtab and data.train_split == 'train':
+    return of_vtab.choosing
   usual = {row.dataset: row.held_out for row in DATASETS.values()}
   held_out = percent or usual.get(data.dataset) or _HELD_OUT
   return hold_out(data.train_split, held_out)

@@ -10,7 +10,7 @@ class Row(NamedTuple):
 
   Attributes:
     name: as papers write it.
-    datasets: names as configs/finetune/transfer.py takes them; of several, the
+    datasets: names as recipes in configs/finetune take them; of several, the
       row is the mean.
     metric: what is reported of each.
   """
@@ -20,23 +20,26 @@ class Row(NamedTuple):
   metric: str = 'accuracy'
 
 
-def _tasks(names):
-  return tuple(f'{vtab.PREFIX}{name}' for name in names)
+def _vtab_mean(suite):
+  return Row('VTAB (19 tasks)', vtab.names(suite))
 
 
-_VTAB_MEAN = Row('VTAB (19 tasks)', _tasks(vtab.TASKS))
+def _vtab(suite):
+  """Returns a row for each task, for each group, and for all."""
+  return (
+    *(Row(name, vtab.names(suite, [name])) for name in vtab.TASKS),
+    *(
+      Row(f'{group} (mean)', vtab.names(suite, tasks))
+      for group, tasks in vtab.GROUPS.items()
+    ),
+    _vtab_mean(suite),
+  )
+
 
 # name: rows.
 SUITES = {
-  # ViT paper, table 9, and the means of figure 2.
-  'vtab': (
-    *(Row(name, _tasks([name])) for name in vtab.TASKS),
-    *(
-      Row(f'{group} (mean)', _tasks(names))
-      for group, names in vtab.GROUPS.items()
-    ),
-    _VTAB_MEAN,
-  ),
+  'vtab': _vtab('vtab'),  # ViT paper, table 9, and the means of figure 2.
+  'vtab_full': _vtab('vtab_full'),  # AugReg, table 5.
   # ViT paper, table 2: seven numbers, of 24 data sets.
   'transfer': (
     Row('ImageNet', ('imagenet2012',)),
@@ -45,7 +48,7 @@ SUITES = {
     Row('CIFAR-100', ('cifar100',)),
     Row('Oxford-IIIT Pets', ('oxford_iiit_pet',)),
     Row('Oxford Flowers-102', ('oxford_flowers102',)),
-    _VTAB_MEAN,
+    _vtab_mean('vtab'),
   ),
 }
 

@@ -105,18 +105,19 @@ def build(data, split):
   """Returns the source of a split, or of a slice or sum of splits.
 
   A data set that isn't prepared yet is downloaded and prepared first. Of a
-  task of VTAB, such as vtab/dtd, the splits are those of `vtab.Task`.
+  task of VTAB, such as vtab/dtd, the splits are those of `vtab.Version`.
 
   Raises:
     UserError: the data set is unknown, can't be prepared, is there in another
       file format, or lacks the split, a file, an image or a label.
   """
-  task = _task(data.dataset)
+  of_vtab = vtab.find(data.dataset)
+  task = of_vtab and of_vtab.task
   builder = _builder(data, task)
   tfds_catalogue.prepare(builder)
   features = _features(builder, data.num_classes, task)
   *_, label = features
-  records, files = _records(builder, _tfds_split(task, split))
+  records, files = _records(builder, _tfds_split(of_vtab, split))
   names = getattr(features[label], 'names', None)
   return TfdsSource(
     records,
@@ -135,16 +136,9 @@ def num_classes(data):
   Raises:
     UserError: the data set is unknown, or has no class label.
   """
-  task = _task(data.dataset)
+  of_vtab = vtab.find(data.dataset)
+  task = of_vtab and of_vtab.task
   return _count(_features(_builder(data, task), None, task), task)
-
-
-def _task(dataset):
-  """Returns the task of VTAB that is called so, None where it is none."""
-  if not dataset.startswith(vtab.PREFIX):
-    return None
-  name = dataset.removeprefix(vtab.PREFIX)
-  return errors.choose('data.dataset: the task of VTAB', name, vtab.TASKS)
 
 
 def _builder(data, task):
@@ -152,16 +146,15 @@ def _builder(data, task):
   return tfds_catalogue.builder(name, data.data_dir)
 
 
-def _tfds_split(task, split):
-  if task is None:
+def _tfds_split(of_vtab, split):
+  if of_vtab is None:
     return split
-  chosen = task.split(split)
-  if chosen is None:
+  if split not in of_vtab.splits:
     raise errors.UserError(
       f'A task of VTAB has no split {split!r}; '
-      f'{errors.nearest(split, vtab.SPLITS)}'
+      f'{errors.nearest(split, of_vtab.splits)}'
     )
-  return chosen
+  return of_vtab.splits[split]
 
 
 def _count(features, task):

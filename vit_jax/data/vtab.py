@@ -1,9 +1,12 @@
-"""The 19 tasks of VTAB-1k: their data sets, frozen splits and labels.
+"""The 19 tasks of VTAB: their data sets, frozen splits and labels.
 
-Zhai et al. (2019). A task is trained on 1,000 examples: `train800` for training
-and `val200` for choosing, both together as `train`; `test` is for the result.
-The splits are those of the released ViT configurations (scenic's plainvit), and
-name the same examples as long as TFDS prepares them in the same order.
+Zhai et al. (2019). `vtab/TASK` is VTAB-1k: 1,000 examples are learned from,
+`train800` while choosing by `val200`, and then both together as `train`.
+`vtab_full/TASK` has all examples: `train_part`, `val`, and both as `train`. The
+result is measured on `test`, the same in both. VTAB-1k's splits are those of
+the released ViT configurations (scenic's plainvit), the full ones those of
+VTAB's own code (task_adaptation); they name the same examples as long as TFDS
+prepares them in the same order.
 """
 
 from collections.abc import Callable
@@ -11,8 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-PREFIX = 'vtab/'
-SPLITS = ('train', 'train800', 'val200', 'test')
+from vit_jax import errors
 
 
 class Task(NamedTuple):
@@ -21,29 +23,87 @@ class Task(NamedTuple):
   Attributes:
     builder: name of the data set in TFDS.
     num_classes: number of classes.
-    val: TFDS split of the 200 examples for choosing.
+    val200: TFDS split of the 200 examples of VTAB-1k for choosing.
     test: TFDS split of the examples for the result.
     label: makes the class index from a parsed example; None: it is `label`.
     reads: the feature that `label` reads.
     flip: whether a mirrored image is of the same class.
+    crop: whether a part of the image is of the same class.
+    full: TFDS splits of all examples, to learn from and for choosing.
   """
 
   builder: str
   num_classes: int
-  val: str
+  val200: str
   test: str = 'test'
   label: Callable | None = None
   reads: str | None = None
   flip: bool = True
+  crop: bool = True
+  full: tuple[str, str] = ('train', 'validation')
 
-  def split(self, name):
-    """Returns the TFDS split of train800, val200, train or test, or None."""
-    return {
-      'train800': 'train[:800]',
-      'val200': self.val,
-      'train': f'train[:800]+{self.val}',
-      'test': self.test,
-    }.get(name)
+
+class Version(NamedTuple):
+  """A task with its splits.
+
+  Attributes:
+    task: the row of the table.
+    splits: {name: TFDS split}; the first two are to learn from while choosing,
+      and for choosing.
+  """
+
+  task: Task
+  splits: dict
+
+  @property
+  def choosing(self):
+    """The names of the two splits on which to choose."""
+    learned, held_out, *_ = self.splits
+    return learned, held_out
+
+
+def find(dataset):
+  """Returns the `Version` that is called so; None: it is none of VTAB.
+
+  Args:
+    dataset: name, as vtab/dtd or vtab_full/dtd.
+
+  Raises:
+    UserError: VTAB has no such task; names the nearest.
+  """
+  suite, slash, name = dataset.partition('/')
+  if not slash or suite not in VERSIONS:
+    return None
+  task = errors.choose(f'{dataset}: the task of VTAB', name, TASKS)
+  return Version(task, VERSIONS[suite](task))
+
+
+def names(suite, tasks=None):
+  """Returns the names of data sets, of all tasks of a suite or of some."""
+  return tuple(f'{suite}/{task}' for task in (tasks or TASKS))
+
+
+def _one_thousand(task):
+  return {
+    'train800': 'train[:800]',
+    'val200': task.val200,
+    'train': f'train[:800]+{task.val200}',
+    'test': task.test,
+  }
+
+
+def _full(task):
+  learned, val = task.full
+  return {
+    'train_part': learned,
+    'val': val,
+    'train': f'{learned}+{val}',
+    'test': task.test,
+  }
+
+
+# What stands before the name of a task: its splits.
+VERSIONS = {'vtab': _one_thousand, 'vtab_full': _full}
 
 
 def _bin(thresholds):
@@ -95,46 +155,81 @@ def smallnorb_elevation(example):
 
 
 _VAL = 'validation[:200]'
-_CLEVR = ('clevr', 'train[63000:63200]', 'validation')
-_DSPRITES = ('dsprites', 'train[589824:590024]', 'train[663552:]')
-_NORB = ('smallnorb', 'test[:200]', 'test[50%:]')
 
 
-def _derived(source, num_classes, label, reads, flip=True):
-  builder, val, test = source
-  return Task(builder, num_classes, val, test, label, reads, flip)
+def _parts(first, second=100):
+  """Returns the slices of `train` up to `first` per cent and on to `second`."""
+  end = '' if second == 100 else f'{second}%'
+  return f'train[:{first}%]', f'train[{first}%:{end}]'
 
+
+_CLEVR = Task(
+  'clevr',
+  0,
+  'train[63000:63200]',
+  'validation',
+  crop=False,
+  full=_parts(90),
+)
+_DSPRITES = Task(
+  'dsprites',
+  16,
+  'train[589824:590024]',
+  'train[663552:]',
+  flip=False,
+  full=_parts(80, 90),
+)
+_NORB = Task(
+  'smallnorb', 0, 'test[:200]', 'test[50%:]', full=('train', 'test[:50%]')
+)
 
 # In the order of the ViT paper, table 9: natural, specialized, structured.
 TASKS = {
-  'caltech101': Task('caltech101', 102, 'train[2754:2954]'),
-  'cifar100': Task('cifar100', 100, 'train[45000:45200]'),
+  'caltech101': Task('caltech101', 102, 'train[2754:2954]', full=_parts(90)),
+  'cifar100': Task('cifar100', 100, 'train[45000:45200]', full=_parts(90)),
   'dtd': Task('dtd', 47, _VAL),
   'flowers102': Task('oxford_flowers102', 102, _VAL),
-  'pets': Task('oxford_iiit_pet', 37, 'train[2944:3144]'),
+  'pets': Task('oxford_iiit_pet', 37, 'train[2944:3144]', full=_parts(80)),
   'sun397': Task('sun397/tfds', 397, _VAL),
-  'svhn': Task('svhn_cropped', 10, 'train[65931:66131]', flip=False),
+  'svhn': Task(
+    'svhn_cropped', 10, 'train[65931:66131]', flip=False, full=_parts(90)
+  ),
   'camelyon': Task('patch_camelyon', 2, _VAL),
   'eurosat': Task(
-    'eurosat/rgb', 10, 'train[16200:16400]', test='train[21600:]'
+    'eurosat/rgb',
+    10,
+    'train[16200:16400]',
+    'train[21600:]',
+    full=_parts(60, 80),
   ),
-  'resisc45': Task('resisc45', 45, 'train[18900:19100]', test='train[25200:]'),
+  'resisc45': Task(
+    'resisc45', 45, 'train[18900:19100]', 'train[25200:]', full=_parts(60, 80)
+  ),
   'retinopathy': Task('diabetic_retinopathy_detection/btgraham-300', 5, _VAL),
-  'clevr_count': _derived(_CLEVR, 8, clevr_count, 'objects'),
-  'clevr_distance': _derived(_CLEVR, 6, clevr_distance, 'objects'),
-  'dmlab': Task('dmlab', 6, _VAL),
-  'dsprites_location': _derived(
-    _DSPRITES, 16, dsprites_location, 'label_x_position', flip=False
+  'clevr_count': _CLEVR._replace(
+    num_classes=8, label=clevr_count, reads='objects'
   ),
-  'dsprites_orientation': _derived(
-    _DSPRITES, 16, dsprites_orientation, 'label_orientation', flip=False
+  'clevr_distance': _CLEVR._replace(
+    num_classes=6, label=clevr_distance, reads='objects'
   ),
-  'kitti': _derived(('kitti', _VAL, 'test'), 4, kitti_distance, 'objects'),
-  'smallnorb_azimuth': _derived(
-    _NORB, 18, smallnorb_azimuth, 'label_azimuth', flip=False
+  'dmlab': Task('dmlab', 6, _VAL, crop=False),
+  'dsprites_location': _DSPRITES._replace(
+    label=dsprites_location, reads='label_x_position', crop=False
   ),
-  'smallnorb_elevation': _derived(
-    _NORB, 9, smallnorb_elevation, 'label_elevation'
+  'dsprites_orientation': _DSPRITES._replace(
+    label=dsprites_orientation, reads='label_orientation'
+  ),
+  'kitti': Task(
+    'kitti', 4, _VAL, 'test', kitti_distance, 'objects', crop=False
+  ),
+  'smallnorb_azimuth': _NORB._replace(
+    num_classes=18,
+    label=smallnorb_azimuth,
+    reads='label_azimuth',
+    flip=False,
+  ),
+  'smallnorb_elevation': _NORB._replace(
+    num_classes=9, label=smallnorb_elevation, reads='label_elevation'
   ),
 }
 GROUPS = {

@@ -1,7 +1,10 @@
 """Which way leads to each cell of AugReg's tables."""
 
 from vit_jax.checkpoints import catalog
-from vit_jax.paper import ways
+from vit_jax.data import vtab
+from vit_jax.paper import augreg_tables, ways
+
+FINETUNING = 'configs/finetune/augreg.py'
 
 # Learning rates of the fine-tuned files that vision_transformer's README
 # recommends, of 384 pixels. Those of 224 are taken of the same rate.
@@ -16,6 +19,13 @@ _RATES = {
   'S/32': 0.01,
   'R+Ti/16': 0.03,
 }
+# Rows of table 5: the mean of a group of tasks, and a task.
+_MEANS = {f'{group.capitalize()} mean': group for group in vtab.GROUPS}
+_TASKS = dict(
+  zip(
+    (row for row in augreg_tables.TABLE_5.rows if row not in _MEANS), vtab.TASKS
+  )
+)
 
 
 def table_3(row, column):
@@ -25,7 +35,7 @@ def table_3(row, column):
   after fine-tuning.
   """
   resolution, data = column.split(' ', 1)
-  model = row.replace('+', '_').replace('/', '_')
+  model = _file(row)
   if data == 'img/s':
     return ways.Quoted('of a V100 (figure12 times what there is)')
   files = {
@@ -39,11 +49,21 @@ def table_3(row, column):
 
 
 def table_5(row, column):
-  del row, column
-  return ways.Refused(
-    'it learns from all examples of VTAB, of which this project reads 1,000',
-    'table9',
+  if row in _MEANS:
+    tasks = vtab.GROUPS[_MEANS[row]]
+    rows = [row for row, task in _TASKS.items() if task in tasks]
+    return ways.Averaged(tuple(table_5(row, column) for row in rows))
+  resnet, plus, size = column.rpartition('+')
+  variant = f'{resnet}{plus}ViT-{size}'
+  return ways.Transferred(
+    f'{FINETUNING}:dataset=vtab_full/{_TASKS[row]},variant={variant}',
+    f'augreg/{_file(column)}',
   )
+
+
+def _file(model):
+  """Returns what stands for R26+S/32 in the names of files."""
+  return model.replace('+', '_').replace('/', '_')
 
 
 def _recommended(row, model, resolution):

@@ -249,8 +249,9 @@ def _module(name, sizes=(), num_classes=0):
 def _num_classes(data):
   if data.num_classes is not None:
     return data.num_classes
-  if data.dataset.startswith(vtab.PREFIX):
-    return vtab.TASKS[data.dataset.removeprefix(vtab.PREFIX)].num_classes
+  of_vtab = vtab.find(data.dataset)
+  if of_vtab:
+    return of_vtab.task.num_classes
   return datasets.get(data.dataset).num_classes
 
 
@@ -272,10 +273,10 @@ def _entry(checkpoint):
 
 def where(dataset, data_dir=None):
   """Tells whether a data set is on disk, and if not what to do."""
-  name = dataset.removeprefix(vtab.PREFIX)
+  of_vtab = vtab.find(dataset)
   facts = datasets.DATASETS.get(dataset)
-  if dataset != name:
-    builder = vtab.TASKS[name].builder
+  if of_vtab:
+    builder = of_vtab.task.builder
   elif facts is None:
     return 'yours'
   elif facts.source != 'tfds':

@@ -3,6 +3,7 @@
 import math
 
 from vit_jax.analysis import chips
+from vit_jax.data import vtab
 from vit_jax.paper import costs, ways
 
 _STATES = {
@@ -146,7 +147,7 @@ def _state(way):
 def _needs(runs):
   """Returns data sets, VTAB's as one, and files, a folder's as one."""
   names = _unique(
-    'vtab/*' if name.startswith('vtab/') else name
+    f'{name.partition("/")[0]}/*' if vtab.find(name) else name
     for run in runs
     for name in run.datasets
   )

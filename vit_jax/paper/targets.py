@@ -167,7 +167,12 @@ AUGREG = {
     "Of 30 epochs and of ImageNet alone, AugReg's index.csv tells which file "
     'validated best, which the paper may not have chosen by.',
   ),
-  'augreg-table5': _of_table(augreg_tables.TABLE_5, augreg_cells.table_5),
+  'augreg-table5': _of_table(
+    augreg_tables.TABLE_5,
+    augreg_cells.table_5,
+    "At 384 px, with the ViT paper's learning rates: the recipe tells what is "
+    'not known of this table.',
+  ),
 }
 
 TARGETS = {**VIT, **AUGREG}
