@@ -1,5 +1,7 @@
 import json
+import pathlib
 import random
+import shutil
 import textwrap
 
 import pytest
@@ -253,6 +255,46 @@ def test_a_config_of_another_version_is_told_apart(saved):
   (workdir / 'config.json').write_text(json.dumps(stored))
   with pytest.raises(errors.UserError, match=r'- mood: "good" \(not wanted\)'):
     recipes.check_same(config, workdir)
+
+
+GOLDEN = pathlib.Path(__file__).parent / 'golden' / 'run'
+
+
+def test_a_config_of_an_older_version_did_what_fields_added_since_say(capsys):
+  config = recipes.load(str(GOLDEN / recipes.FILE))
+  assert config.model.attention == 'xla' and config.optimizer.ema_decay is None
+  (line,) = capsys.readouterr().err.splitlines()
+  for told in 'older version', 'model.scan=False', 'optimizer.ema_decay=None':
+    assert told in line
+  recipes.load(str(GOLDEN / recipes.FILE), ['--config.seed=1'])
+  assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_every_field_is_in_the_oldest_config_or_among_those_added_since():
+  oldest = fields.flatten(json.loads((GOLDEN / recipes.FILE).read_text()))
+  known = fields.flatten(experiment.default())
+  assert oldest.keys() | recipes.ADDED.keys() == known.keys(), (
+    'A new field goes into recipes.ADDED, with the value that means as before.'
+  )
+  assert not oldest.keys() & recipes.ADDED.keys()
+
+
+def test_a_config_of_this_version_is_read_without_a_word(saved, capsys):
+  recipes.load(str(saved[1] / recipes.FILE))
+  assert not capsys.readouterr().err
+
+
+def test_a_run_of_an_older_version_is_continued_only_as_it_was(tmp_path):
+  shutil.copy(GOLDEN / recipes.FILE, tmp_path)
+  spec = str(tmp_path / recipes.FILE)
+  recipes.check_same(recipes.load(spec), tmp_path)
+  # Computes the same.
+  recipes.check_same(recipes.load(spec, ['--config.model.scan=true']), tmp_path)
+  averaging = recipes.load(spec, ['--config.optimizer.ema_decay=0.9'])
+  with pytest.raises(
+    errors.UserError, match=r'! optimizer\.ema_decay: null \(wanted: 0\.9\)'
+  ):
+    recipes.check_same(averaging, tmp_path)
 
 
 def test_a_new_workdir_is_created(tmp_path):

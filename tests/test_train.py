@@ -2,6 +2,8 @@
 
 import itertools
 import json
+import pathlib
+import shutil
 
 import jax
 import numpy as np
@@ -108,6 +110,24 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
     (path / run_log.FILE).read_text() for path in (tmp_path, finished[0])
   ]
   assert lines[0] == lines[1]
+
+
+def test_a_run_of_an_older_version_goes_on(tmp_path, capsys):
+  golden = pathlib.Path(__file__).parent / 'golden' / 'run'
+  workdir = tmp_path / 'run'
+  shutil.copytree(golden, workdir)
+  config = recipes.load(str(workdir / recipes.FILE))
+  config.mesh.data = 1
+  report = train.run(config, workdir)
+  assert 'resumed at step 3' in capsys.readouterr().err
+  lines = run_log.read_metrics(workdir)
+  trained = [line for line in lines if line['split'] == 'train']
+  assert [line['step'] for line in trained] == list(range(1, 13))
+  assert trained[2]['loss'] == 1.3580259084701538  # Of then.
+  assert evaluate.run(workdir) == report
+  # The configuration is complete from now on.
+  assert recipes.load(str(workdir / recipes.FILE)) == config
+  assert 'older' not in capsys.readouterr().err
 
 
 def test_a_finished_run_is_not_trained_further(finished):

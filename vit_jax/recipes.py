@@ -12,6 +12,7 @@ import os
 import pathlib
 import re
 import runpy
+import sys
 import tempfile
 import traceback
 
@@ -44,6 +45,15 @@ MAY_CHANGE = (
   'mesh.tensor',
 )
 
+# Fields that older versions did not have, and what they did.
+ADDED = {
+  'model.attention': 'xla',
+  'model.scan': False,
+  'model.remat': 'none',
+  'optimizer.accumulation_steps': 1,
+  'optimizer.ema_decay': None,
+}
+
 
 def load(spec, overrides=()):
   """Returns the locked configuration that a recipe and overrides describe.
@@ -59,7 +69,9 @@ def load(spec, overrides=()):
   """
   path, knobs = _split(spec)
   if path.suffix == '.json':
-    given = _read_json(path)
+    saved = _read_json(path)
+    given = ADDED | saved
+    _tell_added(path, given.keys() - saved.keys())
   else:
     given = fields.flatten(_run_recipe(path, knobs))
   config = fields.unflatten(given, path)
@@ -93,8 +105,7 @@ def check_same(config, workdir):
       if field not in MAY_CHANGE
     }
     for flat in (
-      # What an older version did not have is as it was then.
-      fields.flatten(experiment.default()) | _read_json(workdir / FILE),
+      ADDED | _read_json(workdir / FILE),
       fields.flatten(config),
     )
   )
@@ -200,6 +211,16 @@ def _read_json(path):
     raise errors.UserError(
       f'{path} is not the {FILE} of a run ({error}).'
     ) from error
+
+
+def _tell_added(path, added):
+  """Tells which fields are newer than a config.json, and what they are."""
+  if added:
+    values = ', '.join(f'{field}={ADDED[field]}' for field in sorted(added))
+    print(
+      f'{path} is of an older version; what it lacks is as it was: {values}.',
+      file=sys.stderr,
+    )
 
 
 # Recipes -------------------------------------------------------------------

@@ -133,13 +133,19 @@ def first_line(error):
 
 
 def _read_leaves(step_dir, shapes, saved):
+  """Returns the leaves by path: where none are, older versions differed."""
   # Without the checkpointer around it, a failure of one process leaves the
   # others at no barrier.
   handler = ocp.StandardCheckpointHandler()
+  wanted = pytrees.flatten(shapes)
   with _together(), _as_damage():
-    state = handler.restore(
-      _leaves_dir(step_dir), args=ocp.args.StandardRestore(shapes)
+    stored = handler.metadata(_leaves_dir(step_dir)).tree
+    stored = pytrees.map_with_path(lambda path, _: wanted[path], stored)
+    read = handler.restore(
+      _leaves_dir(step_dir), args=ocp.args.StandardRestore(stored)
     )
+    leaves = pytrees.flatten(read)
+    state = pytrees.map_with_path(lambda path, _: leaves[path], shapes)
   try:
     given, wanted = digests.of(state), saved['digests']
   except errors.UserError as error:  # A flipped bit may have made a NaN.
