@@ -56,3 +56,33 @@ def test_there_are_no_more_components_than_directions(rows, width, count):
   kernel = random_kernel(rows=rows, width=width)
   components, shares = patch_filters.principal_components(kernel)
   assert len(components) == len(shares) == count
+
+
+@pytest.mark.parametrize(
+  ('kernels', 'wanted'),
+  [
+    ({'stem/embedding/kernel': (16, 16, 3, 8)}, 'stem/embedding/kernel'),
+    (  # Of a hybrid, whose patches are of a feature map.
+      {
+        'stem/embedding/kernel': (1, 1, 64, 8),
+        'stem/root_conv/kernel': (7, 7, 3, 16),
+      },
+      'stem/root_conv/kernel',
+    ),
+    ({'root_conv/kernel': (7, 7, 3, 16)}, 'root_conv/kernel'),
+  ],
+)
+def test_the_kernel_that_is_found_reads_pixels(kernels, wanted):
+  shapes = {path: np.zeros(shape) for path, shape in kernels.items()}
+  shapes['head/kernel'] = np.zeros((8, 3))
+  assert patch_filters.find(shapes) == wanted
+
+
+def test_a_standardized_kernel_is_shown_as_the_image_meets_it():
+  kernel = random_kernel() * 5 + 2
+  for path in 'stem/root_conv/kernel', 'root_conv/kernel':
+    shown = np.asarray(patch_filters.as_applied(path, kernel))
+    np.testing.assert_allclose(shown.mean(axis=(0, 1, 2)), 0, atol=1e-5)
+    np.testing.assert_allclose(shown.std(axis=(0, 1, 2)), 1, rtol=1e-3)
+  plain = patch_filters.as_applied('stem/embedding/kernel', kernel)
+  np.testing.assert_array_equal(plain, kernel)

@@ -81,6 +81,19 @@ def test_examples_without_label_are_not_counted():
   assert one['num_examples'] == 20
 
 
+def test_the_loss_of_logits_of_16_bits_has_32():
+  examples = _examples(classes=64)
+
+  def predict(batch):
+    return jnp.asarray(batch['image'], jnp.bfloat16)
+
+  rounded = np.asarray(predict(examples), np.float32)
+  one = classification.evaluate(predict, _batches(examples, 8))
+  exact = {**examples, 'image': rounded}
+  two = classification.evaluate(_predict, _batches(exact, 8))
+  assert one == pytest.approx(two, rel=1e-6)
+
+
 def test_five_classes_have_no_top5():
   examples = _examples(classes=5)
   result = classification.evaluate(_predict, _batches(examples, 8))

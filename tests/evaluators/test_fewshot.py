@@ -116,6 +116,40 @@ def test_results_are_means_over_the_draws():
   assert result['fewshot_5'] > result['fewshot_1']
 
 
+def test_an_example_that_could_not_be_read_is_left_out():
+  x, label = examples(40)
+  asked, wanted = examples(57, seed=1)
+  drawn = fewshot.draw(label, CLASSES, 5, seed=0)
+  kept = np.delete(np.arange(40), drawn[1, 2])
+  batch = {
+    'image': x[kept],
+    'label': label[kept],
+    'index': kept.astype(np.int32),
+    'mask': np.ones(39, bool),
+  }
+  result = fewshot.evaluate(
+    represent, [batch], batches(asked, wanted), [drawn], (5,)
+  )
+  rows = np.setdiff1d(drawn, drawn[1, 2])
+  best = ridge_scores(x[rows], label[rows], asked).argmax(-1)
+  assert result['fewshot_5'] == pytest.approx(np.mean(best == wanted))
+
+
+def test_the_pieces_that_are_scored_at_a_time_change_nothing(monkeypatch):
+  x, label = examples(80)
+  asked, wanted = examples(57, seed=1)
+  draws = [fewshot.draw(label, CLASSES, 5, 0)]
+
+  def accuracy():
+    return fewshot.evaluate(
+      represent, batches(x, label), batches(asked, wanted), draws, (5,)
+    )
+
+  whole = accuracy()
+  monkeypatch.setattr(fewshot, '_ROWS', 10)
+  assert accuracy() == whole
+
+
 def test_the_batch_size_changes_nothing():
   x, label = examples(80)
   asked, wanted = examples(57, seed=1)
@@ -146,6 +180,12 @@ def test_draws_have_their_classes_are_distinct_and_grow():
     fewshot.draw(label, CLASSES, 5, seed=0), drawn[:, :5]
   )
   assert (fewshot.draw(label, CLASSES, 10, seed=1) != drawn).any()
+
+
+def test_all_examples_of_a_class_may_be_drawn():
+  label = np.array([1, 0, 1, 0])
+  drawn = fewshot.draw(label, 2, 2, seed=0)
+  np.testing.assert_array_equal(np.sort(drawn), [[1, 3], [0, 2]])
 
 
 def test_too_few_examples_of_a_class_are_told():
