@@ -4,7 +4,8 @@ import jax
 import numpy as np
 import pytest
 
-from vit_jax import experiment, train, weights
+from vit_jax import errors, evaluate, evaluations, experiment, train, weights
+from vit_jax import subject as subjects
 
 SIDE = 16
 
@@ -15,7 +16,7 @@ def run(tmp_path_factory):
   config = experiment.default()
   config.objective.name = 'masked_patches'
   config.data.source = 'synthetic'
-  config.data.num_examples = 8
+  config.data.num_examples = 40
   config.data.num_classes = 2  # Which nothing looks at.
   config.data.resolution = (SIDE,)
   config.model.update(
@@ -29,7 +30,7 @@ def run(tmp_path_factory):
 
 def test_a_run_reports_what_is_held_out(run):
   _, report = run
-  assert report['num_patches'] == 8 * 16 / 2
+  assert report['num_patches'] == 40 * 16 / 2
   assert 0 <= report['accuracy'] <= 1
   assert report['loss'] == pytest.approx(np.log(512), abs=1)
 
@@ -49,6 +50,41 @@ def test_a_fine_tuning_takes_all_but_the_head_and_the_mask_token(run):
   assert report.resized.keys() == {'encoder/position_embedding/embedding'}
   assert not report.unused
   assert 'mask_token' not in loaded
+
+
+def test_features_of_a_run_are_measured_like_those_of_any_other(run, tmp_path):
+  workdir, _ = run
+  asked = {
+    'evaluators': ('fewshot', 'knn'),
+    'shots': (1, 2),
+    'results_path': tmp_path / 'results.jsonl',
+  }
+  found = evaluate.run(workdir, **asked)
+  assert found['fewshot_num_examples'] == found['knn_num_examples'] == 40
+  # Two roads to the same features: as a run, and as weights.
+  assert found == pytest.approx(
+    evaluate.run(checkpoint=str(workdir), **asked), abs=1e-6
+  )
+  line = evaluations.read(asked['results_path'])[0]
+  assert (line['workdir'], line['step']) == (str(workdir), 2)
+
+
+def test_features_are_what_the_encoder_pools_of_whole_images(run):
+  workdir, _ = run
+  subject = subjects.of_run(workdir, subjects.Asked())
+  params, _ = subject.load()
+  _, represent = subject.functions(params)
+  batch = next(subject.batches(subject.source('validation')))
+  model, loaded = weights.load(weights.find(str(workdir)), (SIDE, SIDE))
+  images = np.asarray(batch['image'], np.float32) / 127.5 - 1
+  wanted = model.apply({'params': loaded}, images, train=False).pooled
+  np.testing.assert_allclose(represent(batch), wanted, atol=1e-5)
+
+
+def test_a_run_without_classes_has_no_accuracy_of_them(run):
+  workdir, _ = run
+  with pytest.raises(errors.UserError, match=r'has no head.*fewshot,knn'):
+    evaluate.run(workdir)
 
 
 def test_weights_of_a_run_have_features_and_no_classes(run):

@@ -1,6 +1,7 @@
 """Masked-patch prediction, without labels (ViT paper, section B.1.2).
 
   vit_jax train --config=configs/pretrain/masked_patches.py --workdir=/data/mpp
+  vit_jax evaluate --workdir=/data/mpp --evaluators=fewshot,knn
   vit_jax train --workdir=... \\
     --config=configs/finetune/transfer.py:dataset=imagenet2012,init=/data/mpp
 
