@@ -10,9 +10,6 @@ accuracy. Each engine lives in a process of its own; they step in turns, one at
 a time, and a turn ends when its last step has. A ratio is taken within a round
 of turns; the tables have the medians over rounds, after one that doesn't count.
 
-Our process asks for huge pages of memory, as `vit_jax` does; with --huge_pages
-those of others do, too.
-
 Fields of the configuration are set by --config.FIELD=VALUE, for all engines as
 far as they have such a thing. Each --change=FIELD=VALUE,... adds an engine of
 ours with these fields changed. `plain` is a ViT of Flax's own layers with
@@ -37,7 +34,7 @@ os.environ['JAX_PLATFORMS'] = 'cpu'  # Here nothing is computed.
 import jax  # noqa: E402
 import step_report  # noqa: E402
 
-from vit_jax import errors, experiment, fields, huge_pages, models  # noqa: E402
+from vit_jax import errors, experiment, fields, models  # noqa: E402
 from vit_jax.analysis import compute_cost  # noqa: E402
 from vit_jax.nn import patches  # noqa: E402
 
@@ -50,7 +47,7 @@ PEERS = ('plain', *ON_TORCH)
 class Worker:
   """The process of an engine; `prepared` tells what it said at its start."""
 
-  def __init__(self, script, engine, case, python, environment):
+  def __init__(self, script, engine, case, python):
     self._engine = engine
     self._process = subprocess.Popen(
       [python, HERE / script, engine, json.dumps(case)],
@@ -58,7 +55,7 @@ class Worker:
       stdout=subprocess.PIPE,
       text=True,
       bufsize=1,
-      env=environment,
+      env=_environment(),
     )
     self.prepared = self._answer()
 
@@ -142,19 +139,17 @@ def flops_per_step(config, train):
 def start(args, config, train):
   """Returns {label: Worker}, all ready to step; they get ready one by one."""
   case = describe(config, train)
-  workers, usual = {}, _environment()
-  asking = huge_pages.asking(usual)
+  workers = {}
   for engine in (*step_report.CEILINGS, step_report.OURS, *args.peers):
     on_torch = engine in ON_TORCH
     python = args.peer_python if on_torch else sys.executable
     if python:
       script = 'step_torch.py' if on_torch else 'step_jax.py'
-      environment = asking if args.huge_pages or engine not in PEERS else usual
-      workers[engine] = Worker(script, engine, case, python, environment)
+      workers[engine] = Worker(script, engine, case, python)
   for change in args.change:
     case = describe(configure(args, config.model.name, change), train)
     workers[f'{step_report.OURS}, {change}'] = Worker(
-      'step_jax.py', step_report.OURS, case, sys.executable, asking
+      'step_jax.py', step_report.OURS, case, sys.executable
     )
   return workers
 
@@ -207,7 +202,6 @@ def title(args, model, train):
   parts = [model, 'training' if train else 'inference']
   parts += [f'batch of {args.batch_size}']
   parts += [override.removeprefix('--config.') for override in args.overrides]
-  parts += ['huge pages for all'] * args.huge_pages
   return ', '.join([*parts, *(f'or {change}' for change in args.change)])
 
 
@@ -220,7 +214,6 @@ def parse():
   parser.add_argument('--batch_size', type=int, default=8)
   parser.add_argument('--peers', default='plain,timm,transformers')
   parser.add_argument('--change', action='append', default=[])
-  parser.add_argument('--huge_pages', action='store_true')
   parser.add_argument('--rounds', type=int, default=7)
   parser.add_argument('--seconds', type=float, default=2.0, help='of a turn')
   parser.add_argument('--results', type=pathlib.Path, default=HERE / 'results')

@@ -25,7 +25,6 @@ FLOORS = (
     'grids',
     'figures',
     'hosts',
-    'huge_pages',
     'initialization',
     'inspection',
     'mesh_search',

@@ -6,7 +6,7 @@ It parses and dispatches; `commands` tells what there is.
 import argparse
 import sys
 
-from vit_jax import commands, errors, flags, huge_pages
+from vit_jax import commands, errors, flags
 
 
 def main(argv=None):
@@ -17,12 +17,9 @@ def main(argv=None):
   (`preemption`).
 
   Args:
-    argv: the arguments after the program's name; None: those of this process,
-      which asks for huge pages of memory first.
+    argv: the arguments after the program's name; None: those of this process.
   """
-  if argv is None:
-    huge_pages.ask()
-    argv = sys.argv[1:]
+  argv = sys.argv[1:] if argv is None else list(argv)
   try:
     if not argv or argv[0] in ('-h', '--help'):
       print(_overview())
