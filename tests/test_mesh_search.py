@@ -43,14 +43,12 @@ class Compiler:
 
 
 def search(capacity, num_devices=64, config=None):
-  compiler = Compiler(capacity)
+  compiler, config = Compiler(capacity), config or some_config()
+  before = config.to_dict()
   plan, tries = mesh_search.search(
-    config or some_config(),
-    num_devices,
-    capacity,
-    compiler.state_bytes,
-    compiler.make,
+    config, num_devices, capacity, compiler.state_bytes, compiler.make
   )
+  assert config.to_dict() == before
   assert [one.plan.config for one in tries if one.plan] == compiler.compiled
   return plan, tries
 

@@ -145,6 +145,7 @@ def test_another_failure_of_the_compiler_is_not_hidden():
 
 
 def test_what_does_not_fit_comes_with_advice(made):
+  assert plan.dataclasses.replace(made, capacity=made.needed).fits
   tight = plan.dataclasses.replace(made, capacity=made.needed - 1)
   text = plan_report.text(tight, 0.4, None)
   assert 'DOES NOT FIT' in text

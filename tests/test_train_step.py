@@ -183,6 +183,7 @@ def test_parts_of_a_batch_add_up_to_the_whole(mixup):
   whole, means = in_parts(1, unevenly_masked(), config())
   state, of_parts = in_parts(4, unevenly_masked(), config())
   assert_close(flat_params(state), flat_params(whole))
+  assert state.health.mean_loss == pytest.approx(whole.health.mean_loss)
   assert means.keys() == of_parts.keys()
   for name in means:
     assert of_parts[name].count == means[name].count
@@ -237,6 +238,40 @@ def test_every_part_has_its_own_dropout():
   _, means = step(init(jax.random.key(0)), {'image': jnp.zeros((8, 2))})
   variance = means['square'].compute() - means['loss'].compute() ** 2
   assert variance > 1e-3
+
+
+class Sum:
+  """An objective whose loss is a parameter and the numbers of a batch."""
+
+  def init(self, rng, image_size):
+    return {'x': jnp.float32(0)}
+
+  def loss(self, params, batch, rng):
+    loss = params['x'] + jnp.sum(batch)
+    drawn = metrics.Mean(jax.random.uniform(rng), jnp.float32(1))
+    return loss, {'loss': metrics.Mean(loss, jnp.float32(1)), 'drawn': drawn}
+
+
+def test_a_batch_is_mixed_by_a_key_of_its_own():
+  optimizer = optax.sgd(0.1)
+  step = train_step.make_train_step(
+    Sum(), optimizer, mix=lambda batch, rng: jax.random.uniform(rng)
+  )
+  init = train_step.make_init(Sum(), optimizer, (8, 8))
+  _, means = step(init(jax.random.key(0)), jnp.zeros(()))
+  assert means['loss'].compute() != means['drawn'].compute()
+
+
+@pytest.mark.parametrize('value', [np.nan, np.inf])
+def test_a_loss_that_is_not_finite_is_enough_to_skip_a_step(value):
+  optimizer = optax.sgd(0.1)
+  step = train_step.make_train_step(Sum(), optimizer)
+  state = train_step.make_init(Sum(), optimizer, (8, 8))(jax.random.key(0))
+  after, means = step(state, jnp.float32(value))  # Its gradient is 1.
+  assert means['skipped'].compute() == 1
+  assert after.params == state.params
+  after, _ = step(state, jnp.float32(1))
+  assert after.params['x'] == pytest.approx(-0.1)
 
 
 # The average -----------------------------------------------------------------

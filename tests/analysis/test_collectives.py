@@ -122,6 +122,9 @@ def test_a_loop_of_unknown_length_is_refused():
   endless = LOOP.replace('constant(24)', 'parameter(1)')
   with pytest.raises(ValueError, match='How often w runs is not known'):
     collectives.traffic(program(WHILE, endless))
+  downwards = LOOP.replace('direction=LT', 'direction=GT')
+  with pytest.raises(ValueError, match='How often w runs is not known'):
+    collectives.traffic(program(WHILE, downwards))
   # It may run as it likes where nothing is sent.
   silent = re.sub(r'all-reduce\(.*', 'negate(%w)', endless)
   assert collectives.traffic(program(WHILE, silent)) == {}
@@ -179,6 +182,38 @@ def test_stages_of_one_collective_count_once():
   body += '  ROOT %b = f32[64]{0} fusion(%x), kind=kCustom, calls=%stage.2'
   text = program(body, stage.format(1) + stage.format(2))
   assert collectives.traffic(text) == {('all-gather', 8): Traffic(1, 224)}
+
+
+INNER = '%{} (p: f32[8]) -> f32[64] {{\n  %p = f32[8]{{0}} parameter(0)\n'
+INNER += '  ROOT %g = f32[64]{{0}} all-gather(%p), channel_id={}\n}}\n'
+
+
+@pytest.mark.parametrize(
+  ('line', 'count'),
+  [
+    ('call(%x), to_apply=%one', 1),
+    ('async-start(%x), calls=%one', 1),
+    (
+      'conditional(%b, %x, %x), true_computation=%one, false_computation=%two',
+      2,
+    ),
+    ('conditional(%i, %x, %x), branch_computations={%one, %two}', 2),
+  ],
+)
+def test_what_is_called_is_looked_into(line, count):
+  text = program(
+    f'  ROOT %y = f32[64]{{0}} {line}',
+    INNER.format('one', 1) + INNER.format('two', 2),
+  )
+  assert collectives.traffic(text) == {
+    ('all-gather', 8): Traffic(count, count * 224)
+  }
+
+
+def test_replicas_are_devices_too():
+  text = program('  ROOT %y = f32[64]{0} all-gather(%x), dimensions={0}')
+  text = text.replace('num_partitions=8', 'num_replicas=2, num_partitions=8')
+  assert list(collectives.traffic(text)) == [('all-gather', 16)]
 
 
 def test_one_device_sends_nothing():

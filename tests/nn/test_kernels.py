@@ -79,6 +79,20 @@ def test_a_gpu_for_which_jax_has_no_kernel_is_told(monkeypatch):
   assert choice.name == 'xla' and 'must be <= 128' in choice.reason
 
 
+def test_a_gpu_must_have_the_kernel_of_the_backward_pass_too(monkeypatch):
+  @jax.custom_vjp
+  def forward_only(query, key, value):
+    return query
+
+  def refuse(*_):
+    raise NotImplementedError('no backward pass')
+
+  forward_only.defvjp(lambda *heads: (forward_only(*heads), None), refuse)
+  monkeypatch.setattr(kernels, 'cudnn', forward_only)
+  choice = choose('auto')
+  assert choice.name == 'xla' and 'no backward pass' in choice.reason
+
+
 @pytest.mark.skipif(jax.default_backend() == 'gpu', reason='there may be cuDNN')
 def test_jax_itself_is_asked_for_the_kernel():
   assert 'JAX finds no kernel' in choose('auto').reason

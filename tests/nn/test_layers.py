@@ -10,6 +10,7 @@ import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from vit_jax import pytrees
+from vit_jax.analysis import compute_cost
 from vit_jax.nn import encoder, layers
 
 SHAPE, GRID, DEPTH = (2, 7, 8), (2, 3), 3
@@ -120,6 +121,26 @@ def test_every_layer_of_a_loop_has_its_own_dropout(rng):
   assert len(np.unique(out)) > 5  # With one mask for all: 0 and 16.
 
 
+@pytest.mark.parametrize('scan', [False, True])
+@pytest.mark.parametrize('remat', ['none', 'full'])
+def test_what_comes_into_each_layer_and_out_of_the_last_is_kept(scan, remat):
+  class Double(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+      return 2 * x
+
+  class Stack(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+      execution = layers.Execution(scan, remat, keep=lambda x: x + 1)
+      return execution.run(
+        self, Double, lambda block, x, _: block(x), x, [None] * 3
+      )
+
+  out = Stack().apply({}, jnp.zeros((1, 2)))
+  np.testing.assert_array_equal(out, ((1 * 2 + 1) * 2 + 1) * 2 + 1)
+
+
 def test_what_layers_sow_is_stacked_and_can_be_parted(x):
   loop, single = build(scan=True), build()
   params = draw(single, x)
@@ -186,6 +207,27 @@ def test_without_a_loop_the_layers_are_computed_twice_as_well(remat):
 
   text = str(jax.make_jaxpr(jax.grad(loss))(params, x))
   assert text.count('prevent_cse=True') == DEPTH
+
+
+@pytest.mark.parametrize('scan', [False, True])
+def test_attention_s_own_products_are_computed_twice_or_nearly_all(scan):
+  x = jax.ShapeDtypeStruct(SHAPE, jnp.float32)
+  batch, tokens, width = SHAPE
+
+  def flops(remat):
+    module = build(scan, remat)
+    params = jax.eval_shape(functools.partial(init, module), x)
+    apply = make_apply(module, train=False)
+    return compute_cost.forward_flops(
+      jax.grad(lambda params, x: apply(params, x).sum()), params, x
+    )
+
+  once = flops('none')
+  attention = DEPTH * 2 * batch * tokens * (2 * tokens * width)
+  assert flops('dots') - once == attention
+  # Four projections, the first half of the MLP; nobody asks for the second.
+  dense = DEPTH * 2 * batch * tokens * (4 * width**2 + width * 16)
+  assert flops('full') - once == attention + dense
 
 
 # From one form to the other --------------------------------------------------
