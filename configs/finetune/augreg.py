@@ -81,7 +81,7 @@ def _set_data(data, dataset):
   if of_vtab:
     data.dataset, data.flip = dataset, of_vtab.task.flip
     data.train_split, data.eval_split = 'train', 'test'
-    data.train_crop = 'random_part' if of_vtab.task.crop else 'squash'
+    data.train_crop = of_vtab.train_crop
     data.eval_crop = 'squash'
   else:
     facts = datasets.get(dataset)

@@ -79,7 +79,7 @@ def _set_data(data, dataset, choosing):
   of_vtab = vtab.find(dataset)
   if of_vtab:
     data.dataset, data.flip = dataset, of_vtab.task.flip
-    data.train_crop = 'random_part' if of_vtab.task.crop else 'squash'
+    data.train_crop = of_vtab.train_crop
     splits = of_vtab.choosing if choosing else ('train', 'test')
   else:
     facts = datasets.get(dataset)

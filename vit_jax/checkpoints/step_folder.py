@@ -137,10 +137,10 @@ def _read_leaves(step_dir, shapes, saved):
   # Without the checkpointer around it, a failure of one process leaves the
   # others at no barrier.
   handler = ocp.StandardCheckpointHandler()
-  wanted = pytrees.flatten(shapes)
+  specs = pytrees.flatten(shapes)
   with _together(), _as_damage():
     stored = handler.metadata(_leaves_dir(step_dir)).tree
-    stored = pytrees.map_with_path(lambda path, _: wanted[path], stored)
+    stored = pytrees.map_with_path(lambda path, _: specs[path], stored)
     read = handler.restore(
       _leaves_dir(step_dir), args=ocp.args.StandardRestore(stored)
     )

@@ -61,6 +61,11 @@ class Version(NamedTuple):
     learned, held_out, *_ = self.splits
     return learned, held_out
 
+  @property
+  def train_crop(self):
+    """The `data.train_crop` of the released ViT configurations."""
+    return 'random_part' if self.task.crop else 'squash'
+
 
 def find(dataset):
   """Returns the `Version` that is called so; None: it is none of VTAB.

@@ -2,7 +2,7 @@
 
 from vit_jax.checkpoints import catalog
 from vit_jax.data import vtab
-from vit_jax.paper import augreg_tables, ways
+from vit_jax.paper import augreg_tables, cells, ways
 
 FINETUNING = 'configs/finetune/augreg.py'
 
@@ -53,8 +53,7 @@ def table_5(row, column):
     tasks = vtab.GROUPS[_MEANS[row]]
     rows = [row for row, task in _TASKS.items() if task in tasks]
     return ways.Averaged(tuple(table_5(row, column) for row in rows))
-  resnet, plus, size = column.rpartition('+')
-  variant = f'{resnet}{plus}ViT-{size}'
+  variant = cells.whole_name(column)
   return ways.Transferred(
     f'{FINETUNING}:dataset=vtab_full/{_TASKS[row]},variant={variant}',
     f'augreg/{_file(column)}',

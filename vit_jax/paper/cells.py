@@ -60,7 +60,7 @@ def table_2(row, column):
 def table_3(row, column):
   variant, data = row.split()
   recipe = {
-    'JFT': f'configs/pretrain/vit_jft.py:variant={_model(variant)}',
+    'JFT': f'configs/pretrain/vit_jft.py:variant={whole_name(variant)}',
     'I21k': f'configs/pretrain/vit_i21k.py:variant={variant}',
     'ImageNet': f'configs/pretrain/vit_i1k.py:variant={variant}',
   }[data]
@@ -114,7 +114,7 @@ def table_6(row, column):
   variant, num_epochs = row.split(', ')
   if column == 'exaFLOPs':
     return ways.Computed(
-      lambda: costs.jft_exaflops(_model(variant)) * int(num_epochs)
+      lambda: costs.jft_exaflops(whole_name(variant)) * int(num_epochs)
     )
   return ways.Refused(ways.JFT, 'table5, rows I21k; make miniature')
 
@@ -154,7 +154,7 @@ def _evaluator(dataset):
   return 'real' if dataset.endswith('ReaL') else 'classification'
 
 
-def _model(variant):
+def whole_name(variant):
   """Returns the whole name of what tables call R50+L/16 or R50x1."""
   if 'x' in variant:
     return f'BiT-{variant}'
@@ -170,7 +170,7 @@ def _core_days(variant, data):
   exaflops = {
     'JFT': lambda name: 14 * costs.jft_exaflops(name),
     'I21k': lambda name: 90 * costs.i21k_exaflops(name),
-  }[data](_model(variant))
+  }[data](whole_name(variant))
   core = chips.CHIPS['v3'].peak / chips.CHIPS['v3'].devices
   return exaflops * 1e18 / (core * costs.UTILISATION) / 86_400
 
