@@ -133,19 +133,8 @@ def first_line(error):
 
 
 def _read_leaves(step_dir, shapes, saved):
-  """Returns the leaves by path: where none are, older versions differed."""
-  # Without the checkpointer around it, a failure of one process leaves the
-  # others at no barrier.
-  handler = ocp.StandardCheckpointHandler()
-  specs = pytrees.flatten(shapes)
   with _together(), _as_damage():
-    stored = handler.metadata(_leaves_dir(step_dir)).tree
-    stored = pytrees.map_with_path(lambda path, _: specs[path], stored)
-    read = handler.restore(
-      _leaves_dir(step_dir), args=ocp.args.StandardRestore(stored)
-    )
-    leaves = pytrees.flatten(read)
-    state = pytrees.map_with_path(lambda path, _: leaves[path], shapes)
+    state = _restore(_leaves_dir(step_dir), shapes)
   try:
     given, wanted = digests.of(state), saved['digests']
   except errors.UserError as error:  # A flipped bit may have made a NaN.
@@ -154,6 +143,21 @@ def _read_leaves(step_dir, shapes, saved):
   if changed:
     raise integrity.Damaged(f'{changed[0]} is not what was saved')
   return state
+
+
+def _restore(leaves_dir, shapes):
+  """Returns the tree of a folder; empty places need not be in both."""
+  # Without the checkpointer around it, a failure of one process leaves the
+  # others at no barrier.
+  handler = ocp.StandardCheckpointHandler()
+  try:
+    return handler.restore(leaves_dir, args=ocp.args.StandardRestore(shapes))
+  except ValueError:  # Older versions had no place for what a run lacks.
+    specs, stored = pytrees.flatten(shapes), handler.metadata(leaves_dir).tree
+    stored = pytrees.map_with_path(lambda path, _: specs[path], stored)
+    read = handler.restore(leaves_dir, args=ocp.args.StandardRestore(stored))
+    leaves = pytrees.flatten(read)
+    return pytrees.map_with_path(lambda path, _: leaves[path], shapes)
 
 
 def _leaves_dir(step_dir):
