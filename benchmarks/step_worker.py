@@ -50,6 +50,7 @@ def serve(engines, versions):
   peak = engine.peak or (lambda: _take_peak() - at_first)
 
   first, second = _seconds(engine, 1), _seconds(engine, 1)
+  _give_back()
   prepared = {
     'compile': first - second,
     'step': second,
@@ -73,13 +74,18 @@ def _seconds(engine, num_steps):
 def _take_peak():
   """Returns the bytes that this process has held at most since the last call.
 
-  0 where the system doesn't tell. What was freed, by a compiler for one, is
-  given back to the system first, so that it does not count the next time.
+  0 where the system doesn't tell.
   """
   status = pathlib.Path('/proc/self/status')
   if not status.exists():
     return 0
   peak = 1024 * int(status.read_text().partition('VmHWM:')[2].split()[0])
-  ctypes.CDLL(None).malloc_trim(0)
   pathlib.Path('/proc/self/clear_refs').write_text('5')  # proc(5).
   return peak
+
+
+def _give_back():
+  """Gives what a compiler has freed back to the system; it is not of a step."""
+  library = ctypes.CDLL(None)
+  if hasattr(library, 'malloc_trim'):
+    library.malloc_trim(0)

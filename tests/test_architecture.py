@@ -19,6 +19,7 @@ FLOORS = (
     'assembly',
     'compilation_cache',
     'convert',
+    'cpu_memory',
     'evaluate',
     'evaluations',
     'fields',

@@ -35,10 +35,11 @@ def _running(coordinator=None, num_processes=None, process=None):
   Args: as `hosts.join`.
   """
   with preemption.Stop():  # The imports take a while, too.
-    from vit_jax import compilation_cache, hosts, processes
+    from vit_jax import compilation_cache, cpu_memory, hosts, processes
 
     compilation_cache.use()
     with hosts.joined(coordinator, num_processes, process):
+      cpu_memory.keep()
       try:
         yield
       except preemption.Preempted as stopped:
@@ -117,9 +118,10 @@ def _plan(args):
 
 
 def _predict(args):
-  from vit_jax import compilation_cache, predict
+  from vit_jax import compilation_cache, cpu_memory, predict
 
   compilation_cache.use()
+  cpu_memory.keep()
   return predict.run(
     args.checkpoint,
     args.input,
