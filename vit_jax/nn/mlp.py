@@ -3,16 +3,24 @@
 import functools
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 
 from vit_jax.nn import products
 
+
+def _gelu(approximate):
+  """Returns GELU, of which its input alone is kept for its gradient.
+
+  In a loop over layers, all that is kept is copied once to and fro.
+  """
+  gelu = functools.partial(nn.gelu, approximate=approximate)
+  return jax.checkpoint(gelu, prevent_cse=False)
+
+
 # Google's weights were trained with the approximation by tanh; timm's and
 # DeiT's with the exact function.
-GELU = {
-  'tanh': functools.partial(nn.gelu, approximate=True),
-  'erf': functools.partial(nn.gelu, approximate=False),
-}
+GELU = {'tanh': _gelu(approximate=True), 'erf': _gelu(approximate=False)}
 
 
 class Mlp(nn.Module):
