@@ -9,7 +9,7 @@ from vit_jax import errors, experiment, models, weights
 from vit_jax.models import attention_weights
 from vit_jax.nn import attention, kernels
 
-BATCH, TOKENS, HEADS, HEAD_DIM = 2, 7, 2, 8
+HEADS, HEAD_DIM = 2, 8
 on_gpu = pytest.mark.skipif(
   jax.default_backend() != 'gpu', reason='cuDNN needs an NVIDIA GPU'
 )
@@ -29,13 +29,13 @@ def found(monkeypatch):
 @pytest.fixture
 def by_jax(monkeypatch):
   """Stands in for the kernel, with the program that JAX has for any device."""
-  calls = []
+  calls, program = [], jax.nn.dot_product_attention
 
-  def attend(query, key, value):
-    calls.append(query.shape)
-    return jax.nn.dot_product_attention(query, key, value, implementation='xla')
+  def attend(*heads, implementation, **lengths):
+    calls.append(implementation)
+    return program(*heads, implementation='xla', **lengths)
 
-  monkeypatch.setattr(kernels, 'cudnn', attend)
+  monkeypatch.setattr(jax.nn, 'dot_product_attention', attend)
   return calls
 
 
@@ -102,8 +102,11 @@ def test_jax_itself_is_asked_for_the_kernel():
 
 
 @pytest.mark.parametrize('dtype', ['float32', 'bfloat16'])
-def test_attention_of_jax_and_ours_give_the_same(by_jax, dtype, rng):
-  tokens = jax.random.normal(rng, (BATCH, TOKENS, HEADS * HEAD_DIM), dtype)
+@pytest.mark.parametrize('num_tokens', [6, 7])
+def test_attention_of_jax_and_ours_give_the_same(
+  by_jax, num_tokens, dtype, rng
+):
+  tokens = jax.random.normal(rng, (2, num_tokens, HEADS * HEAD_DIM), dtype)
   ours = attention.Attention(HEADS, jnp.dtype(dtype))
   params = jax.jit(ours.init)(rng, tokens, tokens)
 
@@ -120,7 +123,26 @@ def test_attention_of_jax_and_ours_give_the_same(by_jax, dtype, rng):
   for given, wanted in zip(compute('cudnn'), compute('xla')):
     given, wanted = np.float32(given), np.float32(wanted)
     assert np.abs(given - wanted).max() < rtol * np.abs(wanted).max()
-  assert by_jax == [(BATCH, TOKENS, HEADS, HEAD_DIM)]
+  assert by_jax == ['cudnn']
+
+
+@pytest.mark.parametrize('num_queries', [6, 7])
+@pytest.mark.parametrize('num_tokens', [6, 7])
+def test_jax_has_a_gradient_for_any_number_of_tokens(
+  jax_finds_cudnn, num_queries, num_tokens
+):
+  query, key = (
+    jax.ShapeDtypeStruct((1, count, 1, HEAD_DIM), jnp.bfloat16)
+    for count in (num_queries, num_tokens)
+  )
+
+  def attend(query, key):
+    out = kernels.cudnn(query, key, key)
+    assert out.shape == query.shape
+    return out.astype(jnp.float32).sum()
+
+  of_query, of_key = jax.eval_shape(jax.grad(attend, (0, 1)), query, key)
+  assert (of_query.shape, of_key.shape) == (query.shape, key.shape)
 
 
 def test_who_asks_for_the_weights_gets_them_from_xla(by_jax, monkeypatch):

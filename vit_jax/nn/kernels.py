@@ -5,6 +5,7 @@ memory. It is for NVIDIA's GPUs, numbers of 16 bits and heads of 8, 16, ...
 dimensions; where it does not fit, XLA gives the same numbers.
 """
 
+import functools
 import warnings
 from typing import NamedTuple
 
@@ -67,7 +68,7 @@ def _missing(dtype, head_dim, platform):
     return (
       f'it needs an NVIDIA GPU, and the devices here are of kind {platform}'
     )
-  heads = jax.ShapeDtypeStruct((1, 16, 1, head_dim), dtype)
+  heads = jax.ShapeDtypeStruct((1, 17, 1, head_dim), dtype)
   try:
     jax.eval_shape(jax.grad(_sum_of_attention), heads)
   except (RuntimeError, NotImplementedError, ValueError) as error:
@@ -82,9 +83,28 @@ def _sum_of_attention(heads):
 def cudnn(query, key, value):
   """Returns attention's output, [batch, queries, heads, head_dim].
 
+  JAX refuses the gradient for an odd number of queries or tokens, which most
+  ViTs have: there is one more then, that nobody looks at.
+
   Args:
     query: [batch, queries, heads, head_dim], not scaled.
     key: [batch, tokens, heads, head_dim].
     value: as the keys.
   """
-  return jax.nn.dot_product_attention(query, key, value, implementation='cudnn')
+  attend = functools.partial(
+    jax.nn.dot_product_attention, implementation='cudnn'
+  )
+  num_queries, num_tokens = query.shape[1], key.shape[1]
+  if num_queries % 2 == num_tokens % 2 == 0:
+    return attend(query, key, value)
+  lengths = functools.partial(jnp.full, query.shape[:1], dtype=jnp.int32)
+  out = attend(
+    *map(_pad_to_even, (query, key, value)),
+    query_seq_lengths=lengths(num_queries),
+    key_value_seq_lengths=lengths(num_tokens),
+  )
+  return out[:, :num_queries]
+
+
+def _pad_to_even(x):
+  return jnp.pad(x, ((0, 0), (0, x.shape[1] % 2), (0, 0), (0, 0)))
