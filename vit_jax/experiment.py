@@ -48,7 +48,8 @@ def _model():
   model.attention = 'auto'  # xla, or cudnn's kernel, where that has it: auto.
   model.scan = False  # Layers as one loop, which compiles once for all.
   model.remat = 'none'  # Computed again for gradients, to save memory: none,
-  # dots (all but products with parameters) or full (all but layers' inputs).
+  # elementwise (what takes little time), dots (all but products with
+  # parameters) or full (all but layers' inputs).
   return model
 
 
@@ -157,7 +158,7 @@ CHOICES = {
   'model.gelu': ('tanh', 'erf'),
   'model.dtype': ('float32', 'bfloat16'),
   'model.attention': ('auto', 'xla', 'cudnn'),
-  'model.remat': ('none', 'dots', 'full'),
+  'model.remat': ('none', 'elementwise', 'dots', 'full'),
   'data.source': ('tfds', 'folder', 'arrays', 'synthetic', 'roundels'),
   'data.train_crop': (
     'random_resized',

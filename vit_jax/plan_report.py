@@ -100,6 +100,10 @@ def _advice(plan):
     lines.append('--config.model.dtype=bfloat16: half the activations')
   if config.model.remat == 'none':
     lines.append(
+      '--config.model.remat=elementwise: keeps what takes time, of a layer'
+    )
+  if config.model.remat in ('none', 'elementwise'):
+    lines.append(
       '--config.model.remat=dots: keeps matrix products only, of a layer'
     )
   if config.model.remat != 'full':

@@ -1,5 +1,6 @@
 """Layers in a loop are the layers, and to compute twice changes nothing."""
 
+import collections
 import functools
 
 import flax.linen as nn
@@ -23,9 +24,9 @@ KINDS = [  # As validated; the first is that of the paper.
 ]
 
 
-def build(scan=False, remat='none', **fields):
+def build(scan=False, remat='none', num_heads=2, **fields):
   execution = layers.Execution(scan, remat)
-  return encoder.Encoder(DEPTH, 2, 16, execution=execution, **fields)
+  return encoder.Encoder(DEPTH, num_heads, 16, execution=execution, **fields)
 
 
 def init(module, x):
@@ -191,7 +192,8 @@ def test_the_less_is_kept_the_less_memory_it_takes(compiled):
     remat: program.memory_analysis().temp_size_in_bytes
     for remat, program in compiled.items()
   }
-  assert num_bytes['full'] < num_bytes['dots'] < num_bytes['none']
+  sizes = [num_bytes[remat] for remat in ('none', *layers.REMAT)]
+  assert sizes == sorted(set(sizes), reverse=True)
 
 
 @pytest.mark.parametrize('remat', layers.REMAT)
@@ -223,11 +225,65 @@ def test_attention_s_own_products_are_computed_twice_or_nearly_all(scan):
     )
 
   once = flops('none')
+  assert flops('elementwise') == once
   attention = DEPTH * 2 * batch * tokens * (2 * tokens * width)
   assert flops('dots') - once == attention
   # Four projections, the first half of the MLP; nobody asks for the second.
   dense = DEPTH * 2 * batch * tokens * (4 * width**2 + width * 16)
   assert flops('full') - once == attention + dense
+
+
+def loops(remat, **fields):
+  """Returns the loops of a gradient in training: forward, backward."""
+  module = build(True, remat, **fields)
+  x = jax.ShapeDtypeStruct(SHAPE, fields.get('dtype', jnp.float32))
+  params = jax.eval_shape(functools.partial(init, module), x)
+
+  def loss(params, x):
+    rngs = {'dropout': jax.random.key(0)}
+    out = module.apply({'params': params}, x, GRID, train=True, rngs=rngs)
+    return out.sum()
+
+  jaxpr = jax.make_jaxpr(jax.grad(loss))(params, x)
+  return [e for e in jaxpr.eqns if e.primitive.name == 'scan']
+
+
+def kept(forward):
+  """Returns {dtype: the numbers of values that a layer keeps, sorted}."""
+  sizes = collections.defaultdict(list)
+  for variable in forward.outvars[forward.params['num_carry'] :]:
+    sizes[str(variable.aval.dtype)].append(variable.aval.size // DEPTH)
+  return {dtype: sorted(sizes[dtype]) for dtype in sizes}
+
+
+def test_what_is_elementwise_is_not_kept():
+  batch, tokens, width = SHAPE
+  forward, _ = loops('elementwise')
+  sizes = [
+    *4 * [batch * tokens],  # Sums of two LayerNorms.
+    *6 * [batch * tokens * width],  # Input; q, k, v; heads; projected heads.
+    batch * 2 * tokens**2,  # Weights of two heads.
+    batch * tokens * 16,  # The hidden layer.
+  ]
+  assert kept(forward) == {'float32': sorted(sizes)}
+
+
+def test_masks_of_dropout_are_drawn_once():
+  batch, tokens, width = SHAPE
+  forward, backward = loops('elementwise', dropout=0.5)
+  masks = [*2 * [batch * tokens * width], batch * tokens * 16]
+  assert kept(forward)['bool'] == masks
+  assert 'random_bits' in str(forward.params['jaxpr'])
+  assert 'random_bits' not in str(backward.params['jaxpr'])
+
+
+def test_the_fused_kernel_runs_once(jax_finds_cudnn):
+  forward, backward = loops(
+    'elementwise', num_heads=1, attention='cudnn', dtype=jnp.bfloat16
+  )
+  assert 'attention_fwd' in str(forward.params['jaxpr'])
+  assert 'attention_fwd' not in str(backward.params['jaxpr'])
+  assert 'attention_bwd' in str(backward.params['jaxpr'])
 
 
 # From one form to the other --------------------------------------------------

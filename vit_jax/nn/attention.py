@@ -3,6 +3,7 @@
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 
 from vit_jax.nn import kernels, products
 
@@ -80,6 +81,7 @@ def _average(logits, value):
 
 def _average_forward(logits, value):
   weights = jax.nn.softmax(logits).astype(value.dtype)  # eq. 6
+  weights = checkpoint_name(weights, 'weights')  # See layers.COSTLY.
   heads = jnp.einsum('bhqk,bhkd->bhqd', weights, value)  # eq. 7
   return heads.swapaxes(1, 2), (weights, value)
 

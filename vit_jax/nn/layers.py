@@ -17,10 +17,21 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 BLOCK, BLOCKS = 'block_{}', 'blocks'
 
+# What takes time: products, fused attention, sums, the masks of dropout, and
+# what has a name, as attention weights have.
+COSTLY = {
+  'dot_general',
+  'dot_product_attention_fwd_wrapper',
+  'reduce_sum',
+  'lt',
+  'name',
+}
+
 # What the forward pass of a layer keeps for the backward pass, which computes
 # the rest again (Chen et al., 2016). Products with parameters take most of the
 # time; attention's own, which have batch dimensions, take most of the memory.
 REMAT = {
+  'elementwise': lambda primitive, *_, **__: primitive.name in COSTLY,
   'dots': jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
   'full': jax.checkpoint_policies.nothing_saveable,
 }
