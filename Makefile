@@ -31,8 +31,8 @@ chaos: $(VENV)/installed-test
 bench: $(VENV)/installed-parity
 	$(BIN)/python benchmarks/step.py $(OPTIONS)
 
-# Pre-trainings of the paper, compiled for TPUs that need not be there, and what
-# devices send each other, for 8 to 256 of them; they take half an hour.
+# Pre-trainings of the paper, compiled for TPUs that need not be there: hours, and
+# it goes on where it stopped. What devices send each other, for 8 to 256 of them.
 plans: $(VENV)-tpu/installed
 	$(VENV)-tpu/bin/python benchmarks/plans.py --page=docs/plans.md
 
