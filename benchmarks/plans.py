@@ -77,6 +77,7 @@ def main():
       lines = [f'{cells} {known[cells]}' for cells in wanted if cells in known]
       args.page.write_text(introduction + '\n'.join(lines) + '\n')
       print(cells, known[cells], flush=True)
+      jax.clear_caches()  # Else each row adds a gigabyte.
 
 
 def known_rows(page, introduction):
