@@ -26,8 +26,8 @@ def ladder(config, num_devices):
   """Yields {field: value}, ways to train the same, from cheap to dear.
 
   Splitting the parameters costs hardly more traffic than splitting the batch
-  alone, so it comes first; then some of the forward pass is computed twice,
-  then all of it; then the batch is taken in parts.
+  alone, so it comes first; then more and more of the forward pass is computed
+  twice; then the batch is taken in parts.
 
   Args:
     config: of the run; its mesh.tensor stays, and so does what it spends
@@ -43,7 +43,7 @@ def ladder(config, num_devices):
   ]
   yield from meshes
   widest = meshes[-1]
-  policies = ('none', 'dots', 'full')
+  policies = ('none', 'elementwise', 'dots', 'full')
   for remat in policies[policies.index(config.model.remat) + 1 :]:
     yield {**widest, 'model.remat': remat}
   parts = 2 * config.optimizer.accumulation_steps
