@@ -210,13 +210,13 @@ def test_the_size_of_a_jpeg_is_read_from_its_header():
 
 
 def test_a_huge_image_is_refused_before_it_is_decoded(monkeypatch):
-  """20,000 x 20,000 pixels: 1.2 GB decoded, claimed by a few bytes."""
+  """8,000 x 8,000 pixels: 192 MB decoded, claimed by a few bytes."""
   data = bytearray(encode(Image.new('1', (64, 64)), 'PNG'))
-  data[16:24] = struct.pack('>II', 20_000, 20_000)
+  data[16:24] = struct.pack('>II', 8_000, 8_000)
   data[29:33] = struct.pack('>I', zlib.crc32(bytes(data[12:29])))
   monkeypatch.setattr(ImageFile.ImageFile, 'load', None)
   tracemalloc.start()
-  with pytest.raises(errors.UserError, match=r'too large|exceeds limit'):
+  with pytest.raises(errors.UserError, match='too large'):
     decoding.decode(bytes(data))
   assert tracemalloc.get_traced_memory()[1] < 1e6
   tracemalloc.stop()
