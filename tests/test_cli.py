@@ -2,7 +2,6 @@ import pathlib
 import subprocess
 import sys
 import textwrap
-import time
 import types
 
 import jax
@@ -226,12 +225,10 @@ def test_the_module_runs_and_gives_its_status():
   assert status.stderr.startswith('vit_jax: error: ')
 
 
-def test_help_is_there_at_once():
+def test_help_waits_for_no_large_package():
   code = (
     'import sys; from vit_jax import cli; cli.main(["train", "--help"]); '
     'sys.exit(any(name in sys.modules for name in ("jax", "numpy")))'
   )
-  began = time.monotonic()
   command = [sys.executable, '-c', code]
   assert subprocess.run(command, cwd=ROOT).returncode == 0
-  assert time.monotonic() - began < 5  # Tenths, on a machine that is idle.
