@@ -1,9 +1,10 @@
 import json
 
+import numpy as np
 import pytest
 
 from vit_jax import errors
-from vit_jax.data import bad_examples, synthetic
+from vit_jax.data import bad_examples, pipeline, synthetic
 
 SOURCE = synthetic.SyntheticSource(1000, 2, 4, 4, 'train')
 
@@ -47,3 +48,114 @@ def test_a_resumed_run_lists_nothing_twice(tmp_path):
   bad.add(5, 'five.')
   bad.add(6, 'six.')
   assert len(path.read_text().splitlines()) == 2
+
+
+class Spoilt(synthetic.SyntheticSource):
+  """Examples 3, 4 and 20 are bad, each in its way."""
+
+  def __getitem__(self, index):
+    if index == 3:
+      raise FileNotFoundError('gone')
+    example = super().__getitem__(index)
+    if index == 4:
+      return {**example, 'image': b'broken'}
+    return {**example, 'label': 99} if index == 20 else example
+
+
+@pytest.fixture
+def spoilt(data):
+  data.max_bad_share = 0.12  # Three of 26.
+  return Spoilt(26, 5, 12, 10, 'train')
+
+
+@pytest.mark.parametrize('num_workers', [0, 1])
+def test_bad_examples_are_replaced_by_the_next_and_listed(
+  spoilt, data, draw, tmp_path, num_workers
+):
+  data.num_workers = num_workers
+  path = tmp_path / 'bad.jsonl'
+  for drawn in draw(spoilt, 2, batch_size=26, seed=0, bad_path=path):
+    counts = np.bincount(drawn['index'], minlength=26)
+    wanted = np.ones(26, int)
+    wanted[[3, 4, 20]] = 0
+    wanted[[5, 21]] = 3, 2
+    np.testing.assert_array_equal(counts, wanted)
+    assert drawn['mask'].all() and (drawn['label'] == drawn['index'] % 5).all()
+  lines = [json.loads(line) for line in path.read_text().splitlines()]
+  problems = {line['index']: line['problem'] for line in lines}
+  assert len(lines) == len(problems) == 3
+  where = 'synthetic example {} of train: '
+  assert problems[3] == where.format(3) + 'gone'
+  assert problems[4].startswith(where.format(4) + 'Not an image')
+  assert problems[20].startswith(where.format(20) + 'label 99 does not fit 5')
+
+
+def test_bad_examples_leave_the_others_as_they_were(spoilt, source, draw):
+  (one,) = draw(spoilt, 1, batch_size=26, seed=0)
+  (two,) = draw(source, 1, batch_size=26, seed=0)
+  same = one['index'] == two['index']
+  assert same.sum() == 23
+  np.testing.assert_array_equal(one['image'][same], two['image'][same])
+
+
+@pytest.mark.parametrize('process_count', [1, 2])
+def test_replacements_do_not_depend_on_hosts_or_restarts(
+  spoilt, draw, process_count
+):
+  wanted = draw(spoilt, 6, batch_size=8, seed=2)
+  shares = np.split(np.arange(8), process_count)
+  for start in 0, 3:
+    drawn = draw(spoilt, 6 - start, shares, batch_size=8, seed=2, start=start)
+    np.testing.assert_equal(drawn, wanted[start:])
+
+
+def test_bad_examples_of_an_evaluation_count_for_nothing(
+  spoilt, evaluate, tmp_path
+):
+  path = tmp_path / 'bad.jsonl'
+  batches = evaluate(spoilt, batch_size=8, bad_path=path)
+  index, label, mask = (
+    np.concatenate([drawn[key] for drawn in batches])
+    for key in ('index', 'label', 'mask')
+  )
+  np.testing.assert_array_equal(
+    index[mask], np.delete(np.arange(26), [3, 4, 20])
+  )
+  assert (label[~mask] == -1).all()
+  assert len(path.read_text().splitlines()) == 3
+
+
+def test_every_process_lists_what_it_has_met(spoilt, evaluate, tmp_path):
+  indices = []
+  for process, rows in enumerate(np.split(np.arange(26), 2)):
+    path = bad_examples.path(tmp_path, process)
+    evaluate(spoilt, [rows], batch_size=26, bad_path=path)
+    lines = path.read_text().splitlines()
+    indices.append([json.loads(line)['index'] for line in lines])
+  assert indices == [[3, 4], [20]]
+
+
+def test_more_bad_examples_than_allowed_end_the_run(spoilt, data):
+  data.max_bad_share = 0.08  # Two of 26.
+  batches = pipeline.train_batches(spoilt, data, batch_size=26, seed=0)
+  with pytest.raises(
+    errors.UserError, match=r'3 bad of 26 examples, more than'
+  ):
+    next(batches)
+  with pytest.raises(StopIteration):
+    next(batches)
+
+
+def test_a_broken_shard_ends_the_run_whatever_share_is_allowed(data):
+  class Shard(synthetic.SyntheticSource):
+    def __getitem__(self, index):
+      if index == 4:
+        raise bad_examples.BrokenShardError('shard 7 is cut off')
+      return super().__getitem__(index)
+
+  data.max_bad_share = 1.0
+  batches = pipeline.train_batches(
+    Shard(9, 2, 4, 4, 'x'), data, batch_size=9, seed=0
+  )
+  with pytest.raises(errors.UserError, match=r'shard 7 is cut off'):
+    next(batches)
