@@ -52,7 +52,8 @@ batch 4096 at 224 px, bfloat16, layers as one loop). No TPU took part: memory
 and collectives are what the compiler for TPUs says of the training step; time
 and money are model FLOPs at {mfu:.0%} of the peak, and list prices
 (`vit_jax/analysis/chips.py`). The changes are the cheapest that fit, of those
-that `vit_jax plan --mesh=auto` tries.
+that `vit_jax plan --mesh=auto` tries; all it tried took the seconds of the last
+column to compile, on two cores of a CPU that often had other work.
 
 | data | model | chips | changes | GB per device | sent, GB | s/step | hours | \
 US dollars | compiled in, s |
