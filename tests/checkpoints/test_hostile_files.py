@@ -1,6 +1,7 @@
 """Damaged and forged files: typed errors, little memory, nothing executed."""
 
 import contextlib
+import gc
 import io
 import json
 import struct
@@ -194,12 +195,14 @@ def test_the_watch_sees_what_it_should(watch, tmp_path):
 def measured():
   """Yields what is told the seconds of this process, and the peak in bytes."""
   cost = types.SimpleNamespace()
+  gc.freeze()  # What other tests have left is not looked through again.
   tracemalloc.start()
   start = time.process_time()
   yield cost
   cost.seconds = time.process_time() - start
   _, cost.peak = tracemalloc.get_traced_memory()
   tracemalloc.stop()
+  gc.unfreeze()
 
 
 @pytest.fixture(scope='module')
