@@ -113,8 +113,8 @@ def describe(config, train):
     'patch_size': model.stem.patch_size,
     'width': model.stem.width,
     'depth': model.encoder.depth,
-    'num_heads': model.encoder.num_heads,
-    'mlp_dim': model.encoder.mlp_dim,
+    'num_heads': model.encoder.block.num_heads,
+    'mlp_dim': model.encoder.block.mlp_dim,
   }
 
 

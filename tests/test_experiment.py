@@ -203,23 +203,23 @@ def test_the_mesh_takes_the_devices_that_are_left():
 
 
 def test_every_part_of_a_batch_divides_over_the_devices():
-  fields = {'run.batch_size': 32, 'optimizer.accumulation_steps': 3}
+  values = {'run.batch_size': 32, 'optimizer.accumulation_steps': 3}
   with pytest.raises(
     errors.UserError, match=r'accumulation_steps=3; .* 24, 48\.'
   ):
-    experiment.validate(config(**fields), num_devices=8)
-  fields['optimizer.accumulation_steps'] = 4
-  experiment.validate(config(**fields), num_devices=8)
+    experiment.validate(config(**values), num_devices=8)
+  values['optimizer.accumulation_steps'] = 4
+  experiment.validate(config(**values), num_devices=8)
   with pytest.raises(errors.UserError, match=r'over the 3 devices .* 30, 33\.'):
     experiment.validate(config(**{'run.batch_size': 32}), num_devices=3)
 
 
 def test_a_schedule_goes_down():
-  fields = {
+  values = {
     'optimizer.learning_rate': 1e-4,
     'optimizer.end_learning_rate': 1e-3,
   }
   with pytest.raises(
     errors.UserError, match=r'end_learning_rate=0\.001 is above'
   ):
-    experiment.validate(config(**fields), num_devices=1)
+    experiment.validate(config(**values), num_devices=1)

@@ -263,7 +263,11 @@ def case(name):
       (2, 64, 96, 3),
       True,
     ),
-    'tiny BiT': lambda: (resnet.ResNet((2, 1), 64, 10), (2, 32, 48, 3), True),
+    'tiny BiT': lambda: (
+      resnet.ResNet(units=(2, 1), width=64, num_classes=10),
+      (2, 32, 48, 3),
+      True,
+    ),
   }[name]()
   images = np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
   if small:

@@ -231,18 +231,21 @@ def test_a_tanh_layer_bounds_what_the_head_reads():
   np.testing.assert_allclose(output.pooled, np.tanh(before), atol=1e-5)
 
 
-def test_fields_of_the_encoder_reach_it():
-  fields = {
-    'dropout': 0.1,
+@pytest.mark.parametrize('name', ['ViT-B/16', 'R26+ViT-S/32'])
+def test_fields_of_the_encoder_reach_it_and_its_layers(name):
+  both = {'dropout': 0.1, 'norm_epsilon': 1e-12}
+  only_encoder = {
     'drop_path': 0.2,
-    'gelu': 'erf',
     'position_embedding': 'learned_2d',
     'position_placement': 'shared',
   }
-  for name in 'ViT-B/16', 'R26+ViT-S/32':
-    layers = build(name, **TINY, **fields).encoder
-    assert {field: getattr(layers, field) for field in fields} == fields
-    assert (layers.depth, layers.num_heads, layers.mlp_dim) == (2, 2, 64)
+  only_layers = {'gelu': 'erf', 'attention': 'xla'}
+  layers = build(name, **TINY, **both, **only_encoder, **only_layers).encoder
+  for module, fields in (
+    (layers, {**both, **only_encoder, 'depth': 2}),
+    (layers.block, {**both, **only_layers, 'num_heads': 2, 'mlp_dim': 64}),
+  ):
+    assert {field: getattr(module, field) for field in fields} == fields
 
 
 @pytest.mark.parametrize('name', NAMES)

@@ -28,7 +28,7 @@ def tokens(rng):
 
 
 def test_weights_sum_to_one_in_float32_whatever_the_dtype(tokens):
-  layer = attention.Attention(HEADS, jnp.bfloat16)
+  layer = attention.Attention(num_heads=HEADS, dtype=jnp.bfloat16)
   out, _, weights = run(layer, tokens, tokens)
   assert out.dtype == jnp.bfloat16
   assert weights.dtype == jnp.float32
@@ -37,7 +37,7 @@ def test_weights_sum_to_one_in_float32_whatever_the_dtype(tokens):
 
 def test_relative_logits_are_those_of_a_loop_over_offsets(tokens, rng):
   keys = jax.random.normal(rng, (2 * 5 - 1, WIDTH))
-  layer = attention.Attention(HEADS)
+  layer = attention.Attention(num_heads=HEADS)
   _, params, weights = run(layer, tokens, tokens, keys)
   head_dim = WIDTH // HEADS
   query, key = project(params, 'query', tokens), project(params, 'key', tokens)
@@ -56,7 +56,7 @@ def test_relative_logits_are_those_of_a_loop_over_offsets(tokens, rng):
 def test_gradients_are_those_of_the_equations(tokens, rng, is_relative):
   queries = jax.random.normal(jax.random.key(1), (2, 4, WIDTH))
   keys = jax.random.normal(rng, (4 + 5 - 1, WIDTH)) if is_relative else None
-  layer = attention.Attention(HEADS)
+  layer = attention.Attention(num_heads=HEADS)
   params = layer.init(jax.random.key(0), queries, tokens, keys)
 
   def equations(params, queries, tokens, keys):
@@ -92,7 +92,7 @@ def test_gradients_are_those_of_the_equations(tokens, rng, is_relative):
 
 
 def test_without_relative_keys_only_content_counts(tokens):
-  layer = attention.Attention(HEADS)
+  layer = attention.Attention(num_heads=HEADS)
   order = jnp.array([3, 1, 4, 0, 2])
   params = layer.init(jax.random.key(0), tokens, tokens)
   out = layer.apply(params, tokens, tokens)
@@ -101,7 +101,9 @@ def test_without_relative_keys_only_content_counts(tokens):
 
 
 def test_pooling_is_blind_to_order_and_returns_one_vector(tokens):
-  layer = attention.AttentionPooling(HEADS, mlp.Mlp(4 * WIDTH))
+  layer = attention.AttentionPooling(
+    num_heads=HEADS, mlp=mlp.Mlp(mlp_dim=4 * WIDTH)
+  )
   params = layer.init(jax.random.key(0), tokens, train=False)
   out = layer.apply(params, tokens, train=False)
   backwards = layer.apply(params, tokens[:, ::-1], train=False)
@@ -110,14 +112,16 @@ def test_pooling_is_blind_to_order_and_returns_one_vector(tokens):
 
 
 def test_pooling_is_a_probe_that_attends_then_an_mlp(tokens):
-  layer = attention.AttentionPooling(HEADS, mlp.Mlp(4 * WIDTH))
+  layer = attention.AttentionPooling(
+    num_heads=HEADS, mlp=mlp.Mlp(mlp_dim=4 * WIDTH)
+  )
   params = layer.init(jax.random.key(0), tokens, train=False)
   parts = params['params']
   probe = jnp.tile(parts['probe'], (2, 1, 1))
-  x = attention.Attention(HEADS).apply(
+  x = attention.Attention(num_heads=HEADS).apply(
     {'params': parts['attention']}, probe, tokens
   )
   y = nn.LayerNorm().apply({'params': parts['norm']}, x)
-  y = mlp.Mlp(4 * WIDTH).apply({'params': parts['mlp']}, y, train=False)
+  y = mlp.Mlp(mlp_dim=4 * WIDTH).apply({'params': parts['mlp']}, y, train=False)
   out = layer.apply(params, tokens, train=False)
   np.testing.assert_allclose(out, (x + y)[:, 0], atol=1e-6)

@@ -13,8 +13,10 @@ from vit_jax.nn import encoder
 BATCH, TOKENS, WIDTH, HEADS, MLP_DIM, DEPTH = 2, 4, 8, 2, 16, 3
 
 
-def build(**fields):
-  return encoder.Encoder(DEPTH, HEADS, MLP_DIM, **fields)
+def build(depth=DEPTH, dropout=0.0, dtype=jnp.float32, **fields):
+  shared = {'dropout': dropout, 'dtype': dtype}
+  block = encoder.Block(num_heads=HEADS, mlp_dim=MLP_DIM, **shared)
+  return encoder.Encoder(block=block, depth=depth, **shared, **fields)
 
 
 def drawn_masks(module, *, train):
@@ -50,9 +52,7 @@ def test_dropout_follows_positions_and_every_dense_layer_but_qkv():
 
 @pytest.mark.parametrize('placement', ['stem', 'every_layer', 'shared'])
 def test_dropout_takes_the_first_positions_too(placement, rng):
-  module = encoder.Encoder(
-    1, HEADS, MLP_DIM, position_placement=placement, dropout=1 - 1e-7
-  )
+  module = build(1, position_placement=placement, dropout=1 - 1e-7)
   x = jnp.ones((BATCH, TOKENS, WIDTH))
   params = module.init(rng, x, (2, 2), train=False)
   out = module.apply(params, x, (2, 2), train=True, rngs={'dropout': rng})
@@ -87,7 +87,7 @@ def test_stochastic_depth_rises_linearly_to_its_rate():
 
 def test_almost_all_dropped_leaves_the_residual_of_positions(rng):
   x = jax.random.normal(rng, (BATCH, TOKENS, WIDTH))
-  block = encoder.Block(HEADS, MLP_DIM)
+  block = encoder.Block(num_heads=HEADS, mlp_dim=MLP_DIM)
   params = block.init(rng, x, train=False)
   out = block.apply(
     params, x, None, 0.999_999, train=True, rngs={'dropout': rng}

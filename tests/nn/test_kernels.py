@@ -107,7 +107,7 @@ def test_attention_of_jax_and_ours_give_the_same(
   by_jax, num_tokens, dtype, rng
 ):
   tokens = jax.random.normal(rng, (2, num_tokens, HEADS * HEAD_DIM), dtype)
-  ours = attention.Attention(HEADS, jnp.dtype(dtype))
+  ours = attention.Attention(num_heads=HEADS, dtype=jnp.dtype(dtype))
   params = jax.jit(ours.init)(rng, tokens, tokens)
 
   def compute(implementation):
@@ -151,7 +151,7 @@ def test_who_asks_for_the_weights_gets_them_from_xla(by_jax, monkeypatch):
   model.update(name='ViT-Ti/4', width=16, depth=2, num_heads=2, mlp_dim=8)
   model.dtype = 'bfloat16'
   module = models.build(model, 3)
-  assert module.encoder.attention == 'cudnn'
+  assert module.encoder.block.attention == 'cudnn'
   images = jnp.ones((1, 8, 8, 3))
   shapes = weights.params_of(module, (8, 8))
   by_jax.clear()

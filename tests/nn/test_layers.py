@@ -24,9 +24,23 @@ KINDS = [  # As validated; the first is that of the paper.
 ]
 
 
-def build(scan=False, remat='none', num_heads=2, **fields):
-  execution = layers.Execution(scan, remat)
-  return encoder.Encoder(DEPTH, num_heads, 16, execution=execution, **fields)
+def build(
+  scan=False,
+  remat='none',
+  block=(),
+  dropout=0.0,
+  dtype=jnp.float32,
+  **fields,
+):
+  shared = {'dropout': dropout, 'dtype': dtype}
+  block = {'num_heads': 2, 'mlp_dim': 16, **shared, **dict(block)}
+  return encoder.Encoder(
+    block=encoder.Block(**block),
+    depth=DEPTH,
+    execution=layers.Execution(scan=scan, remat=remat),
+    **shared,
+    **fields,
+  )
 
 
 def init(module, x):
@@ -133,7 +147,7 @@ def test_what_comes_into_each_layer_and_out_of_the_last_is_kept(scan, remat):
   class Stack(nn.Module):
     @nn.compact
     def __call__(self, x):
-      execution = layers.Execution(scan, remat, keep=lambda x: x + 1)
+      execution = layers.Execution(scan=scan, remat=remat, keep=lambda x: x + 1)
       return execution.run(
         self, Double, lambda block, x, _: block(x), x, [None] * 3
       )
@@ -279,7 +293,9 @@ def test_masks_of_dropout_are_drawn_once():
 
 def test_the_fused_kernel_runs_once(jax_finds_cudnn):
   forward, backward = loops(
-    'elementwise', num_heads=1, attention='cudnn', dtype=jnp.bfloat16
+    'elementwise',
+    block={'num_heads': 1, 'attention': 'cudnn'},
+    dtype=jnp.bfloat16,
   )
   assert 'attention_fwd' in str(forward.params['jaxpr'])
   assert 'attention_fwd' not in str(backward.params['jaxpr'])

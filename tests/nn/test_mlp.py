@@ -28,7 +28,7 @@ def test_tanh_is_the_approximation():
 @pytest.mark.parametrize('gelu', mlp.GELU)
 def test_the_mlp_is_two_dense_layers_around_it(gelu, rng):
   x = jax.random.normal(rng, (2, 3, 4))
-  layer = mlp.Mlp(16, gelu=gelu)
+  layer = mlp.Mlp(mlp_dim=16, gelu=gelu)
   params = layer.init(rng, x, train=False)
   hidden, out = params['params']['hidden'], params['params']['out']
   y = mlp.GELU[gelu](x @ hidden['kernel'] + hidden['bias'][None, None])

@@ -23,9 +23,8 @@ COMBINATIONS = [
 
 def build(kind, placement):
   return encoder.Encoder(
-    DEPTH,
-    HEADS,
-    2 * WIDTH,
+    block=encoder.Block(num_heads=HEADS, mlp_dim=2 * WIDTH),
+    depth=DEPTH,
     position_embedding=kind,
     position_placement=placement,
   )

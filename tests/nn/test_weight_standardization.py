@@ -49,7 +49,13 @@ def test_same_pads_the_end_and_a_number_pads_all_sides(rng):
   x = jax.random.normal(rng, (1, 8, 8, 2))
 
   def convolve(padding, x):
-    layer = ws.StdConv(4, 3, 2, padding, ws.divide_by_deviation)
+    layer = ws.StdConv(
+      features=4,
+      kernel_size=3,
+      stride=2,
+      padding=padding,
+      standardize=ws.divide_by_deviation,
+    )
     return layer.apply(layer.init(rng, x), x)
 
   def pad(before, after):
@@ -62,7 +68,14 @@ def test_same_pads_the_end_and_a_number_pads_all_sides(rng):
 
 def test_activations_are_bfloat16_and_the_kernel_is_float32(rng):
   x = jnp.ones((1, 8, 8, 2))
-  layer = ws.StdConv(4, 3, 1, 1, ws.divide_by_deviation, jnp.bfloat16)
+  layer = ws.StdConv(
+    features=4,
+    kernel_size=3,
+    stride=1,
+    padding=1,
+    standardize=ws.divide_by_deviation,
+    dtype=jnp.bfloat16,
+  )
   out, params = layer.init_with_output(rng, x)
   assert out.dtype == jnp.bfloat16
   assert params['params']['kernel'].dtype == jnp.float32

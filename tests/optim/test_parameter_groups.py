@@ -71,7 +71,7 @@ def test_something_must_be_trained():
 
 
 def test_layerwise_decay_grows_by_a_constant_factor_per_layer():
-  layers = {
+  layer_of = {
     'class_token': 0,
     'stem/embedding/kernel': 0,
     'encoder/position_embedding/embedding': 0,
@@ -81,9 +81,9 @@ def test_layerwise_decay_grows_by_a_constant_factor_per_layer():
     'head/bias': 13,
   }
   rules = parameter_groups.layerwise_decay(12, 0.5)
-  params = pytrees.unflatten({path: np.zeros(2) for path in layers})
+  params = pytrees.unflatten({path: np.zeros(2) for path in layer_of})
   values = parameter_groups.multipliers('rates', rules, params)
-  assert values == {path: 0.5 ** (13 - layers[path]) for path in layers}
+  assert values == {path: 0.5 ** (13 - layer_of[path]) for path in layer_of}
 
 
 def test_layerwise_decay_of_too_few_blocks_leaves_parameters_uncovered():

@@ -63,12 +63,16 @@ def build(model, num_classes, keep):
   size = vit.resize(model, size_name)
   dtype = jnp.dtype(model.dtype)
   stem = ResNetStem(
-    backbone.units, backbone.patch_size, size.width, dtype, keep
+    units=backbone.units,
+    patch_size=backbone.patch_size,
+    width=size.width,
+    dtype=dtype,
+    keep=keep,
   )
   return vit.assemble(model, size, stem, num_classes, keep)
 
 
-class ResNetStem(nn.Module):
+class ResNetStem(nn.Module, kw_only=True):
   """A ResNet without its head, then a linear map of every patch."""
 
   units: tuple[int, ...]
@@ -97,7 +101,7 @@ class ResNetStem(nn.Module):
     )(x)
 
 
-class Unit(nn.Module):
+class Unit(nn.Module, kw_only=True):
   """A bottleneck, normalised after convolutions (He et al., 2016a, fig. 5)."""
 
   features: int  # Inside; four times as many come out.
@@ -126,12 +130,12 @@ class Unit(nn.Module):
 
 def _conv(features, kernel_size, stride=1, *, dtype, name):
   return weight_standardization.StdConv(
-    features,
-    kernel_size,
-    stride,
-    'SAME',
-    weight_standardization.divide_by_deviation,
-    dtype,
+    features=features,
+    kernel_size=kernel_size,
+    stride=stride,
+    padding='SAME',
+    standardize=weight_standardization.divide_by_deviation,
+    dtype=dtype,
     name=name,
   )
 

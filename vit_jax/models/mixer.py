@@ -1,7 +1,6 @@
 """MLP-Mixer (Tolstikhin et al., 2021): MLPs over patches and over channels."""
 
 import dataclasses
-import functools
 import re
 
 import flax.linen as nn
@@ -53,7 +52,7 @@ _FOREIGN = (
 )
 
 
-class Block(nn.Module):
+class Block(nn.Module, kw_only=True):
   """One layer: an MLP along the patches, then one along the channels."""
 
   mlp_dim: int
@@ -84,19 +83,24 @@ class Block(nn.Module):
     return nn.LayerNorm(encoder.EPSILON, dtype=self.dtype, name=name)
 
   def _mlp(self, hidden, name):
-    return mlp.Mlp(hidden, self.dropout, self.gelu, self.dtype, name=name)
+    return mlp.Mlp(
+      mlp_dim=hidden,
+      dropout=self.dropout,
+      gelu=self.gelu,
+      dtype=self.dtype,
+      name=name,
+    )
 
 
-class Mixer(nn.Module):
+class Mixer(nn.Module, kw_only=True):
   """Stem, blocks, norm, average, head; fits one number of patches only."""
 
   stem: nn.Module  # Images to patches, [batch, rows, columns, width].
-  size: Size
+  block: nn.Module  # Every layer is a copy of it, with its own parameters.
+  depth: int
   num_classes: int  # 0: no head.
-  dropout: float = 0.0
   drop_path: float = 0.0  # Of the last block; rises linearly from zero.
   head_bias: float = 0.0
-  gelu: str = 'tanh'
   dtype: jnp.dtype = jnp.float32
   execution: layers.Execution = layers.Execution()
 
@@ -113,20 +117,12 @@ class Mixer(nn.Module):
     """
     x = self.stem(images.astype(self.dtype), train=train)
     x = x.reshape(x.shape[0], -1, x.shape[-1])  # [batch, patches, width]
-    rates = drop_path.rates(self.drop_path, self.size.depth)
+    rates = drop_path.rates(self.drop_path, self.depth)
 
     def call(block, x, rate):
       return block(x, rate, train=train)
 
-    make_block = functools.partial(
-      Block,
-      self.size.mlp_dim,
-      self.size.token_mlp_dim,
-      self.dropout,
-      self.gelu,
-      self.dtype,
-    )
-    x = self.execution.run(self, make_block, call, x, rates)
+    x = self.execution.run(self, self.block.clone, call, x, rates)
     tokens = nn.LayerNorm(encoder.EPSILON, dtype=self.dtype, name='norm')(x)
     pooled = jnp.mean(tokens, axis=1)
     logits = head.logits(pooled, self.num_classes, self.head_bias)
@@ -152,15 +148,22 @@ def build(model, num_classes, keep):
   size = dataclasses.replace(size, **given)
   dtype = jnp.dtype(model.dtype)
   return Mixer(
-    stem=patches.PatchEmbedding(int(patch_size), size.width, dtype),
-    size=size,
+    stem=patches.PatchEmbedding(
+      patch_size=int(patch_size), width=size.width, dtype=dtype
+    ),
+    block=Block(
+      mlp_dim=size.mlp_dim,
+      token_mlp_dim=size.token_mlp_dim,
+      dropout=model.dropout,
+      gelu=model.gelu,
+      dtype=dtype,
+    ),
+    depth=size.depth,
     num_classes=num_classes,
-    dropout=model.dropout,
     drop_path=model.drop_path,
     head_bias=model.head_bias,
-    gelu=model.gelu,
     dtype=dtype,
-    execution=layers.Execution(model.scan, model.remat, keep),
+    execution=layers.Execution(scan=model.scan, remat=model.remat, keep=keep),
   )
 
 

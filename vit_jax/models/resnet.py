@@ -70,7 +70,7 @@ def _check_fields(model):
       )
 
 
-class ResNet(nn.Module):
+class ResNet(nn.Module, kw_only=True):
   """Root, blocks of bottleneck units, norm, average, head."""
 
   units: tuple[int, ...]
@@ -106,7 +106,7 @@ class ResNet(nn.Module):
     return outputs.Output(tokens, pooled, logits)
 
 
-class Unit(nn.Module):
+class Unit(nn.Module, kw_only=True):
   """A bottleneck, normalised before convolutions (He et al., 2016b)."""
 
   features: int  # Inside; four times as many come out.
@@ -132,12 +132,12 @@ class Unit(nn.Module):
 
 def _conv(features, kernel_size, stride=1, *, dtype, name):
   return weight_standardization.StdConv(
-    features,
-    kernel_size,
-    stride,
-    kernel_size // 2,
-    weight_standardization.divide_by_root_of_variance,
-    dtype,
+    features=features,
+    kernel_size=kernel_size,
+    stride=stride,
+    padding=kernel_size // 2,
+    standardize=weight_standardization.divide_by_root_of_variance,
+    dtype=dtype,
     name=name,
   )
 

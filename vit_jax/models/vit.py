@@ -60,7 +60,7 @@ NAMES = (
 )
 
 
-class ViT(nn.Module):
+class ViT(nn.Module, kw_only=True):
   """Stem, class token, encoder, pooling, head; a hybrid has another stem."""
 
   stem: nn.Module  # Images to patches, [batch, rows, columns, width].
@@ -121,8 +121,10 @@ def average(tokens, *, train):
 
 def attention_pooling(model, size):
   dtype = jnp.dtype(model.dtype)
-  layer = mlp.Mlp(size.mlp_dim, gelu=model.gelu, dtype=dtype)
-  return attention.AttentionPooling(size.num_heads, layer, dtype)
+  layer = mlp.Mlp(mlp_dim=size.mlp_dim, gelu=model.gelu, dtype=dtype)
+  return attention.AttentionPooling(
+    num_heads=size.num_heads, mlp=layer, dtype=dtype
+  )
 
 
 POOLINGS = {
@@ -139,7 +141,9 @@ def build(model, num_classes, keep):
   size_name, patch_size = re.fullmatch(r'ViT-(\w+)/(\d+)', model.name).groups()
   size = resize(model, size_name)
   dtype = jnp.dtype(model.dtype)
-  stem = patches.PatchEmbedding(int(patch_size), size.width, dtype)
+  stem = patches.PatchEmbedding(
+    patch_size=int(patch_size), width=size.width, dtype=dtype
+  )
   return assemble(model, size, stem, num_classes, keep)
 
 
@@ -172,19 +176,25 @@ def resize(model, size_name):
 def assemble(model, size, stem, num_classes, keep):
   """Returns a ViT of the given size on the given stem."""
   dtype = jnp.dtype(model.dtype)
+  block = encoder.Block(
+    num_heads=size.num_heads,
+    mlp_dim=size.mlp_dim,
+    dropout=model.dropout,
+    gelu=model.gelu,
+    norm_epsilon=model.norm_epsilon,
+    attention=choose_attention(model).name,
+    dtype=dtype,
+  )
   transformer = encoder.Encoder(
-    size.depth,
-    size.num_heads,
-    size.mlp_dim,
-    model.position_embedding,
-    model.position_placement,
-    model.dropout,
-    model.drop_path,
-    model.gelu,
-    model.norm_epsilon,
-    choose_attention(model).name,
-    dtype,
-    layers.Execution(model.scan, model.remat, keep),
+    block=block,
+    depth=size.depth,
+    position_embedding=model.position_embedding,
+    position_placement=model.position_placement,
+    dropout=model.dropout,
+    drop_path=model.drop_path,
+    norm_epsilon=model.norm_epsilon,
+    dtype=dtype,
+    execution=layers.Execution(scan=model.scan, remat=model.remat, keep=keep),
   )
   return ViT(
     stem=stem,

@@ -8,7 +8,7 @@ from jax.ad_checkpoint import checkpoint_name
 from vit_jax.nn import kernels, products
 
 
-class Attention(nn.Module):
+class Attention(nn.Module, kw_only=True):
   """Queries look at tokens, several heads at a time.
 
   The attention weights are sown as 'weights', [batch, heads, queries, tokens].
@@ -119,7 +119,7 @@ def _relative_logits(query, relative_keys, num_tokens):
   return jnp.einsum('bhqd,qkhd->bhqk', query, keys)
 
 
-class AttentionPooling(nn.Module):
+class AttentionPooling(nn.Module, kw_only=True):
   """Pools tokens by a learned query ("MAP", Zhai et al., 2022, section 3.2)."""
 
   num_heads: int
@@ -134,6 +134,8 @@ class AttentionPooling(nn.Module):
       'probe', nn.initializers.xavier_uniform(), (1, 1, width), jnp.float32
     )
     probe = jnp.tile(probe, (batch, 1, 1)).astype(self.dtype)
-    x = Attention(self.num_heads, self.dtype, name='attention')(probe, tokens)
+    x = Attention(num_heads=self.num_heads, dtype=self.dtype, name='attention')(
+      probe, tokens
+    )
     y = nn.LayerNorm(dtype=self.dtype, name='norm')(x)
     return (x + self.mlp(y, train=train))[:, 0]

@@ -1,7 +1,5 @@
 """The Transformer encoder (ViT paper, equations 2-4)."""
 
-import functools
-
 import flax.linen as nn
 import jax.numpy as jnp
 
@@ -10,7 +8,7 @@ from vit_jax.nn import attention, drop_path, layers, mlp, position_embedding
 EPSILON = 1e-6  # Of every LayerNorm of Google's models.
 
 
-class Block(nn.Module):
+class Block(nn.Module, kw_only=True):
   """One layer: self-attention, then an MLP, each around a residual."""
 
   num_heads: int
@@ -33,33 +31,37 @@ class Block(nn.Module):
     """
     y = self._norm('attention_norm')(x)
     y = attention.Attention(
-      self.num_heads, self.dtype, self.attention, name='attention'
+      num_heads=self.num_heads,
+      dtype=self.dtype,
+      implementation=self.attention,
+      name='attention',
     )(y, y, relative_keys)
     y = nn.Dropout(self.dropout, deterministic=not train)(y)
     x = x + drop_path.DropPath()(y, drop_rate, train=train)  # eq. 2
     y = self._norm('mlp_norm')(x)
-    y = mlp.Mlp(self.mlp_dim, self.dropout, self.gelu, self.dtype, name='mlp')(
-      y, train=train
-    )
+    y = mlp.Mlp(
+      mlp_dim=self.mlp_dim,
+      dropout=self.dropout,
+      gelu=self.gelu,
+      dtype=self.dtype,
+      name='mlp',
+    )(y, train=train)
     return x + drop_path.DropPath()(y, drop_rate, train=train)  # eq. 3
 
   def _norm(self, name):
     return nn.LayerNorm(self.norm_epsilon, dtype=self.dtype, name=name)
 
 
-class Encoder(nn.Module):
+class Encoder(nn.Module, kw_only=True):
   """A stack of blocks that knows where its tokens are."""
 
+  block: nn.Module  # Every layer is a copy of it, with its own parameters.
   depth: int
-  num_heads: int
-  mlp_dim: int
   position_embedding: str = 'learned_1d'
   position_placement: str = 'stem'
-  dropout: float = 0.0
+  dropout: float = 0.0  # After the first position embeddings.
   drop_path: float = 0.0  # Of the last block; rises linearly from zero.
-  gelu: str = 'tanh'
-  norm_epsilon: float = EPSILON
-  attention: str = 'xla'
+  norm_epsilon: float = EPSILON  # Of the norm after the last block.
   dtype: jnp.dtype = jnp.float32
   execution: layers.Execution = layers.Execution()
 
@@ -82,18 +84,8 @@ class Encoder(nn.Module):
         x = x + embedding
       return block(x, relative_keys, rate, train=train)
 
-    make_block = functools.partial(
-      Block,
-      self.num_heads,
-      self.mlp_dim,
-      self.dropout,
-      self.gelu,
-      self.norm_epsilon,
-      self.attention,
-      self.dtype,
-    )
     each = list(zip(positions, rates))
-    x = self.execution.run(self, make_block, call, x, each)
+    x = self.execution.run(self, self.block.clone, call, x, each)
     return nn.LayerNorm(self.norm_epsilon, dtype=self.dtype, name='norm')(
       x
     )  # eq. 4

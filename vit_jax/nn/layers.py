@@ -37,7 +37,7 @@ REMAT = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Execution:
   """How layers are run; it changes what they cost and not what they compute.
 

@@ -23,7 +23,7 @@ def _gelu(approximate):
 GELU = {'tanh': _gelu(approximate=True), 'erf': _gelu(approximate=False)}
 
 
-class Mlp(nn.Module):
+class Mlp(nn.Module, kw_only=True):
   """Two dense layers with GELU between them; dropout after each."""
 
   mlp_dim: int

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from vit_jax.nn import products
 
 
-class PatchEmbedding(nn.Module):
+class PatchEmbedding(nn.Module, kw_only=True):
   """A linear map of every patch; the stem of a plain ViT."""
 
   patch_size: int

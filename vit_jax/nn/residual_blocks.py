@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 
-class Block(nn.Module):
+class Block(nn.Module, kw_only=True):
   """Units at one resolution; the first of them may lower it."""
 
   unit: Callable  # Takes features, stride, dtype and name; returns a module.
@@ -21,7 +21,9 @@ class Block(nn.Module):
     for index in range(self.num_units):
       stride = self.stride if index == 0 else 1
       name = f'unit_{index + 1}'
-      x = self.unit(self.features, stride, self.dtype, name=name)(x)
+      x = self.unit(
+        features=self.features, stride=stride, dtype=self.dtype, name=name
+      )(x)
     return x
 
 
@@ -38,7 +40,7 @@ def stack(unit, num_units, features, dtype):
   """
   return [
     Block(
-      unit,
+      unit=unit,
       num_units=number,
       features=features * 2**index,
       stride=1 if index == 0 else 2,

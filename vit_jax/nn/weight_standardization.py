@@ -34,7 +34,7 @@ def divide_by_root_of_variance(kernel):
   return kernel / jnp.sqrt(jnp.var(kernel, _axes, keepdims=True) + 1e-10)
 
 
-class StdConv(nn.Module):
+class StdConv(nn.Module, kw_only=True):
   """A convolution without bias, of a kernel that is standardised first."""
 
   features: int
