@@ -19,7 +19,7 @@ setuptools.setup(
   license_files=['LICENSE'],
   python_requires='>=3.11',
   packages=setuptools.find_packages(include=['vit_jax', 'vit_jax.*']),
-  package_data={'vit_jax.data': ['names/*']},
+  package_data={'vit_jax.data.datasets': ['names/*']},
   install_requires=[
     line.partition('#')[0].strip()
     for line in (ROOT / 'requirements.txt').read_text().splitlines()
@@ -45,5 +45,5 @@ setuptools.setup(
     ],
     'notebooks': ['jupyter'],
   },
-  entry_points={'console_scripts': ['vit_jax = vit_jax.cli:main']},
+  entry_points={'console_scripts': ['vit_jax = vit_jax.cli.main:main']},
 )

@@ -18,19 +18,15 @@ import optax
 import orbax.checkpoint as ocp
 from etils import epath
 
-from vit_jax import (
-  assembly,
-  experiment,
-  metrics,
-  preemption,
-  processes,
-  progress,
-  watchdog,
-)
 from vit_jax.checkpoints import digests
-from vit_jax.checkpoints import run as checkpoints
+from vit_jax.checkpoints import manager as checkpoints
+from vit_jax.config import schema
+from vit_jax.evaluation import metrics
 from vit_jax.sharding import mesh as meshes
 from vit_jax.sharding import placement
+from vit_jax.training import assembly, progress
+from vit_jax.training.runtime import agreement as agreements
+from vit_jax.training.runtime import preemption, watchdog
 
 NUM_CLASSES = 1000
 SAVE_EVERY = 100  # Steps.
@@ -43,7 +39,7 @@ def main():
   parser.add_argument('--repeats', type=int, default=8)
   args = parser.parse_args()
 
-  config = experiment.default()
+  config = schema.default()
   config.model.name = f'ViT-{args.variant}'
   config.optimizer.warmup_steps = 0
   mesh = meshes.build(config.mesh)
@@ -90,7 +86,7 @@ def bare_step(parts):
 
 def protections(parts, batch, repeats):
   """Times steps with everything that guards them, and with nothing."""
-  agreement = processes.Agreement(parts.mesh)
+  agreement = agreements.Agreement(parts.mesh)
   with contextlib.ExitStack() as stack:
     stop = stack.enter_context(preemption.Stop())
     stop.run()

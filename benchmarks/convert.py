@@ -69,12 +69,12 @@ def sharded(path):
   """Loads the parameters split over several devices."""
   import jax
 
-  from vit_jax import experiment
+  from vit_jax.config import schema
   from vit_jax.sharding import mesh as meshes
   from vit_jax.sharding import rules
 
   jax.config.update('jax_num_cpu_devices', DEVICES)
-  config = experiment.default()
+  config = schema.default()
   config.mesh.fsdp = DEVICES
   mesh = meshes.build(config.mesh)
   return _load(path, None, mesh, rules)
@@ -83,10 +83,11 @@ def sharded(path):
 def _load(path, place, mesh=None, rules=None):
   import jax
 
-  from vit_jax import pytrees, weights
+  from vit_jax import pytrees
+  from vit_jax.weights import loading
 
-  found = weights.find(path)
-  wanted = weights.params_of(weights.build(found), found.image_size)
+  found = loading.find(path)
+  wanted = loading.params_of(loading.build(found), found.image_size)
   if mesh is not None:
     specs = pytrees.flatten(rules.specs(wanted, mesh))
 
@@ -140,16 +141,19 @@ def measure(way, path):
 
 def write(path, name):
   """Writes a random file of a model."""
-  from vit_jax import experiment, models, pytrees, weights
-  from vit_jax.checkpoints import google, mapping, npz
+  from vit_jax import models, pytrees
+  from vit_jax.config import schema
+  from vit_jax.weights import loading, mapping
+  from vit_jax.weights.files import npz
+  from vit_jax.weights.tables import vit
 
-  config = experiment.default()
+  config = schema.default()
   config.model.name = name
   model = models.build(config.model, 21_843)
-  shapes = pytrees.flatten(weights.params_of(model, (224, 224)))
+  shapes = pytrees.flatten(loading.params_of(model, (224, 224)))
   rng = np.random.default_rng(0)
   flat = {p: rng.random(s.shape, np.float32) for p, s in shapes.items()}
-  npz.save(path, mapping.to_theirs(flat, google.rows()))
+  npz.save(path, mapping.to_theirs(flat, vit.rows()))
 
 
 def compare(path, turns):

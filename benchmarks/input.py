@@ -73,10 +73,10 @@ def bare(folder, threads):
 def ours(folder, threads, **fields):
   """Yields batches of vit_jax's pipeline."""
   sys.path.insert(0, str(ROOT))
-  from vit_jax import experiment
+  from vit_jax.config import schema
   from vit_jax.data import pipeline, sources
 
-  data = experiment.default().data
+  data = schema.default().data
   data.source, data.dataset = 'folder', str(folder)
   data.num_threads = threads
   data.update(fields)
@@ -89,10 +89,11 @@ def ours(folder, threads, **fields):
 def ours_small(folder, threads):
   """Yields batches of 32 x 32 pixels from arrays, shifted and mirrored."""
   sys.path.insert(0, str(ROOT))
-  from vit_jax import experiment
-  from vit_jax.data import arrays, pipeline
+  from vit_jax.config import schema
+  from vit_jax.data import pipeline
+  from vit_jax.data.sources import arrays
 
-  data = experiment.default().data
+  data = schema.default().data
   data.resolution, data.train_crop = (32,), 'shifted'
   data.num_threads = threads
   rng = np.random.default_rng(0)

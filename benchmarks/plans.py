@@ -14,9 +14,9 @@ import sys
 
 import jax
 
-from vit_jax import plan, plan_report, recipes
-from vit_jax.analysis import chips
-from vit_jax.sharding import imagined
+from vit_jax.config import recipes
+from vit_jax.planning import chips, plan, report
+from vit_jax.planning import topology as topologies
 
 MFU = 0.4
 SLICES = ('v3:8x8', 'v4:4x4x4', 'v5e:8x8', 'v5p:4x4x4')  # 64 chips each.
@@ -51,7 +51,7 @@ TPU (`make plans`, which adds the rows that are missing; {versions};
 batch 4096 at 224 px, bfloat16, layers as one loop). No TPU took part: memory
 and collectives are what the compiler for TPUs says of the training step; time
 and money are model FLOPs at {mfu:.0%} of the peak, and list prices
-(`vit_jax/analysis/chips.py`). The changes are the cheapest that fit, of those
+(`vit_jax/planning/chips.py`). The changes are the cheapest that fit, of those
 that `vit_jax plan --mesh=auto` tries; all it tried took the seconds of the last
 column to compile, on two cores of a CPU that often had other work.
 
@@ -66,10 +66,10 @@ def main():
   parser.add_argument('--page', type=pathlib.Path, required=True)
   parser.add_argument('--only', default='', help='in the row to plan')
   args = parser.parse_args()
-  if not imagined.has_tpu_compiler():
+  if not topologies.has_tpu_compiler():
     sys.exit('The compiler for TPUs is missing: pip install vit_jax[tpu].')
   jax.config.update('jax_platforms', 'cpu')
-  versions = f'JAX {jax.__version__}, {imagined.tpu_compiler()}'
+  versions = f'JAX {jax.__version__}, {topologies.tpu_compiler()}'
   introduction = INTRODUCTION.format(versions=versions, mfu=MFU)
   known, wanted = known_rows(args.page, introduction), dict(jobs())
   for cells, job in wanted.items():
@@ -109,7 +109,7 @@ def row(config, name):
   if found is None:
     cells = ['nothing tried fits', '', '', '', '', '', f'{seconds:.0f}']
   else:
-    cost = plan_report.cost(found, MFU, None)
+    cost = report.cost(found, MFU, None)
     changes = ', '.join(
       f'{field}={value}'
       for field, value in tries[-1].changes.items()

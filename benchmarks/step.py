@@ -34,9 +34,10 @@ os.environ['JAX_PLATFORMS'] = 'cpu'  # Here nothing is computed.
 import jax  # noqa: E402
 import step_report  # noqa: E402
 
-from vit_jax import errors, experiment, fields, models  # noqa: E402
-from vit_jax.analysis import compute_cost  # noqa: E402
+from vit_jax import errors, models  # noqa: E402
+from vit_jax.config import overrides, schema  # noqa: E402
 from vit_jax.nn import patches  # noqa: E402
+from vit_jax.planning import compute_cost  # noqa: E402
 
 NUM_CLASSES = 1000
 MODES = ('train', 'infer')
@@ -96,7 +97,7 @@ def describe(config, train):
   Raises:
     UserError: the configuration does not fit itself, or is of no plain ViT.
   """
-  experiment.validate(config, num_devices=1)
+  schema.validate(config, num_devices=1)
   model = models.build(config.model, NUM_CLASSES)
   if not isinstance(getattr(model, 'stem', None), patches.PatchEmbedding):
     raise errors.UserError(
@@ -104,9 +105,9 @@ def describe(config, train):
       'has the same layers everywhere.'
     )
   return {
-    'config': fields.flatten(config),
+    'config': overrides.flatten(config),
     'train': train,
-    'image_size': experiment.image_size(config.data),
+    'image_size': schema.image_size(config.data),
     'batch_size': config.run.batch_size,
     'num_classes': NUM_CLASSES,
     'dtype': config.model.dtype,
@@ -122,7 +123,7 @@ def flops_per_step(config, train):
   """Returns the operations of the matrix products of one step."""
   model = models.build(config.model, NUM_CLASSES)
   images = jax.ShapeDtypeStruct(
-    (1, *experiment.image_size(config.data), 3), 'float32'
+    (1, *schema.image_size(config.data), 3), 'float32'
   )
 
   def init(images):
@@ -167,7 +168,7 @@ def take_turns(workers, num_rounds, seconds):
 
 def configure(args, model, change=''):
   """Returns the configuration of a model, with fields changed."""
-  config = experiment.default()
+  config = schema.default()
   config.model.name = model
   config.run.batch_size = args.batch_size
   config.run.num_steps = 10_000
@@ -175,7 +176,7 @@ def configure(args, model, change=''):
   config.optimizer.clip_norm = 1.0
   assignments = [f'--config.{a}' for a in change.split(',') if a]
   for argument in (*args.overrides, *assignments):
-    fields.override(config, argument)
+    overrides.override(config, argument)
   return config
 
 

@@ -14,15 +14,17 @@ import numpy as np
 import optax
 import step_worker
 
-from vit_jax import assembly, cpu_memory, fields
+from vit_jax.config import overrides
 from vit_jax.sharding import mesh as meshes
 from vit_jax.sharding import placement
+from vit_jax.training import assembly
+from vit_jax.training.runtime import cpu_memory
 
 
 def ours(case):
   """Returns the step of a run, with all that guards it."""
   cpu_memory.keep()
-  config = fields.unflatten(case['config'], 'benchmarks/step.py')
+  config = overrides.unflatten(case['config'], 'benchmarks/step.py')
   mesh = meshes.build(config.mesh)
   parts = assembly.build(config, case['num_classes'], mesh, num_steps=10_000)
   images, labels = some_examples(case)

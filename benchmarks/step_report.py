@@ -9,7 +9,7 @@ import re
 import statistics
 from typing import Any, NamedTuple
 
-from vit_jax.analysis import chips
+from vit_jax.planning import chips
 
 OURS = 'vit_jax'  # What the others are compared with.
 CEILINGS = ('matmul', 'copy')  # Of operations and of bytes per second.

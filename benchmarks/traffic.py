@@ -16,10 +16,10 @@ import time
 
 import jax
 
-from vit_jax import assembly, experiment
-from vit_jax.analysis import collectives, expected_traffic
-from vit_jax.sharding import imagined
+from vit_jax.config import schema
+from vit_jax.planning import collectives, expected_traffic, topology
 from vit_jax.sharding import mesh as meshes
+from vit_jax.training import assembly
 
 NUM_CLASSES = 1000
 TENSOR = 4  # Devices that split heads; it divides them.
@@ -34,7 +34,7 @@ STRATEGIES = {
 INTRODUCTION = """# What devices send each other in a training step
 
 Bytes that each device sends, by the shapes of parameters and activations
-(`vit_jax/analysis/expected_traffic.py`) and as read from the compiled step, in
+(`vit_jax/planning/expected_traffic.py`) and as read from the compiled step, in
 float32, and the CPU time to compile, beside that for one device
 (`make traffic`; JAX {version}, forced CPU devices; ViT of depth {depth}, width
 {width}, {images} images per device).
@@ -90,7 +90,7 @@ def measure(args):
   """Yields a row per strategy and way of compiling layers."""
   jax.config.update('jax_platforms', 'cpu')
   jax.config.update('jax_enable_compilation_cache', False)
-  devices = imagined.host(args.one)
+  devices = topology.host(args.one)
   for scan in (False, True):
     for strategy, sizes in STRATEGIES.items():
       config = some_config(args, scan, sizes(args.one) if args.one > 1 else {})
@@ -114,7 +114,7 @@ def measure(args):
 
 
 def some_config(args, scan, mesh):
-  config = experiment.default()
+  config = schema.default()
   config.model.name = 'ViT-S/16'
   config.model.update({'width': args.width, 'depth': args.depth})
   config.model.update({'num_heads': 4, 'mlp_dim': 4 * args.width})

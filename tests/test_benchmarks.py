@@ -8,8 +8,9 @@ import sys
 import jax
 import pytest
 
-from vit_jax import errors, experiment, models
-from vit_jax.analysis import compute_cost
+from vit_jax import errors, models
+from vit_jax.config import schema
+from vit_jax.planning import compute_cost
 
 BENCHMARKS = pathlib.Path(__file__).parents[1] / 'benchmarks'
 sys.path.append(str(BENCHMARKS))  # Its scripts import their neighbours.
@@ -57,7 +58,7 @@ def test_every_engine_is_timed_on_the_same_step(tmp_path):
 
 
 def test_the_plain_peer_has_the_parameters_and_products_of_ours():
-  config = experiment.default()
+  config = schema.default()
   config.model.name = 'ViT-S/16'
   config.run.num_steps = 1
   config.optimizer.warmup_steps = 0
@@ -114,7 +115,7 @@ def test_the_interval_holds_the_median_as_often_as_it_says(count):
 
 
 def test_what_peers_do_not_have_is_refused():
-  config = experiment.default()
+  config = schema.default()
   config.model.name = 'R50+ViT-B/16'
   config.run.num_steps = 1
   config.optimizer.warmup_steps = 0

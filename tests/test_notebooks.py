@@ -12,8 +12,12 @@ import numpy as np
 import pytest
 from matplotlib import pyplot
 
-from vit_jax import experiment, models, pytrees, weights
-from vit_jax.checkpoints import augreg, google, mapping, npz
+from vit_jax import models, pytrees
+from vit_jax.config import schema
+from vit_jax.weights import loading, mapping
+from vit_jax.weights.catalog import augreg
+from vit_jax.weights.files import npz
+from vit_jax.weights.tables import vit
 
 FOLDER = pathlib.Path(__file__).parents[1] / 'notebooks'
 NAMES = sorted(path.stem for path in FOLDER.glob('*.ipynb'))
@@ -49,16 +53,16 @@ def run(name, **parameters):
 
 def save(path, name, num_classes, side):
   """Writes a small random model with released names."""
-  config = experiment.default()
+  config = schema.default()
   config.model.update(name=name, width=16, depth=2, num_heads=2, mlp_dim=32)
   model = models.build(config.model, num_classes)
-  shapes = pytrees.flatten(weights.params_of(model, (side, side)))
+  shapes = pytrees.flatten(loading.params_of(model, (side, side)))
   noise = np.random.default_rng(0)
   flat = {
     path: 0.2 * noise.standard_normal(leaf.shape, np.float32)
     for path, leaf in shapes.items()
   }
-  npz.save(path, mapping.to_theirs(flat, google.rows()))
+  npz.save(path, mapping.to_theirs(flat, vit.rows()))
   return str(path)
 
 

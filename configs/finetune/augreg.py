@@ -19,8 +19,10 @@ the rates are the ViT paper's, and images are cropped as in transfer.py.
 Cost: 0.95 exaFLOPs, 0.7 H100 hours at 40 % of their peak.
 """
 
-from vit_jax import errors, experiment
-from vit_jax.data import datasets, vtab
+from vit_jax import errors
+from vit_jax.config import schema
+from vit_jax.data import datasets
+from vit_jax.data.datasets import vtab
 
 # Data set: number of steps, learning rates.
 ROWS = {
@@ -49,7 +51,7 @@ def get_config(
   resolution=384,
   num_steps=0,
 ):
-  config = experiment.default()
+  config = schema.default()
   steps, rates = _row(dataset)
   name = variant if '-' in variant else f'ViT-{variant}'
   file = name.replace('ViT-', '').replace('+', '_').replace('/', '_')

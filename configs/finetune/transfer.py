@@ -22,8 +22,10 @@ in scenic's plainvit), or any of data.source with --config.data.source,
 Cost: 1.70 exaFLOPs, 1.2 H100 hours at 40 % of their peak; ImageNet the double.
 """
 
-from vit_jax import errors, experiment
-from vit_jax.data import datasets, vtab
+from vit_jax import errors
+from vit_jax.config import schema
+from vit_jax.data import datasets
+from vit_jax.data.datasets import vtab
 
 # Data set: number of steps. Warm-ups are AugReg's (Steiner et al., 2022).
 STEPS = {
@@ -51,14 +53,14 @@ def get_grid(dataset='cifar10'):
 def get_config(
   dataset='cifar10', variant='B/16', init='', resolution=0, choosing=False
 ):
-  config = experiment.default()
+  config = schema.default()
   name = dataset.partition('/')[0]
 
   config.model.name = variant if '-' in variant else f'ViT-{variant}'
   config.init = init or f'imagenet21k/{config.model.name.replace("/", "_")}'
 
   _set_data(config.data, dataset, choosing)
-  patch = experiment.patch_size(config.model.name) or 1
+  patch = schema.patch_size(config.model.name) or 1
   config.data.resolution = (resolution or 384 // patch * patch,)
   config.data.eval_crop = 'squash'  # Small images have no border to spare.
 

@@ -9,11 +9,11 @@ configs/miniature/pretrain.py, at 16 pixels; the images are other roundels, and
 few. `make miniature` compares resolutions, and training from scratch.
 """
 
-from vit_jax import experiment
+from vit_jax.config import schema
 
 
 def get_config(resolution=16, num_steps=100):
-  config = experiment.default()
+  config = schema.default()
 
   config.data.source = 'roundels'
   config.data.num_examples = 1024

@@ -3,12 +3,13 @@
   vit_jax train --config=configs/miniature/pretrain.py:model=vit \\
     --workdir=...
 
-24 classes of 16 x 16 pixels (vit_jax/data/roundels.py); a ViT, a hybrid and a
-ResNet, for as many steps as take them about ten seconds on a CPU. `make
+24 classes of 16 x 16 pixels (vit_jax/data/sources/roundels.py); a ViT, a hybrid
+and a ResNet, for as many steps as take them about ten seconds on a CPU. `make
 miniature` runs it with other values of what docs/miniature.md asks about.
 """
 
-from vit_jax import errors, experiment
+from vit_jax import errors
+from vit_jax.config import schema
 
 # Knob model: name, depth of the Transformer if there is one, number of steps.
 MODELS = {
@@ -19,7 +20,7 @@ MODELS = {
 
 
 def get_config(model='vit'):
-  config = experiment.default()
+  config = schema.default()
   name, depth, num_steps = errors.choose('knob model', model, MODELS)
 
   config.data.source = 'roundels'

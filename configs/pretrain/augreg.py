@@ -15,7 +15,8 @@ Cost: 10.5 exaFLOPs, 7.4 H100 hours at 40 % of their peak; L/16 141 and 99.
 
 import itertools
 
-from vit_jax import errors, experiment
+from vit_jax import errors
+from vit_jax.config import schema
 
 # As released files call an augmentation: as the paper calls it.
 AUGMENTATIONS = {
@@ -42,7 +43,7 @@ def get_config(
   dataset='imagenet2012',
   num_epochs=300.0,
 ):
-  config = experiment.default()
+  config = schema.default()
   if setting.isdecimal() and int(setting) < len(SETTINGS):
     setting = list(SETTINGS)[int(setting)]
   augmentation, decay, rate = errors.choose('knob setting', setting, SETTINGS)

@@ -13,11 +13,11 @@ JFT-300M, and finds gains from ImageNet, too; it tells of no weight decay.
 Cost: 432 exaFLOPs, 303 H100 hours at 40 % of their peak.
 """
 
-from vit_jax import experiment
+from vit_jax.config import schema
 
 
 def get_config(variant='B/16', dataset='imagenet2012', num_steps=1_000_000):
-  config = experiment.default()
+  config = schema.default()
 
   config.data.dataset = dataset
   config.data.train_split = 'train[:99%]'

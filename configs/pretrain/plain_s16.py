@@ -10,11 +10,11 @@ learning rate: 1e-4 per step at its peak.
 Cost: 3.15 exaFLOPs, 2.2 H100 hours at 40 % of their peak.
 """
 
-from vit_jax import experiment
+from vit_jax.config import schema
 
 
 def get_config(num_epochs=90.0):
-  config = experiment.default()
+  config = schema.default()
 
   config.data.dataset = 'imagenet2012'
   config.data.train_split = 'train[:99%]'

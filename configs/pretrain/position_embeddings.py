@@ -14,11 +14,11 @@ learned_1d, learned_2d or relative, `placement` stem, every_layer or shared
 Cost: 12.0 exaFLOPs, 8.5 H100 hours at 40 % of their peak, for each kind.
 """
 
-from vit_jax import experiment
+from vit_jax.config import schema
 
 
 def get_config(kind='learned_1d', placement='stem', num_epochs=90.0):
-  config = experiment.default()
+  config = schema.default()
 
   config.data.dataset = 'imagenet2012'
   config.data.train_split = 'train[:99%]'

@@ -11,11 +11,11 @@ the authors report 74.79, 69.19, 72.59 and 66.90 %.
 Cost: 40.1 exaFLOPs, 28 H100 hours at 40 % of their peak; L/16 141 and 99.
 """
 
-from vit_jax import experiment
+from vit_jax.config import schema
 
 
 def get_config(variant='B/16', num_epochs=300.0):
-  config = experiment.default()
+  config = schema.default()
 
   config.data.dataset = 'imagenet2012'
   config.data.train_split = 'train[:99%]'  # The rest is for choosing.

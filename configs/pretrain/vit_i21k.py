@@ -15,13 +15,13 @@ TFDS has no ImageNet-21k: `dataset` names a builder of your own, or
 Cost: 134 exaFLOPs, 94 H100 hours at 40 % of their peak; L/16 470 and 330.
 """
 
-from vit_jax import experiment
+from vit_jax.config import schema
 
 
 def get_config(
   variant='B/16', dataset='imagenet21k', num_epochs=90.0, eval_images=51_200
 ):
-  config = experiment.default()
+  config = schema.default()
 
   config.data.dataset = dataset
   config.data.num_classes = 21_843

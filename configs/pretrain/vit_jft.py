@@ -14,7 +14,8 @@ at 87.12 and H/14 at 88.04 % on ImageNet.
 Cost: 224 exaFLOPs, 157 H100 hours at 40 % of their peak; H/14 4260 and 2990.
 """
 
-from vit_jax import errors, experiment
+from vit_jax import errors
+from vit_jax.config import schema
 
 # Model: epochs (of those printed, the first), learning rate.
 ROWS = {
@@ -38,7 +39,7 @@ ROWS = {
 def get_config(
   variant='B/16', num_epochs=0.0, num_images=303_000_000, dataset='jft'
 ):
-  config = experiment.default()
+  config = schema.default()
   name = variant if '-' in variant else f'ViT-{variant}'
   epochs, learning_rate = errors.choose('knob variant', name, ROWS)
 

@@ -4,25 +4,23 @@ import jax
 import numpy as np
 import pytest
 
-from vit_jax import (
-  assembly,
-  experiment,
-  initialization,
-  pytrees,
-  recipes,
-  weights,
-)
-from vit_jax.checkpoints import digests, google, mapping, npz
-from vit_jax.checkpoints import run as checkpoints
-from vit_jax.nn import layers
+from vit_jax import pytrees
+from vit_jax.checkpoints import digests
+from vit_jax.checkpoints import manager as checkpoints
+from vit_jax.config import recipes, schema
+from vit_jax.nn import layer_stack
 from vit_jax.sharding import mesh as meshes
 from vit_jax.sharding import placement
+from vit_jax.training import assembly, initialization
+from vit_jax.weights import loading, mapping
+from vit_jax.weights.files import npz
+from vit_jax.weights.tables import vit
 
 NUM_CLASSES, SIDE = 3, 8
 
 
 def tiny_config(scan, **mesh):
-  config = experiment.default()
+  config = schema.default()
   config.model.update(name='ViT-B/4', width=8, depth=2, num_heads=2)
   config.model.update(mlp_dim=16, scan=scan)
   config.data.resolution = (SIDE,)
@@ -67,7 +65,7 @@ def test_a_checkpoint_goes_from_layers_to_a_loop_and_back(trained, tmp_path):
   write(tmp_path / 'single', trained)
   loop = assemble(True, fsdp=4)
   stacked = read(tmp_path / 'single', loop)
-  assert digests.of(stacked) == digests.of(layers.stack(trained))
+  assert digests.of(stacked) == digests.of(layer_stack.stack(trained))
   for path, leaf in pytrees.flatten(loop.state).items():
     given = pytrees.flatten(stacked)[path]
     assert given.sharding == leaf.sharding, path
@@ -86,9 +84,9 @@ def test_what_a_loop_has_saved_is_published_layer_by_layer(trained, tmp_path):
   config = tiny_config(True)
   config.data.num_classes = NUM_CLASSES
   recipes.save(config, tmp_path)
-  write(tmp_path / 'checkpoints', layers.stack(trained))
-  found = weights.find(str(tmp_path))
-  _, params = weights.load(found, (SIDE, SIDE))
+  write(tmp_path / 'checkpoints', layer_stack.stack(trained))
+  found = loading.find(str(tmp_path))
+  _, params = loading.load(found, (SIDE, SIDE))
   wanted = pytrees.flatten(jax.device_get(trained.ema))
   flat = pytrees.flatten(params)
   assert flat.keys() == wanted.keys()
@@ -102,16 +100,16 @@ def test_what_a_loop_has_saved_is_published_layer_by_layer(trained, tmp_path):
 def test_released_weights_start_a_loop(tmp_path, mesh):
   config = tiny_config(True, **mesh)
   parts = assembly.build(config, NUM_CLASSES, meshes.build(config.mesh), 4)
-  shapes = pytrees.flatten(layers.unstack(parts.state.params))
+  shapes = pytrees.flatten(layer_stack.unstack(parts.state.params))
   draw = np.random.default_rng(0)
   given = {
     path: draw.standard_normal(leaf.shape, np.float32)
     for path, leaf in shapes.items()
   }
-  npz.save(tmp_path / 'a.npz', mapping.to_theirs(given, google.rows()))
+  npz.save(tmp_path / 'a.npz', mapping.to_theirs(given, vit.rows()))
   config.init = str(tmp_path / 'a.npz')
   state = initialization.first_state(config, parts, lambda line: None)
-  params = pytrees.flatten(jax.device_get(layers.unstack(state.params)))
+  params = pytrees.flatten(jax.device_get(layer_stack.unstack(state.params)))
   for path in given.keys() - {'head/kernel', 'head/bias'}:
     np.testing.assert_array_equal(params[path], given[path], err_msg=path)
   assert not params['head/kernel'].any()

@@ -5,13 +5,14 @@ import itertools
 import numpy as np
 import pytest
 
-from vit_jax import experiment
-from vit_jax.data import pipeline, synthetic
+from vit_jax.config import schema
+from vit_jax.data import pipeline
+from vit_jax.data.sources import synthetic
 
 
 @pytest.fixture
 def data():
-  data = experiment.default().data
+  data = schema.default().data
   data.resolution = (6, 8)
   return data
 

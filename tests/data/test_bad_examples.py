@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from vit_jax import errors
-from vit_jax.data import bad_examples, pipeline, synthetic
+from vit_jax.data import bad_examples, pipeline
+from vit_jax.data.sources import synthetic
 
 SOURCE = synthetic.SyntheticSource(1000, 2, 4, 4, 'train')
 

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from vit_jax import errors
-from vit_jax.data import mixture, order, synthetic
+from vit_jax.data import order
+from vit_jax.data.sources import mixture, synthetic
 
 
 def source(length):

@@ -5,8 +5,9 @@ import time
 import numpy as np
 import pytest
 
-from vit_jax import batch, errors
-from vit_jax.data import arrays, pipeline, synthetic
+from vit_jax import errors
+from vit_jax.data import batch, pipeline
+from vit_jax.data.sources import arrays, synthetic
 
 
 def test_batches_are_what_the_page_says_they_are(source, data):

@@ -20,19 +20,20 @@ import orbax.checkpoint as ocp
 import pytest
 from etils import epath
 
-from vit_jax import pytrees, run_log
-from vit_jax.checkpoints import run as checkpoints
+from vit_jax import pytrees
+from vit_jax.checkpoints import manager as checkpoints
+from vit_jax.training.runtime import log
 
 HERE = pathlib.Path(__file__).parent
 NUM_STEPS = 12
 
 RECIPE = f'''"""A run of some seconds."""
 
-from vit_jax import experiment
+from vit_jax.config import schema
 
 
 def get_config():
-  config = experiment.default()
+  config = schema.default()
   config.model.name = 'ViT-Ti/4'
   config.model.update({{'width': 16, 'depth': 1, 'num_heads': 2}})
   config.model.mlp_dim = 32
@@ -200,7 +201,7 @@ class Runs:
       pathlib.Path(workdir) / 'checkpoints', keep=1, read_only=True
     )
     assert saved.latest_step() == NUM_STEPS
-    metrics = (pathlib.Path(workdir) / run_log.FILE).read_text()
+    metrics = (pathlib.Path(workdir) / log.FILE).read_text()
     return {'metrics': metrics, **Runs.arrays(workdir)}
 
   @staticmethod

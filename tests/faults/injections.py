@@ -44,23 +44,24 @@ def _points():
   import orbax.checkpoint as ocp
   from orbax.checkpoint._src.handlers import json_checkpoint_handler
 
-  from vit_jax import evaluate, pictures, session, train
-  from vit_jax.checkpoints import digests, integrity, run
-  from vit_jax.data import prefetching
+  from vit_jax.checkpoints import digests, manager, manifest
+  from vit_jax.data import prefetch
+  from vit_jax.evaluation import evaluate
+  from vit_jax.training import plots, session, train
 
   return {
     'start': (session.Session, 'begin'),
     'compile': (train, '_compile'),
-    'wait': (prefetching.Prefetch, '__next__'),
+    'wait': (prefetch.Prefetch, '__next__'),
     'step': (session.Session, 'tell'),
     'evaluation': (evaluate, 'report'),
     'digest': (digests, 'of'),
     'copy': (ocp.CheckpointManager, 'save'),
     'write': (json_checkpoint_handler.JsonCheckpointHandler, '_save_fn'),
-    'seal': (integrity, 'seal'),
-    'prune': (run.Checkpoints, '_prune'),
+    'seal': (manifest, 'seal'),
+    'prune': (manager.Checkpoints, '_prune'),
     'remove': (shutil, 'rmtree'),
-    'pictures': (pictures, 'learning_curve'),
+    'pictures': (plots, 'learning_curve'),
   }
 
 
@@ -83,7 +84,7 @@ def half_removed():
         os.unlink(os.path.join(folder, name))
       os.kill(os.getpid(), signal.SIGKILL)
 
-  from vit_jax.checkpoints import run
+  from vit_jax.checkpoints import manager
 
   original = shutil.rmtree
 
@@ -96,7 +97,7 @@ def half_removed():
         die(1, path)
       original(path, ignore_errors=ignore_errors)
 
-  run.shutil = Shutil
+  manager.shutil = Shutil
 
 
 def tell(point, count=1, work=0):
@@ -143,7 +144,7 @@ def fail_at_step(step):
 
 def record_indices(path):
   """Appends a line per step: its number and the examples it has here."""
-  from vit_jax import session
+  from vit_jax.training import session
 
   begin, feed = session.Session.begin, session.Session.feed
   start = 0
@@ -204,7 +205,7 @@ def spoil(batches, how):
     how: 'nan' makes the loss NaN; 'inf_gradient' leaves it finite; 'spike'
       makes it 100 times as large.
   """
-  from vit_jax.objectives import classification
+  from vit_jax.training.objectives import classification
 
   def mark(number, batch):
     if number in batches:
@@ -244,23 +245,23 @@ def _each_batch(act):
 
 def other_code():
   """Makes this process believe that it runs other code."""
-  from vit_jax import processes
+  from vit_jax.training.runtime import agreement
 
-  processes.code_version = lambda: 'other'
+  agreement.code_version = lambda: 'other'
 
 
 def heartbeat(seconds):
   """Sets after which time JAX misses a process."""
-  from vit_jax import hosts
+  from vit_jax.training.runtime import distributed
 
-  hosts.HEARTBEAT_SECONDS = seconds
+  distributed.HEARTBEAT_SECONDS = seconds
 
 
 def join_seconds(seconds):
   """Sets how long a process waits for the others at the start."""
-  from vit_jax import hosts
+  from vit_jax.training.runtime import distributed
 
-  hosts.JOIN_SECONDS = seconds
+  distributed.JOIN_SECONDS = seconds
 
 
 def interleave():
@@ -303,7 +304,7 @@ def late_start(seconds):
 
 def flip_replica(step):
   """Flips a bit of one device's copy of a parameter after a step."""
-  from vit_jax import session
+  from vit_jax.training import session
 
   original = session.Session.save
 
@@ -331,7 +332,7 @@ def flip_replica(step):
 
 def resize_data(num_examples):
   """Gives the data another length than the configuration tells."""
-  from vit_jax.data import synthetic
+  from vit_jax.data.sources import synthetic
 
   synthetic.SyntheticSource.__len__ = lambda self: num_examples
 

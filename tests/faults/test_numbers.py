@@ -7,10 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vit_jax import assembly, errors, recipes, run_log, train_step
+from vit_jax import errors
 from vit_jax.checkpoints import digests
+from vit_jax.config import recipes
 from vit_jax.sharding import mesh as meshes
 from vit_jax.sharding import placement
+from vit_jax.training import assembly, train_step
+from vit_jax.training.runtime import log
 
 fault = pytest.mark.fault
 
@@ -120,7 +123,7 @@ def test_no_step_is_made_after_too_many_were_skipped(parts):
 def skipped(workdir):
   return {
     line['step']: line['skipped']
-    for line in run_log.read_metrics(workdir)
+    for line in log.read_metrics(workdir)
     if line['split'] == 'train'
   }
 

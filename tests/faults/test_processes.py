@@ -112,7 +112,7 @@ def test_the_peer_of_a_stopped_process_shows_its_stacks_and_exits(
   try:
     assert statuses(processes[:1], 60) == [70]
     assert 'No progress for' in str(processes[0])
-    assert 'vit_jax/train.py' in str(processes[0])
+    assert 'vit_jax/training/train.py' in str(processes[0])
   finally:
     processes[1].signal(signal.SIGKILL)
     processes[1].wait()

@@ -9,10 +9,12 @@ import jax
 import numpy as np
 import pytest
 
-from vit_jax import assembly, errors, recipes, verify
-from vit_jax.checkpoints import integrity, step_folder
-from vit_jax.checkpoints import run as checkpoints
+from vit_jax import errors
+from vit_jax.checkpoints import manager as checkpoints
+from vit_jax.checkpoints import manifest, step_folder, verify
+from vit_jax.config import recipes
 from vit_jax.sharding import mesh as meshes
+from vit_jax.training import assembly
 
 fault = pytest.mark.fault
 
@@ -74,11 +76,11 @@ def test_each_of_500_flipped_bytes_is_found(original):
     flipped[draw.integers(len(before))] ^= 1 << draw.integers(8)
     path.write_bytes(flipped)
     try:
-      with pytest.raises(integrity.Damaged, match=r'has changed|is of format'):
-        integrity.check(step_dir)
+      with pytest.raises(manifest.Damaged, match=r'has changed|is of format'):
+        manifest.check(step_dir)
     finally:
       path.write_bytes(before)
-  integrity.check(step_dir)
+  manifest.check(step_dir)
 
 
 @pytest.mark.parametrize(
@@ -110,9 +112,9 @@ def test_the_run_goes_on_from_the_older_step(runs, finish_same, workdir, kind):
 def test_a_flip_in_a_file_too_large_for_a_checksum_is_found(
   workdir, state, monkeypatch
 ):
-  monkeypatch.setattr(integrity, 'SMALL', 0)
+  monkeypatch.setattr(manifest, 'SMALL', 0)
   step_dir = workdir / 'checkpoints' / '12'
-  integrity.seal(step_dir, {'step': 12, 'scheduled': True})
+  manifest.seal(step_dir, {'step': 12, 'scheduled': True})
   data = max(
     (step_dir / 'state' / 'ocdbt.process_0' / 'd').iterdir(),
     key=lambda path: path.stat().st_size,
@@ -122,10 +124,10 @@ def test_a_flip_in_a_file_too_large_for_a_checksum_is_found(
     changed = bytearray(before)
     changed[place] ^= 4
     data.write_bytes(changed)
-    integrity.check(step_dir)  # By itself it can't see it.
+    manifest.check(step_dir)  # By itself it can't see it.
     try:
       given, _ = step_folder.load(step_dir, state)
-    except integrity.Damaged as damage:
+    except manifest.Damaged as damage:
       assert 'is not what was saved' in str(damage) or 'cannot be' in str(
         damage
       )
@@ -148,7 +150,7 @@ def test_a_manifest_without_data_is_not_enough(workdir, state):
 def test_a_lost_manifest_is_made_again(workdir, state):
   (workdir / 'checkpoints' / '12' / 'manifest.json').unlink()
   assert restore(workdir, state) == (12, [])
-  integrity.check(workdir / 'checkpoints' / '12')
+  manifest.check(workdir / 'checkpoints' / '12')
 
 
 @fault(4, 'killed while the manifest is written', 'every leaf verifies; used')
@@ -158,7 +160,7 @@ def test_half_a_manifest_is_in_the_way_of_nothing(workdir, state):
   (folder / 'manifest.json').unlink()
   (folder / 'manifest.json.tmp').write_text(text[: len(text) // 2])
   assert restore(workdir, state) == (12, [])
-  integrity.check(folder)
+  manifest.check(folder)
 
 
 @fault(17, 'every checkpoint is bad', 'stops with a list, starts nothing anew')

@@ -41,7 +41,7 @@ def test_a_stuck_loader_ends_the_run_with_stacks(runs, finish_same, tmp_path):
   )
   assert run.wait(60) == 70
   assert 'No progress for' in str(run)
-  assert 'injections.py' in str(run) and 'vit_jax/train.py' in str(run)
+  assert 'injections.py' in str(run) and 'vit_jax/training/train.py' in str(run)
   finish_same(tmp_path, dog)
 
 

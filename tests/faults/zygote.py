@@ -18,7 +18,11 @@ HERE = pathlib.Path(__file__).parent
 
 def main():
   # Nothing of it may start a thread or a backend: both are lost in a fork.
-  from vit_jax import cli, evaluate, hosts, train, verify  # noqa: F401
+  from vit_jax.checkpoints import verify  # noqa: F401
+  from vit_jax.cli import main as cli  # noqa: F401
+  from vit_jax.evaluation import evaluate  # noqa: F401
+  from vit_jax.training import train  # noqa: F401
+  from vit_jax.training.runtime import distributed  # noqa: F401
 
   answers = os.fdopen(os.dup(1), 'w')
   for line in sys.stdin:
@@ -55,7 +59,7 @@ def _start(argv, output, settings, faults):
 def _run(argv, settings, faults):
   import jax
 
-  from vit_jax import cli
+  from vit_jax.cli import main as cli
 
   for name, value in settings.items():
     jax.config.update(name, value)

@@ -13,7 +13,8 @@ import jax
 import numpy as np
 import pytest
 
-from vit_jax import experiment, models, pytrees
+from vit_jax import models, pytrees
+from vit_jax.config import schema
 from vit_jax.models import resnet
 
 # Largest difference of a logit, relative to the largest logit.
@@ -213,7 +214,7 @@ def windows(x, side, stride):
 
 
 def build(name, num_classes=10, **fields):
-  model = experiment.default().model
+  model = schema.default().model
   model.update(name=name, **fields)
   return models.build(model, num_classes)
 

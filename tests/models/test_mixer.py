@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from vit_jax import errors, experiment, models, pytrees
+from vit_jax import errors, models, pytrees
+from vit_jax.config import schema
 
 # As counted for the models that Google released, with 1,000 classes.
 COUNTS = {
@@ -17,7 +18,7 @@ COUNTS = {
 
 
 def build(name, num_classes=1000, **fields):
-  config = experiment.default()
+  config = schema.default()
   config.model.update(name=name, **fields)
   return models.build(config.model, num_classes)
 

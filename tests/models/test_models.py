@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vit_jax import errors, experiment, models, pytrees
+from vit_jax import errors, models, pytrees
+from vit_jax.config import schema
 from vit_jax.models import hybrid
 
 TINY = {'width': 32, 'depth': 2, 'num_heads': 2, 'mlp_dim': 64}
@@ -17,7 +18,7 @@ NAMES = ('ViT-B/16', 'R26+ViT-S/32', 'BiT-R50x1')
 
 
 def build(name, num_classes=5, **fields):
-  model = experiment.default().model
+  model = schema.default().model
   model.update(name=name, **fields)
   return models.build(model, num_classes)
 
@@ -187,7 +188,7 @@ def test_widths_that_do_not_divide_are_refused(name, fields, message):
   ],
 )
 def test_patch_size_is_the_pixels_that_a_token_spans(name, pixels):
-  assert experiment.patch_size(name) == pixels
+  assert schema.patch_size(name) == pixels
   if pixels:
     side = 4 * pixels
     images = jax.ShapeDtypeStruct((1, side, side, 3), jnp.float32)

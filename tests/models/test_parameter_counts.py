@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from vit_jax import experiment, models
+from vit_jax import models
+from vit_jax.config import schema
 from vit_jax.models import vit
 
 COUNTS_PATH = pathlib.Path(__file__).parents[1] / 'golden/parameter_counts.py'
@@ -26,7 +27,7 @@ counts = load_counts()
 
 
 def count(name, resolution=224, num_classes=1000, **fields):
-  model = experiment.default().model
+  model = schema.default().model
   model.update(name=name, **fields)
   module = models.build(model, num_classes)
   images = jax.ShapeDtypeStruct((1, resolution, resolution, 3), jnp.float32)

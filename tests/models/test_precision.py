@@ -5,16 +5,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vit_jax import assembly, experiment, models
+from vit_jax import models
+from vit_jax.config import schema
 from vit_jax.sharding import mesh as meshes
 from vit_jax.sharding import placement
+from vit_jax.training import assembly
 
 HALF, FULL = jnp.dtype('bfloat16'), jnp.dtype('float32')
 NAMES = ['ViT-Ti/4', 'R5+ViT-Ti/4', 'Mixer-S/4', 'BiT-R8x1']
 
 
 def tiny_config(name, dtype, **fields):
-  config = experiment.default()
+  config = schema.default()
   config.model.update(name=name, dtype=dtype)
   if 'BiT' not in name:
     config.model.update(width=32, depth=2, mlp_dim=64)

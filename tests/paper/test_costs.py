@@ -2,8 +2,8 @@
 
 import pytest
 
-from vit_jax.analysis import compute_cost
-from vit_jax.paper import costs, targets, ways
+from vit_jax.paper import costs, methods, targets
+from vit_jax.planning import compute_cost
 
 
 @pytest.mark.parametrize('name', ['ViT-Ti/16', 'R26+ViT-S/32', 'BiT-R50x1'])
@@ -23,7 +23,7 @@ def test_an_hour_is_that_of_the_chip_at_its_utilisation():
 
 
 def test_a_fine_tuning_takes_its_grid_and_its_seeds():
-  way = ways.Transferred(
+  way = methods.Transferred(
     'configs/finetune/transfer.py:dataset=cifar10,variant=B/16',
     'imagenet21k/ViT-B_16',
   )
@@ -39,7 +39,7 @@ def test_a_fine_tuning_takes_its_grid_and_its_seeds():
 
 
 def test_shorter_trainings_cost_less():
-  way = ways.Transferred(
+  way = methods.Transferred(
     'configs/finetune/augreg.py:dataset=cifar100,variant=S/16', 'augreg/S_16'
   )
   (run,) = costs.runs(way)
@@ -52,7 +52,7 @@ def test_shorter_trainings_cost_less():
 
 
 def test_a_single_rate_is_not_chosen():
-  way = ways.Transferred(
+  way = methods.Transferred(
     'configs/finetune/transfer.py:dataset=vtab/dtd,variant=B/32',
     'imagenet21k/ViT-B_32',
   )
@@ -75,7 +75,9 @@ def test_weights_from_scratch_take_a_pre_training_and_labels_a_file():
 
 def test_the_best_file_of_augreg_is_known_before_its_index_is():
   (run,) = costs.runs(
-    ways.Evaluated('augreg/best/R26_S_32-i1k-imagenet2012-384', 'imagenet2012')
+    methods.Evaluated(
+      'augreg/best/R26_S_32-i1k-imagenet2012-384', 'imagenet2012'
+    )
   )
   forward = run.exaflops * 1e18 / 50_000
   assert forward == pytest.approx(2 * 10.5e9, rel=0.05)  # R26+S/32 at 384 px.

@@ -4,7 +4,7 @@ import statistics
 
 import pytest
 
-from vit_jax.data import vtab
+from vit_jax.data.datasets import vtab
 from vit_jax.paper import augreg_tables, published, vit_tables
 
 

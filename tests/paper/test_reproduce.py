@@ -8,16 +8,21 @@ import PIL.Image
 import pytest
 
 import vit_jax
-from vit_jax import cli, errors, experiment, models, pytrees, sweep, weights
-from vit_jax.checkpoints import google, mapping, npz
+from vit_jax import errors, models, pytrees
+from vit_jax.cli import main
+from vit_jax.config import schema
 from vit_jax.paper import (
-  measuring,
+  measure,
+  methods,
   report,
   reproduce,
   targets,
   vit_tables,
-  ways,
 )
+from vit_jax.training import sweep
+from vit_jax.weights import loading, mapping
+from vit_jax.weights.files import npz
+from vit_jax.weights.tables import vit
 
 ROOT = pathlib.Path(vit_jax.__file__).parents[1]
 
@@ -102,7 +107,7 @@ def test_every_table_and_figure_has_a_row_with_a_state():
 
 
 def test_the_readme_shows_what_all_dry_run_prints(capsys):
-  assert cli.main(['reproduce', 'all', '--dry-run']) == 0
+  assert main.main(['reproduce', 'all', '--dry-run']) == 0
   printed = capsys.readouterr().out.strip()
   readme = (ROOT / 'README.md').read_text()
   (shown,) = re.findall(
@@ -126,8 +131,8 @@ def test_no_number_of_jft_is_called_ready():
   for name, target in targets.VIT.items():
     for (row, column), way in target.ways.items():
       if 'JFT' in f'{row} {column}' and name not in ('table3',):
-        is_arithmetic = isinstance(way, ways.Computed)
-        assert is_arithmetic or isinstance(way, ways.Refused), (name, row)
+        is_arithmetic = isinstance(way, methods.Computed)
+        assert is_arithmetic or isinstance(way, methods.Refused), (name, row)
         assert is_arithmetic or way.reason.startswith('JFT-300M')
 
 
@@ -185,17 +190,17 @@ SIDE, CLASSES = 32, 3
 @pytest.fixture
 def pretrained(tmp_path):
   """Returns a file with the names of imagenet21k/ViT-B_16, but small."""
-  model = experiment.default().model
+  model = schema.default().model
   model.update(name='ViT-B/16', head='tanh_hidden', **SIZES)
   shapes = pytrees.flatten(
-    weights.params_of(models.build(model, 7), (2 * SIDE, 2 * SIDE))
+    loading.params_of(models.build(model, 7), (2 * SIDE, 2 * SIDE))
   )
   draw = np.random.default_rng(0)
   flat = {
     path: 0.3 * draw.standard_normal(leaf.shape, np.float32)
     for path, leaf in shapes.items()
   }
-  npz.save(tmp_path / 'ViT-B_16.npz', mapping.to_theirs(flat, google.rows()))
+  npz.save(tmp_path / 'ViT-B_16.npz', mapping.to_theirs(flat, vit.rows()))
   return tmp_path / 'ViT-B_16.npz'
 
 
@@ -232,7 +237,7 @@ def test_table_5_runs_from_released_weights_to_a_number(
     '--config.optimizer.warmup_steps=1',
     '--config.run.batch_size=8',
   ]
-  assert cli.main(command) == 0
+  assert main.main(command) == 0
   (found,) = rows(capsys.readouterr().out).items()
   cell, (paper, ours, difference) = found
   assert cell == ('I21k CIFAR-10', 'B/16') and paper == '98.95'
@@ -247,7 +252,7 @@ def test_table_5_runs_from_released_weights_to_a_number(
   )
 
   monkeypatch.setattr(sweep, 'run', None)  # What is done is not done again.
-  assert cli.main(command) == 0
+  assert main.main(command) == 0
   assert rows(capsys.readouterr().out)[cell] == (paper, ours, difference)
 
 
@@ -275,12 +280,12 @@ def test_a_figure_of_images_asks_for_them(tmp_path):
 
 def test_a_mean_is_that_of_its_parts_and_lacks_what_one_of_them_lacks():
   parts = tuple(
-    ways.Computed(lambda value=value: value) for value in (1.0, 4.0)
+    methods.Computed(lambda value=value: value) for value in (1.0, 4.0)
   )
-  bench = measuring.Bench(pathlib.Path('nowhere'))
-  assert measuring.measure(ways.Averaged(parts), bench).value == 2.5
-  lacking = ways.Averaged((*parts, ways.Refused('it is gone')))
-  assert measuring.measure(lacking, bench).text == 'refused: it is gone'
+  bench = measure.Bench(pathlib.Path('nowhere'))
+  assert measure.measure(methods.Averaged(parts), bench).value == 2.5
+  lacking = methods.Averaged((*parts, methods.Refused('it is gone')))
+  assert measure.measure(lacking, bench).text == 'refused: it is gone'
 
 
 def test_results_are_kept_by_all_that_they_depend_on(tmp_path, monkeypatch):
@@ -291,8 +296,8 @@ def test_results_are_kept_by_all_that_they_depend_on(tmp_path, monkeypatch):
 
   def go(*overrides):
     data = ('--config.data.source=synthetic', '--config.data.num_classes=37')
-    measuring.measure(way, measuring.Bench(tmp_path, (*data, *overrides)))
-    return len((tmp_path / measuring.FILE).read_text().splitlines())
+    measure.measure(way, measure.Bench(tmp_path, (*data, *overrides)))
+    return len((tmp_path / measure.FILE).read_text().splitlines())
 
   assert go() == 1
   assert go() == 1

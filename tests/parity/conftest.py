@@ -8,8 +8,11 @@ import types
 import numpy as np
 import pytest
 
-from vit_jax import experiment, models, predict, pytrees, weights
-from vit_jax.checkpoints import mapping, npz
+from vit_jax import models, pytrees
+from vit_jax.config import schema
+from vit_jax.inference import predict
+from vit_jax.weights import loading, mapping
+from vit_jax.weights.files import npz
 
 try:
   import torch
@@ -75,10 +78,10 @@ def lab(tmp_path):
 
   def save(name, rows, **fields):
     """Writes a random model of ours as an .npz and returns its path."""
-    config = experiment.default()
+    config = schema.default()
     config.model.update(name=name, **fields)
     model = models.build(config.model, NUM_CLASSES)
-    shapes = pytrees.flatten(weights.params_of(model, (SIDE, SIDE)))
+    shapes = pytrees.flatten(loading.params_of(model, (SIDE, SIDE)))
     flat = {path: draw(path, leaf.shape) for path, leaf in shapes.items()}
     npz.save(tmp_path / 'ours.npz', mapping.to_theirs(flat, rows))
     return tmp_path / 'ours.npz'

@@ -5,13 +5,13 @@ import pytest
 pytest.importorskip('torch')
 timm = pytest.importorskip('timm')
 
-from vit_jax import convert  # noqa: E402
-from vit_jax.checkpoints import big_vision, bit, google  # noqa: E402
+from vit_jax.weights import convert  # noqa: E402
+from vit_jax.weights.tables import big_vision, bit, vit  # noqa: E402
 
 TANH = {'act_layer': 'gelu_tanh'}
 MAP = {'pooling': 'attention'}
 GAP = {'pooling': 'average'}
-GOOGLE = google.rows()
+GOOGLE = vit.rows()
 TO_TIMM = [
   ('ViT-Ti/16', {}, GOOGLE),
   ('ViT-S/16', {}, GOOGLE),

@@ -5,8 +5,8 @@ import pytest
 pytest.importorskip('torch')
 transformers = pytest.importorskip('transformers')
 
-from vit_jax import convert  # noqa: E402
-from vit_jax.checkpoints import google  # noqa: E402
+from vit_jax.weights import convert  # noqa: E402
+from vit_jax.weights.tables import vit  # noqa: E402
 
 SIZES = {
   'ViT-Ti/16': {
@@ -24,7 +24,7 @@ SIZES = {
 
 @pytest.mark.parametrize('name', SIZES)
 def test_transformers_reads_what_convert_writes(name, lab):
-  source, target = lab.save(name, google.rows()), lab.folder / 'transformers'
+  source, target = lab.save(name, vit.rows()), lab.folder / 'transformers'
   convert.run(str(source), str(target), 'huggingface')
   model, info = transformers.ViTForImageClassification.from_pretrained(
     target, output_loading_info=True
@@ -47,7 +47,7 @@ def test_weights_of_transformers_are_read(name, lab):
 
 
 def test_weights_go_to_transformers_and_back(lab):
-  source, target = lab.save('ViT-Ti/16', google.rows()), lab.folder / 'there'
+  source, target = lab.save('ViT-Ti/16', vit.rows()), lab.folder / 'there'
   convert.run(str(source), str(target), 'huggingface')
   lab.assert_same(lab.ours(target), lab.ours(source))
   back = lab.folder / 'back.npz'

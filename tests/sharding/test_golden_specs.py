@@ -13,10 +13,13 @@ import re
 
 import pytest
 
-from vit_jax import assembly, experiment, models, pytrees, weights
-from vit_jax.nn import layers
+from vit_jax import models, pytrees
+from vit_jax.config import schema
+from vit_jax.nn import layer_stack
 from vit_jax.sharding import mesh as meshes
 from vit_jax.sharding import rules
+from vit_jax.training import assembly
+from vit_jax.weights import loading
 
 GOLDEN = pathlib.Path(__file__).parents[1] / 'golden/sharding'
 MESHES = {  # For 8 devices.
@@ -33,13 +36,13 @@ MODELS = {
 
 
 def shapes_of(name):
-  model = experiment.default().model
+  model = schema.default().model
   model.name = name
-  return weights.params_of(models.build(model, 1000), (224, 224))
+  return loading.params_of(models.build(model, 1000), (224, 224))
 
 
 def mesh_of(sizes):
-  config = experiment.default().mesh
+  config = schema.default().mesh
   config.update(sizes)
   return meshes.abstract(config, 8)
 
@@ -60,7 +63,7 @@ def specs(shapes):
 @pytest.mark.parametrize('model', MODELS)
 def test_parameters_lie_as_they_did(model, request):
   path = GOLDEN / f'{model}.json'
-  found = specs(layers.stack(shapes_of(MODELS[model])))
+  found = specs(layer_stack.stack(shapes_of(MODELS[model])))
   if request.config.getoption('--accept'):
     path.write_text(json.dumps(found, indent=1, sort_keys=True) + '\n')
   wanted = json.loads(path.read_text())
@@ -73,7 +76,7 @@ def test_parameters_lie_as_they_did(model, request):
 @pytest.mark.parametrize('sizes', MESHES.values(), ids=MESHES)
 def test_a_layer_lies_alone_as_it_does_in_a_loop(sizes):
   single, mesh = shapes_of('ViT-Ti/16'), mesh_of(sizes)
-  in_loop = pytrees.flatten(rules.specs(layers.stack(single), mesh))
+  in_loop = pytrees.flatten(rules.specs(layer_stack.stack(single), mesh))
   for path, spec in pytrees.flatten(rules.specs(single, mesh)).items():
     stacked = re.sub(r'block_\d+', 'blocks', path)
     wanted = (None, *spec) if stacked != path else (*spec,)
@@ -82,7 +85,7 @@ def test_a_layer_lies_alone_as_it_does_in_a_loop(sizes):
 
 @pytest.mark.parametrize('scan', [False, True])
 def test_what_mirrors_a_parameter_lies_as_it_does(scan):
-  config = experiment.default()
+  config = schema.default()
   config.model.update(name='ViT-B/16', depth=2, scan=scan)
   config.optimizer.ema_decay = 0.9999
   mesh = mesh_of({'fsdp': 2, 'tensor': 2})

@@ -6,12 +6,13 @@ import jax
 import numpy as np
 import pytest
 
-from vit_jax import errors, experiment
+from vit_jax import errors
+from vit_jax.config import schema
 from vit_jax.sharding import mesh as meshes
 
 
 def _config(**sizes):
-  config = experiment.default().mesh
+  config = schema.default().mesh
   config.update(sizes)
   return config
 

@@ -8,8 +8,9 @@ import optax
 import pytest
 from jax.sharding import PartitionSpec as P
 
-from vit_jax import batch as batches
-from vit_jax import errors, experiment, pytrees
+from vit_jax import errors, pytrees
+from vit_jax.config import schema
+from vit_jax.data import batch as batches
 from vit_jax.sharding import mesh as meshes
 from vit_jax.sharding import placement
 
@@ -23,7 +24,7 @@ class State:
 
 
 def _mesh(**sizes):
-  config = experiment.default().mesh
+  config = schema.default().mesh
   config.update(sizes)
   return meshes.build(config, jax.devices()[:8])
 

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from jax.sharding import PartitionSpec as P
 
-from vit_jax import experiment, pytrees
+from vit_jax import pytrees
+from vit_jax.config import schema
 from vit_jax.sharding import mesh as meshes
 from vit_jax.sharding import rules
 
@@ -45,7 +46,7 @@ EXPECTED = {
 
 
 def _mesh(**sizes):
-  config = experiment.default().mesh
+  config = schema.default().mesh
   config.update(sizes)
   return meshes.build(config, jax.devices()[:8])
 

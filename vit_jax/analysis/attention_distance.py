@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vit_jax.models import attention_weights
+from vit_jax.analysis import attention_maps
 
 _TINY = float(np.finfo(np.float32).tiny)
 
@@ -54,7 +54,7 @@ def make_distances_of(model, grid, patch_size):
 
   @jax.jit
   def distances_of(params, pixels):
-    layers = attention_weights.looks(model, params, pixels).layers
+    layers = attention_maps.looks(model, params, pixels).layers
     distances = [
       attention_distance(layer, grid, patch_size) for layer in layers
     ]

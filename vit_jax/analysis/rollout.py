@@ -9,7 +9,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from vit_jax.models import attention_weights
+from vit_jax.analysis import attention_maps
 
 
 def rollout(layers):
@@ -88,7 +88,7 @@ def make_flows_of(model):
 
   @jax.jit
   def flows_of(params, pixels):
-    seen = attention_weights.looks(model, params, pixels)
+    seen = attention_maps.looks(model, params, pixels)
     return [layer_flow(layer) for layer in seen.layers], seen.pooling
 
   return flows_of

@@ -14,8 +14,8 @@ from etils import epath
 from jax.experimental import multihost_utils
 
 from vit_jax import errors, pytrees
-from vit_jax.checkpoints import digests, integrity
-from vit_jax.nn import layers
+from vit_jax.checkpoints import digests, manifest
+from vit_jax.nn import layer_stack
 
 
 def content(facts, record, state):
@@ -40,7 +40,7 @@ def content(facts, record, state):
 def save_args(state, content):
   """Returns what orbax is to write."""
   return ocp.args.Composite(
-    **{integrity.LEAVES: ocp.args.StandardSave(state)},
+    **{manifest.LEAVES: ocp.args.StandardSave(state)},
     run=ocp.args.JsonSave(content),
   )
 
@@ -54,8 +54,8 @@ def check(step_dir):
   Raises:
     Damaged: names the file, and what is wrong with it.
   """
-  if integrity.is_sealed(step_dir):
-    integrity.check(step_dir)
+  if manifest.is_sealed(step_dir):
+    manifest.check(step_dir)
   with _as_damage():
     return json.loads((step_dir / 'run' / 'metadata').read_text())
 
@@ -96,8 +96,8 @@ def _load_otherwise_stacked(step_dir, abstract_state, saved):
   """Returns the state, or None where stacking alone does not explain it."""
   shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract_state)
   for there, back in (
-    (layers.stack, layers.unstack),
-    (layers.unstack, layers.stack),
+    (layer_stack.stack, layer_stack.unstack),
+    (layer_stack.unstack, layer_stack.stack),
   ):
     other = there(abstract_state)
     if digests.kinds(other) == saved['kinds']:
@@ -138,10 +138,10 @@ def _read_leaves(step_dir, shapes, saved):
   try:
     given, wanted = digests.of(state), saved['digests']
   except errors.UserError as error:  # A flipped bit may have made a NaN.
-    raise integrity.Damaged(f'state is not what was saved: {error}') from error
+    raise manifest.Damaged(f'state is not what was saved: {error}') from error
   changed = [path for path in wanted if given.get(path) != wanted[path]]
   if changed:
-    raise integrity.Damaged(f'{changed[0]} is not what was saved')
+    raise manifest.Damaged(f'{changed[0]} is not what was saved')
   return state
 
 
@@ -161,7 +161,7 @@ def _restore(leaves_dir, shapes):
 
 
 def _leaves_dir(step_dir):
-  return epath.Path(step_dir / integrity.LEAVES)
+  return epath.Path(step_dir / manifest.LEAVES)
 
 
 @contextlib.contextmanager
@@ -170,9 +170,7 @@ def _as_damage():
   try:
     yield
   except Exception as error:  # Of any kind: the bytes can be anything.
-    raise integrity.Damaged(
-      f'it cannot be read: {first_line(error)}'
-    ) from error
+    raise manifest.Damaged(f'it cannot be read: {first_line(error)}') from error
 
 
 @contextlib.contextmanager
@@ -181,11 +179,11 @@ def _together():
   damage = None
   try:
     yield
-  except integrity.Damaged as error:
+  except manifest.Damaged as error:
     damage = error
   if jax.process_count() > 1:
     found = multihost_utils.process_allgather(np.array(damage is not None))
     if found.any() and damage is None:
-      damage = integrity.Damaged('another process cannot read it')
+      damage = manifest.Damaged('another process cannot read it')
   if damage:
     raise damage

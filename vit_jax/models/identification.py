@@ -4,7 +4,8 @@ import dataclasses
 import math
 import re
 
-from vit_jax import errors, experiment
+from vit_jax import errors
+from vit_jax.config import schema
 from vit_jax.models import hybrid, mixer, resnet, vit
 
 _POSITIONS = 'encoder/position_embedding/embedding'
@@ -77,7 +78,7 @@ def _vit(shapes, name, num_heads):
   if _POSITIONS not in shapes:
     return {**fields, 'position_embedding': 'sincos_2d'}, None
   num_patches = shapes[_POSITIONS][1] - ('class_token' in shapes)
-  return fields, _image_size(num_patches, experiment.patch_size(fields['name']))
+  return fields, _image_size(num_patches, schema.patch_size(fields['name']))
 
 
 def _name_of_vit(shapes, found):

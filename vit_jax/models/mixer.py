@@ -6,9 +6,10 @@ import re
 import flax.linen as nn
 import jax.numpy as jnp
 
-from vit_jax import errors, experiment
+from vit_jax import errors
+from vit_jax.config import schema
 from vit_jax.models import outputs
-from vit_jax.nn import drop_path, encoder, head, layers, mlp, patches
+from vit_jax.nn import drop_path, encoder, head, layer_stack, mlp, patches
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,7 +103,7 @@ class Mixer(nn.Module, kw_only=True):
   drop_path: float = 0.0  # Of the last block; rises linearly from zero.
   head_bias: float = 0.0
   dtype: jnp.dtype = jnp.float32
-  execution: layers.Execution = layers.Execution()
+  execution: layer_stack.Execution = layer_stack.Execution()
 
   @nn.compact
   def __call__(self, images, *, train):
@@ -163,12 +164,14 @@ def build(model, num_classes, keep):
     drop_path=model.drop_path,
     head_bias=model.head_bias,
     dtype=dtype,
-    execution=layers.Execution(scan=model.scan, remat=model.remat, keep=keep),
+    execution=layer_stack.Execution(
+      scan=model.scan, remat=model.remat, keep=keep
+    ),
   )
 
 
 def _check_fields(model):
-  default = experiment.default().model
+  default = schema.default().model
   for field in _FOREIGN:
     if model[field] != default[field]:
       raise errors.UserError(

@@ -11,7 +11,8 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax.numpy as jnp
 
-from vit_jax import errors, experiment
+from vit_jax import errors
+from vit_jax.config import schema
 from vit_jax.models import outputs
 from vit_jax.nn import head, residual_blocks, weight_standardization
 
@@ -60,7 +61,7 @@ def build(model, num_classes, keep):
 
 
 def _check_fields(model):
-  default = experiment.default().model
+  default = schema.default().model
   for field in default:
     if field not in _FIELDS and model[field] != default[field]:
       raise errors.UserError(

@@ -11,10 +11,10 @@ from vit_jax import errors
 from vit_jax.models import outputs
 from vit_jax.nn import (
   attention,
+  attention_kernels,
   encoder,
   head,
-  kernels,
-  layers,
+  layer_stack,
   mlp,
   patches,
 )
@@ -194,7 +194,9 @@ def assemble(model, size, stem, num_classes, keep):
     drop_path=model.drop_path,
     norm_epsilon=model.norm_epsilon,
     dtype=dtype,
-    execution=layers.Execution(scan=model.scan, remat=model.remat, keep=keep),
+    execution=layer_stack.Execution(
+      scan=model.scan, remat=model.remat, keep=keep
+    ),
   )
   return ViT(
     stem=stem,
@@ -210,16 +212,16 @@ def assemble(model, size, stem, num_classes, keep):
 
 
 def choose_attention(model):
-  """Returns the `kernels.Choice` for a plain ViT or a hybrid.
+  """Returns the `attention_kernels.Choice` for a plain ViT or a hybrid.
 
   Args:
     model: the configuration's part for the model.
 
   Raises:
-    UserError: as `kernels.choose` and `resize`.
+    UserError: as `attention_kernels.choose` and `resize`.
   """
   size = resize(model, re.search(r'ViT-(\w+)/', model.name)[1])
-  return kernels.choose(
+  return attention_kernels.choose(
     model.attention,
     jnp.dtype(model.dtype),
     size.width // size.num_heads,

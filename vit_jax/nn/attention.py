@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 
-from vit_jax.nn import kernels, products
+from vit_jax.nn import attention_kernels, dot_general
 
 
 class Attention(nn.Module, kw_only=True):
@@ -17,7 +17,7 @@ class Attention(nn.Module, kw_only=True):
 
   num_heads: int
   dtype: jnp.dtype = jnp.float32
-  implementation: str = 'xla'  # Or cudnn; see `kernels.choose`.
+  implementation: str = 'xla'  # Or cudnn; see `attention_kernels.choose`.
 
   @nn.compact
   def __call__(self, queries, tokens, relative_keys=None):
@@ -36,7 +36,7 @@ class Attention(nn.Module, kw_only=True):
     value = self._project('value')(tokens)
     collected = self.is_mutable_collection('intermediates')
     if self.implementation == 'cudnn' and not collected:
-      heads = kernels.cudnn(query, key, value)
+      heads = attention_kernels.cudnn(query, key, value)
     else:
       # Once here, not in every product, forward and backward.
       query, key, value = (x.swapaxes(1, 2) for x in (query, key, value))
@@ -48,7 +48,7 @@ class Attention(nn.Module, kw_only=True):
       axis=(-2, -1),
       kernel_init=nn.initializers.xavier_uniform(),
       dtype=self.dtype,
-      dot_general=products.dot_general,
+      dot_general=dot_general.dot_general,
       name='out',
     )(heads)
 
@@ -58,7 +58,7 @@ class Attention(nn.Module, kw_only=True):
         (self.num_heads, x.shape[-1] // self.num_heads),
         kernel_init=nn.initializers.xavier_uniform(),
         dtype=self.dtype,
-        dot_general=products.dot_general,
+        dot_general=dot_general.dot_general,
         name=name,
       )(x)
 
@@ -81,7 +81,7 @@ def _average(logits, value):
 
 def _average_forward(logits, value):
   weights = jax.nn.softmax(logits).astype(value.dtype)  # eq. 6
-  weights = checkpoint_name(weights, 'weights')  # See layers.COSTLY.
+  weights = checkpoint_name(weights, 'weights')  # See layer_stack.COSTLY.
   heads = jnp.einsum('bhqk,bhkd->bhqd', weights, value)  # eq. 7
   return heads.swapaxes(1, 2), (weights, value)
 

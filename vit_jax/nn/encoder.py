@@ -3,7 +3,13 @@
 import flax.linen as nn
 import jax.numpy as jnp
 
-from vit_jax.nn import attention, drop_path, layers, mlp, position_embedding
+from vit_jax.nn import (
+  attention,
+  drop_path,
+  layer_stack,
+  mlp,
+  position_embedding,
+)
 
 EPSILON = 1e-6  # Of every LayerNorm of Google's models.
 
@@ -63,7 +69,7 @@ class Encoder(nn.Module, kw_only=True):
   drop_path: float = 0.0  # Of the last block; rises linearly from zero.
   norm_epsilon: float = EPSILON  # Of the norm after the last block.
   dtype: jnp.dtype = jnp.float32
-  execution: layers.Execution = layers.Execution()
+  execution: layer_stack.Execution = layer_stack.Execution()
 
   @nn.compact
   def __call__(self, x, grid, *, train):

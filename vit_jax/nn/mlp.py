@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from vit_jax.nn import products
+from vit_jax.nn import dot_general
 
 
 def _gelu(approximate):
@@ -47,6 +47,6 @@ class Mlp(nn.Module, kw_only=True):
       kernel_init=nn.initializers.xavier_uniform(),
       bias_init=nn.initializers.normal(stddev=1e-6),
       dtype=self.dtype,
-      dot_general=products.dot_general,
+      dot_general=dot_general.dot_general,
       name=name,
     )

@@ -3,7 +3,7 @@
 import flax.linen as nn
 import jax.numpy as jnp
 
-from vit_jax.nn import products
+from vit_jax.nn import dot_general
 
 
 class PatchEmbedding(nn.Module, kw_only=True):
@@ -33,6 +33,6 @@ class PatchEmbedding(nn.Module, kw_only=True):
       self.width,
       axis=(-3, -2, -1),
       dtype=self.dtype,
-      dot_general=products.dot_general,
+      dot_general=dot_general.dot_general,
       name='embedding',
     )(x)

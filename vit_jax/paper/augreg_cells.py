@@ -1,8 +1,8 @@
 """Which way leads to each cell of AugReg's tables."""
 
-from vit_jax.checkpoints import catalog
-from vit_jax.data import vtab
-from vit_jax.paper import augreg_tables, cells, ways
+from vit_jax.data.datasets import vtab
+from vit_jax.paper import augreg_tables, cells, methods
+from vit_jax.weights import catalog
 
 FINETUNING = 'configs/finetune/augreg.py'
 
@@ -37,7 +37,7 @@ def table_3(row, column):
   resolution, data = column.split(' ', 1)
   model = _file(row)
   if data == 'img/s':
-    return ways.Quoted('of a V100 (figure12 times what there is)')
+    return methods.Quoted('of a V100 (figure12 times what there is)')
   files = {
     'i1k up': f'best/{model}-i1k',
     'i1k 300': f'best/{model}-i1k-imagenet2012-{resolution}',
@@ -45,16 +45,16 @@ def table_3(row, column):
     'i21k 300': _recommended(row, model, resolution),
     'i21k v2': f'{model}-i21k-imagenet2012-{resolution}',
   }
-  return ways.Evaluated(f'augreg/{files[data]}', 'imagenet2012')
+  return methods.Evaluated(f'augreg/{files[data]}', 'imagenet2012')
 
 
 def table_5(row, column):
   if row in _MEANS:
     tasks = vtab.GROUPS[_MEANS[row]]
     rows = [row for row, task in _TASKS.items() if task in tasks]
-    return ways.Averaged(tuple(table_5(row, column) for row in rows))
+    return methods.Averaged(tuple(table_5(row, column) for row in rows))
   variant = cells.whole_name(column)
-  return ways.Transferred(
+  return methods.Transferred(
     f'{FINETUNING}:dataset=vtab_full/{_TASKS[row]},variant={variant}',
     f'augreg/{_file(column)}',
   )

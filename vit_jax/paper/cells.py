@@ -5,12 +5,12 @@ A function for each table, of the names of row and column.
 
 import functools
 
-from vit_jax import recipes
-from vit_jax.analysis import chips, compute_cost
-from vit_jax.checkpoints import catalog
-from vit_jax.data import vtab
+from vit_jax.config import recipes
+from vit_jax.data.datasets import vtab
 from vit_jax.models import vit
-from vit_jax.paper import costs, vit_tables, ways
+from vit_jax.paper import costs, methods, vit_tables
+from vit_jax.planning import chips, compute_cost
+from vit_jax.weights import catalog
 
 TRANSFER = 'configs/finetune/transfer.py'
 # As columns or rows call a data set: as the recipe does.
@@ -36,25 +36,25 @@ def table_1(row, column):
     'Heads': lambda: size.num_heads,
     'Parameters': lambda: costs.num_parameters(f'{row}/{patch}'),
   }
-  return ways.Computed(values[column])
+  return methods.Computed(values[column])
 
 
 def table_2(row, column):
   if 'JFT' not in column and 'I21k' not in column:
-    return ways.Quoted('of other papers')
+    return methods.Quoted('of other papers')
   variant, data = column.split()
   if row == 'TPUv3-core-days':
-    return ways.Computed(functools.partial(_core_days, variant, data))
+    return methods.Computed(functools.partial(_core_days, variant, data))
   if data == 'JFT':
-    return ways.Refused(ways.JFT, 'the column L/16 I21k')
+    return methods.Refused(methods.JFT, 'the column L/16 I21k')
   if row.startswith('VTAB'):
     return table_9('Mean', column)
   start = f'imagenet21k/ViT-{variant.replace("/", "_")}'
   if row.startswith('ImageNet'):
     recipe = f'configs/finetune/high_resolution.py:variant={variant}'
-    return ways.Transferred(recipe, start, _evaluator(row))
+    return methods.Transferred(recipe, start, _evaluator(row))
   recipe = f'{TRANSFER}:dataset={DATASETS[row]},variant={variant}'
-  return ways.Transferred(recipe, start)
+  return methods.Transferred(recipe, start)
 
 
 def table_3(row, column):
@@ -70,7 +70,7 @@ def table_3(row, column):
     'Weight decay': lambda config: config.optimizer.weight_decay,
     'Dropout': lambda config: config.model.dropout,
   }[column]
-  return ways.Computed(lambda: read(costs.load(recipe)))
+  return methods.Computed(lambda: read(costs.load(recipe)))
 
 
 def table_4(row, column):
@@ -87,7 +87,7 @@ def table_4(row, column):
     'Highest rate': lambda: max(rates()),
     'Rates': lambda: len(rates()),
   }
-  return ways.Computed(values[column])
+  return methods.Computed(values[column])
 
 
 def table_5(row, column):
@@ -95,47 +95,47 @@ def table_5(row, column):
   file = f'ViT-{column.replace("/", "_")}'
   evaluator = _evaluator(dataset)
   if pretraining == 'JFT':
-    return ways.Refused(ways.JFT, 'the rows I21k')
+    return methods.Refused(methods.JFT, 'the rows I21k')
   fine_tuned = f'imagenet21k+imagenet2012/{file}'
   if (
     pretraining == 'I21k'
     and dataset.startswith('ImageNet')
     and fine_tuned in catalog.ENTRIES
   ):
-    return ways.Evaluated(fine_tuned, 'imagenet2012', evaluator)
+    return methods.Evaluated(fine_tuned, 'imagenet2012', evaluator)
   start = f'imagenet21k/{file}'
   if pretraining == 'ImageNet':
     start = f'configs/pretrain/vit_i1k.py:variant={column}'
   recipe = f'{TRANSFER}:dataset={DATASETS[dataset]},variant={column}'
-  return ways.Transferred(recipe, start, evaluator)
+  return methods.Transferred(recipe, start, evaluator)
 
 
 def table_6(row, column):
   variant, num_epochs = row.split(', ')
   if column == 'exaFLOPs':
-    return ways.Computed(
+    return methods.Computed(
       lambda: costs.jft_exaflops(whole_name(variant)) * int(num_epochs)
     )
-  return ways.Refused(ways.JFT, 'table5, rows I21k; make miniature')
+  return methods.Refused(methods.JFT, 'table5, rows I21k; make miniature')
 
 
 def table_7(row, column):
   del row, column
-  return ways.Refused(ways.JFT, 'make miniature')
+  return methods.Refused(methods.JFT, 'make miniature')
 
 
 def table_8(row, column):
   del row, column
   recipe = 'configs/pretrain/position_embeddings.py'
-  return ways.Refused(ways.JFT, f'{recipe}; make miniature')
+  return methods.Refused(methods.JFT, f'{recipe}; make miniature')
 
 
 def table_9(row, column):
   if 'JFT' in column:
-    return ways.Refused(ways.JFT, 'the column L/16 I21k')
+    return methods.Refused(methods.JFT, 'the column L/16 I21k')
   if row == 'Mean':
-    return ways.Averaged(tuple(table_9(task, column) for task in _TASKS))
-  return ways.Transferred(
+    return methods.Averaged(tuple(table_9(task, column) for task in _TASKS))
+  return methods.Transferred(
     f'{TRANSFER}:dataset=vtab/{_TASKS[row]},variant=L/16',
     'imagenet21k/ViT-L_16',
   )
@@ -143,9 +143,9 @@ def table_9(row, column):
 
 def figure_2(row, column):
   if 'JFT' in column:
-    return ways.Refused(ways.JFT, 'the column L/16 I21k')
+    return methods.Refused(methods.JFT, 'the column L/16 I21k')
   group = vtab.GROUPS[row.lower()]
-  return ways.Averaged(
+  return methods.Averaged(
     tuple(table_9(row, column) for row, task in _TASKS.items() if task in group)
   )
 

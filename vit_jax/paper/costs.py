@@ -8,11 +8,16 @@ import jax
 import jax.numpy as jnp
 
 import vit_jax
-from vit_jax import errors, experiment, grids, models, recipes, weights
-from vit_jax.analysis import chips, compute_cost
-from vit_jax.checkpoints import augreg, catalog, download
-from vit_jax.data import datasets, real_labels, tfds_catalogue, vtab
-from vit_jax.paper import ways
+from vit_jax import errors, models
+from vit_jax.config import grids, recipes, schema
+from vit_jax.data import datasets
+from vit_jax.data.datasets import vtab
+from vit_jax.data.sources import real_labels, tfds_builders
+from vit_jax.paper import methods
+from vit_jax.planning import chips, compute_cost
+from vit_jax.weights import catalog, loading
+from vit_jax.weights.catalog import augreg
+from vit_jax.weights.files import download
 
 ROOT = pathlib.Path(vit_jax.__file__).parents[1]  # Where configs/ lies.
 
@@ -49,12 +54,12 @@ def hours(exaflops):
 
 def runs(way):
   """Returns the tuple of `Run` that a way takes; none for what needs none."""
-  if isinstance(way, ways.Averaged):
+  if isinstance(way, methods.Averaged):
     return tuple(run for part in way.parts for run in runs(part))
   for kind, take in (
-    (ways.Evaluated, _of_evaluation),
-    (ways.Transferred, _of_transfer),
-    (ways.Drawn, _of_drawing),
+    (methods.Evaluated, _of_evaluation),
+    (methods.Transferred, _of_transfer),
+    (methods.Drawn, _of_drawing),
   ):
     if isinstance(way, kind):
       return take(way)
@@ -92,7 +97,7 @@ def tried(recipe):
 def num_parameters(name, num_classes=1000):
   """Returns how many parameters a model has at 224 pixels."""
   module = _module(name, num_classes=num_classes)
-  params = weights.params_of(module, (224, 224))
+  params = loading.params_of(module, (224, 224))
   return sum(leaf.size for leaf in jax.tree.leaves(params))
 
 
@@ -112,7 +117,7 @@ def i21k_exaflops(name):
 
 def training_exaflops(config):
   """Returns 1e-18 of the operations of a whole training."""
-  num_images = config.run.batch_size * experiment.num_steps(
+  num_images = config.run.batch_size * schema.num_steps(
     config.run, _num_examples(config.data)
   )
   return 3 * _forward(config) * num_images / 1e18
@@ -200,7 +205,7 @@ def _forward(config):
   sizes = ('width', 'depth', 'num_heads', 'mlp_dim')
   return _forward_of(
     config.model.name,
-    experiment.image_size(config.data),
+    schema.image_size(config.data),
     _num_classes(config.data),
     tuple((size, config.model[size]) for size in sizes),
   )
@@ -235,13 +240,13 @@ def _trace(module, image_size):
   def pooled(params, images):
     return module.apply({'params': params}, images, train=False).pooled
 
-  params = weights.params_of(module, image_size)
+  params = loading.params_of(module, image_size)
   flops = compute_cost.forward_flops(pooled, params, images, on_padding=False)
   return flops, jax.eval_shape(pooled, params, images).shape[-1]
 
 
 def _module(name, sizes=(), num_classes=0):
-  model = experiment.default().model
+  model = schema.default().model
   model.update(name=name, **dict(sizes))
   return models.build(model, num_classes)
 
@@ -257,9 +262,9 @@ def _num_classes(data):
 
 def _entry(checkpoint):
   """Returns the row of the catalogue; of AugReg's best, as far as is known."""
-  if not checkpoint.startswith(weights.BEST):
+  if not checkpoint.startswith(loading.BEST):
     return catalog.get(checkpoint)
-  name = checkpoint.removeprefix(weights.BEST)
+  name = checkpoint.removeprefix(loading.BEST)
   file, _, rest = name.partition('-')
   resolution = int(rest.rpartition('-')[2]) if '-' in rest else 224
   return catalog.Entry(
@@ -283,8 +288,8 @@ def where(dataset, data_dir=None):
     return f'`vit_jax prepare {dataset}` tells how to come by it'
   else:
     builder = facts.dataset
-  found = tfds_catalogue.builder(builder, data_dir)
-  if tfds_catalogue.is_prepared(found):
+  found = tfds_builders.builder(builder, data_dir)
+  if tfds_builders.is_prepared(found):
     return 'here'
   return f'missing; `vit_jax prepare {dataset}` gets it'
 

@@ -9,7 +9,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from vit_jax import experiment, models, weights
+from vit_jax import models
+from vit_jax.config import schema
+from vit_jax.weights import loading
 
 MODELS = (
   'ViT-B/32',
@@ -58,7 +60,7 @@ def table(names=MODELS, sides=SIDES, largest=None, seconds=2.0):
   ]
   for name in names:
     for side in sides:
-      patch = experiment.patch_size(name) or 1
+      patch = schema.patch_size(name) or 1
       side = side // patch * patch
       found = measure(name, side, largest, seconds)
       lines.append(
@@ -70,12 +72,12 @@ def table(names=MODELS, sides=SIDES, largest=None, seconds=2.0):
 
 def measure(name, side, largest, seconds):
   """Returns the `Speed` of a model on images of side x side pixels."""
-  model = experiment.default().model
+  model = schema.default().model
   model.update(name=name, dtype='bfloat16')
   module = models.build(model, num_classes=1000)
   params = jax.tree.map(
     lambda leaf: jnp.zeros(leaf.shape, leaf.dtype),
-    weights.params_of(module, (side, side)),
+    loading.params_of(module, (side, side)),
   )
 
   @jax.jit

@@ -2,17 +2,17 @@
 
 import math
 
-from vit_jax.analysis import chips
-from vit_jax.data import vtab
-from vit_jax.paper import costs, ways
+from vit_jax.data.datasets import vtab
+from vit_jax.paper import costs, methods
+from vit_jax.planning import chips
 
 _STATES = {
-  ways.Computed: 'reproduced',
-  ways.Evaluated: 'ready',
-  ways.Transferred: 'ready',
-  ways.Averaged: 'ready',
-  ways.Drawn: 'ready',
-  ways.Benchmarked: 'ready',
+  methods.Computed: 'reproduced',
+  methods.Evaluated: 'ready',
+  methods.Transferred: 'ready',
+  methods.Averaged: 'ready',
+  methods.Drawn: 'ready',
+  methods.Benchmarked: 'ready',
 }
 _HOURS = f'{costs.CHIP.upper()} hours'
 _UNIT = (
@@ -50,14 +50,14 @@ def result(name, target, results):
   Args:
     name: of the target.
     target: a `targets.Target`.
-    results: {(row, column): `measuring.Result`}, of some of its cells.
+    results: {(row, column): `measure.Result`}, of some of its cells.
   """
   lines = [f'## {name}: {target.title}', '']
   if target.note:
     lines += [target.note, '']
   rows, left_out = [], {}
   for (row, column), found in results.items():
-    if isinstance(target.ways[row, column], ways.Refused | ways.Quoted):
+    if isinstance(target.ways[row, column], methods.Refused | methods.Quoted):
       left_out[found.text] = left_out.get(found.text, 0) + 1
       continue
     printed = target.table.cells[row, column] if target.table else None
@@ -136,9 +136,9 @@ def _rank(state):
 
 
 def _state(way):
-  if isinstance(way, ways.Quoted):
+  if isinstance(way, methods.Quoted):
     return way.source
-  if not isinstance(way, ways.Refused):
+  if not isinstance(way, methods.Refused):
     return _STATES[type(way)]
   instead = f'; instead: {way.analogue}' if way.analogue else ''
   return f'refused ({way.reason}{instead})'

@@ -4,7 +4,7 @@ import fnmatch
 import pathlib
 
 from vit_jax import errors
-from vit_jax.paper import measuring, report
+from vit_jax.paper import measure, report
 from vit_jax.paper import targets as known
 
 ALL = 'all'
@@ -40,12 +40,12 @@ def run(
     say(report.overview(chosen))
     return
   if dry_run:
-    data_dir = measuring.data_dir(overrides)
+    data_dir = measure.data_dir(overrides)
     say(report.plan(target, chosen[target], data_dir))
     return
   if workdir is not None:
     workdir = pathlib.Path(workdir).expanduser().absolute()
-  bench = measuring.Bench(workdir, overrides, images)
+  bench = measure.Bench(workdir, overrides, images)
   found = False
   for name, one in chosen.items():
     picked = {
@@ -57,7 +57,7 @@ def run(
       continue
     found = True
     results = {
-      cell: measuring.measure(way, bench) for cell, way in picked.items()
+      cell: measure.measure(way, bench) for cell, way in picked.items()
     }
     say(report.result(name, one, results))
   if not found:

@@ -3,14 +3,14 @@
 import dataclasses
 import statistics
 
-from vit_jax.data import vtab
+from vit_jax.data.datasets import vtab
 from vit_jax.paper import (
   augreg_cells,
   augreg_tables,
   cells,
+  methods,
   published,
   vit_tables,
-  ways,
 )
 
 
@@ -60,7 +60,7 @@ def _group_means():
   )
 
 
-_ROLLOUT = ways.Drawn('rollout', 'imagenet21k/ViT-L_16', images=1)
+_ROLLOUT = methods.Drawn('rollout', 'imagenet21k/ViT-L_16', images=1)
 
 _B_32 = 'augreg/B_32-i21k-300ep-lr_0.001-aug_'
 _PLAIN = '-do_0.0-sd_0.0'
@@ -103,59 +103,59 @@ VIT = {
   'table8': _of_table(vit_tables.TABLE_8, cells.table_8),
   'table9': _of_table(vit_tables.TABLE_9, cells.table_9),
   'figure1': _of_figure(
-    'The model', model=ways.Quoted('a drawing (vit_jax/models/vit.py)')
+    'The model', model=methods.Quoted('a drawing (vit_jax/models/vit.py)')
   ),
   'figure2': _of_table(_group_means(), cells.figure_2),
   'figure3': _of_figure(
     'ImageNet accuracy by size of the pre-training data',
-    public_data=ways.Quoted('plotted from table5'),
-    JFT=ways.Refused(ways.JFT, 'table5; make miniature'),
+    public_data=methods.Quoted('plotted from table5'),
+    JFT=methods.Refused(methods.JFT, 'table5; make miniature'),
   ),
   'figure4': _of_figure(
     '5-shot accuracy by number of JFT images',
-    JFT=ways.Refused(ways.JFT, 'make miniature'),
+    JFT=methods.Refused(methods.JFT, 'make miniature'),
   ),
   'figure5': _of_figure(
     'Accuracy by compute of the pre-training',
-    compute=ways.Quoted('plotted from table6'),
-    accuracy=ways.Refused(ways.JFT, 'make miniature'),
+    compute=methods.Quoted('plotted from table6'),
+    accuracy=methods.Refused(methods.JFT, 'make miniature'),
   ),
   'figure6': _of_figure('Where the class token looks', rollout=_ROLLOUT),
   'figure7': _of_figure(
     'Filters, position embeddings, attention distance',
-    left=ways.Drawn('filters', 'imagenet21k/ViT-L_32'),
-    centre=ways.Drawn('position-similarity', 'imagenet21k/ViT-L_32'),
-    right=ways.Drawn('attention-distance', 'imagenet21k/ViT-L_16', 128),
+    left=methods.Drawn('filters', 'imagenet21k/ViT-L_32'),
+    centre=methods.Drawn('position-similarity', 'imagenet21k/ViT-L_32'),
+    right=methods.Drawn('attention-distance', 'imagenet21k/ViT-L_16', 128),
   ),
   'figure8': _of_figure(
     'Depth, width, MLP, patches: what to scale',
-    JFT=ways.Refused(
-      ways.JFT, 'vit_jax sweep of model.depth, .width, .mlp_dim'
+    JFT=methods.Refused(
+      methods.JFT, 'vit_jax sweep of model.depth, .width, .mlp_dim'
     ),
   ),
   'figure9': _of_figure(
     'Class token or average, by learning rate',
-    JFT=ways.Refused(ways.JFT, 'make miniature'),
+    JFT=methods.Refused(methods.JFT, 'make miniature'),
   ),
   'figure10': _of_figure(
     'Position embeddings of other hyperparameters',
     **{
-      setting: ways.Drawn('position-similarity', f'{_B_32}{setting}{_PLAIN}')
+      setting: methods.Drawn('position-similarity', f'{_B_32}{setting}{_PLAIN}')
       for setting in ('none-wd_0.03', 'none-wd_0.1', 'strong2-wd_0.1')
     },
   ),
   'figure11': _of_figure(
     'Attention distance of a ViT and of a hybrid',
-    left=ways.Drawn('attention-distance', 'imagenet21k/ViT-L_16', 128),
-    right=ways.Drawn('attention-distance', 'imagenet21k/R50+ViT-L_32', 128),
+    left=methods.Drawn('attention-distance', 'imagenet21k/ViT-L_16', 128),
+    right=methods.Drawn('attention-distance', 'imagenet21k/R50+ViT-L_32', 128),
   ),
   'figure12': _of_figure(
     'Images per second by resolution; largest batch',
-    speed=ways.Benchmarked('vit_jax reproduce figure12'),
+    speed=methods.Benchmarked('vit_jax reproduce figure12'),
   ),
   'figure13': _of_figure(
     'Axial attention',
-    JFT=ways.Refused(f'{ways.JFT}, and there are no axial models here'),
+    JFT=methods.Refused(f'{methods.JFT}, and there are no axial models here'),
   ),
   'figure14': _of_figure('Where it looks, more images', rollout=_ROLLOUT),
 }

@@ -10,7 +10,8 @@ import jax
 import numpy as np
 from jax.experimental import mesh_utils
 
-from vit_jax import errors, experiment
+from vit_jax import errors
+from vit_jax.config import schema
 
 AXES = ('data', 'fsdp', 'tensor')
 
@@ -31,7 +32,7 @@ def build(mesh, devices=None):
       devices of a run on several hosts.
   """
   devices = list(jax.devices() if devices is None else devices)
-  sizes = experiment.mesh_sizes(mesh, len(devices))
+  sizes = schema.mesh_sizes(mesh, len(devices))
   shape = tuple(sizes[axis] for axis in AXES)
   used = math.prod(shape)
   if used < len(devices) and len({d.process_index for d in devices}) > 1:
@@ -64,7 +65,7 @@ def abstract(mesh, num_devices):
   Raises:
     UserError: the sizes don't go with the number of devices.
   """
-  sizes = experiment.mesh_sizes(mesh, num_devices)
+  sizes = schema.mesh_sizes(mesh, num_devices)
   return jax.sharding.AbstractMesh(
     tuple(sizes[axis] for axis in AXES), AXES, _TYPES
   )

@@ -1,0 +1,215 @@
+"""Steps are saved, kept, removed and restored as a run needs it."""
+
+import pathlib
+import shutil
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import NamedSharding, PartitionSpec
+
+from vit_jax import errors
+from vit_jax.checkpoints import manager as checkpoints
+from vit_jax.checkpoints import manifest, step_folder
+
+MESH = jax.make_mesh((1,), ('one',), devices=jax.devices()[:1])
+WHOLE = NamedSharding(MESH, PartitionSpec())
+
+
+def state(value):
+  tree = {'step': np.int32(value), 'weights': np.full(8, value, np.float32)}
+  return jax.device_put(tree, WHOLE)
+
+
+ABSTRACT = jax.tree.map(
+  lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=WHOLE),
+  state(0),
+)
+
+
+@pytest.fixture
+def told():
+  return []
+
+
+@pytest.fixture
+def saved(tmp_path, told):
+  with checkpoints.Checkpoints(tmp_path / 'ours', 2, told.append) as saved:
+    yield saved
+
+
+def names(tmp_path):
+  return sorted(path.name for path in (tmp_path / 'ours').iterdir())
+
+
+def test_what_was_saved_comes_back_with_its_record(saved):
+  saved.finish(3, state(3), {'metrics': [1, 'a']})
+  back = saved.restore(ABSTRACT)
+  np.testing.assert_array_equal(back['weights'], state(3)['weights'])
+  assert saved.record(3) == {'metrics': [1, 'a']}
+  assert saved.latest_step() == 3 and not saved.is_empty()
+
+
+def test_a_state_may_be_given_away_once_save_returns(saved):
+  given = state(5)
+  saved.save(5, given, {})
+  jax.jit(lambda tree: jax.tree.map(jnp.negative, tree), donate_argnums=0)(
+    given
+  )
+  saved.wait()
+  assert float(saved.restore(ABSTRACT)['weights'][0]) == 5
+
+
+def test_the_newest_scheduled_steps_are_kept(saved, tmp_path):
+  for step in 1, 2, 3:
+    saved.finish(step, state(step), {})
+  assert names(tmp_path) == ['2', '3']
+
+
+def test_an_unscheduled_step_drives_out_no_scheduled_one(saved, tmp_path):
+  for step in 1, 2:
+    saved.finish(step, state(step), {})
+  saved.finish(3, state(3), {}, scheduled=False)
+  assert names(tmp_path) == ['1', '2', '3']
+  assert saved.steps() == [3, 2, 1]
+  assert saved.scheduled_steps() == [2, 1]
+  saved.finish(4, state(4), {})
+  assert names(tmp_path) == ['2', '4']
+
+
+def test_a_step_that_is_there_is_left_as_it_is(saved):
+  saved.finish(1, state(1), {})
+  saved.finish(1, state(2), {})
+  assert float(saved.restore(ABSTRACT)['weights'][0]) == 1
+
+
+def test_a_given_step_is_restored(saved):
+  for step in 1, 2:
+    saved.finish(step, state(step), {})
+  assert int(saved.restore(ABSTRACT, 1)['step']) == 1
+
+
+def test_an_empty_folder_has_no_checkpoint(saved):
+  assert saved.is_empty() and saved.latest_step() is None
+  with pytest.raises(errors.UserError, match='has no checkpoint'):
+    saved.restore(ABSTRACT)
+
+
+def break_saves(monkeypatch, number=10**9):
+  """Lets the next saves fail after all is written."""
+  seal, left = manifest.seal, iter(range(number))
+
+  def failing(*args):
+    if next(left, None) is not None:
+      raise OSError(28, 'No space left on device')
+    seal(*args)
+
+  monkeypatch.setattr(manifest, 'seal', failing)
+
+
+def test_a_failed_save_is_told_once_and_leaves_no_phantom(
+  saved, told, tmp_path, monkeypatch
+):
+  saved.finish(1, state(1), {})
+  break_saves(monkeypatch, 1)
+  saved.save(2, state(2), {})
+  assert saved.wait() and not saved.poll()
+  assert len(told) == 1 and 'saving step 2' in told[0]
+  assert 'No space left' in told[0] and 'trying again' in told[0]
+  assert saved.latest_step() == 1 and names(tmp_path) == ['1']
+  saved.finish(2, state(2), {})
+  assert saved.latest_step() == 2
+
+
+def test_failing_again_and_again_is_an_error(saved, monkeypatch):
+  saved.finish(1, state(1), {})
+  break_saves(monkeypatch)
+  with pytest.raises(errors.UserError, match=r'attempt 3: make room'):
+    saved.finish(2, state(2), {})
+  assert saved.steps() == [1]
+  step_folder.check(pathlib.Path(saved._dir(1)))
+
+
+def test_damage_to_the_newest_step_is_told_and_set_aside(saved, told, tmp_path):
+  for step in 1, 2:
+    saved.finish(step, state(step), {})
+  (tmp_path / 'ours' / '2' / 'run' / 'metadata').unlink()
+  assert int(saved.restore(ABSTRACT)['step']) == 1
+  assert told == [
+    f'checkpoint {tmp_path}/ours/2 is not used: run/metadata is missing'
+  ]
+  assert names(tmp_path) == ['1', '2.damaged']
+  saved.finish(2, state(2), {})
+  assert names(tmp_path) == ['1', '2', '2.damaged']
+
+
+def test_reading_only_changes_nothing(saved, tmp_path):
+  for step in 1, 2:
+    saved.finish(step, state(step), {})
+  (tmp_path / 'ours' / '2' / 'run' / 'metadata').unlink()
+  (tmp_path / 'ours' / '3.orbax-checkpoint-tmp').mkdir()
+  reader = checkpoints.Checkpoints(
+    tmp_path / 'ours', 1, lambda _: None, read_only=True
+  )
+  assert int(reader.restore(ABSTRACT)['step']) == 1
+  assert names(tmp_path) == ['1', '2', '3.orbax-checkpoint-tmp']
+  nowhere = tmp_path / 'nowhere'
+  assert checkpoints.Checkpoints(nowhere, 1, read_only=True).is_empty()
+  assert not nowhere.exists()
+
+
+def test_left_overs_are_tidied_up_on_opening(saved, tmp_path):
+  saved.finish(1, state(1), {})
+  for name in '2.orbax-checkpoint-tmp', '0.removed':
+    (tmp_path / 'ours' / name).mkdir()
+  checkpoints.Checkpoints(tmp_path / 'ours', 1)
+  assert names(tmp_path) == ['1']
+
+
+def test_a_disk_without_room_is_refused(saved, told, monkeypatch):
+  usage = shutil.disk_usage('/')
+  monkeypatch.setattr(shutil, 'disk_usage', lambda _: usage._replace(free=10))
+  with pytest.raises(errors.UserError, match=r'has 0 MB left.*make room'):
+    saved.check_room(ABSTRACT)
+  monkeypatch.setattr(shutil, 'disk_usage', lambda _: usage._replace(free=40))
+  saved.check_room(ABSTRACT)
+  assert 'checkpoints_to_keep=2 takes up to' in told[0]
+
+
+def test_a_manifest_of_another_format_is_named(saved, tmp_path, monkeypatch):
+  monkeypatch.setattr(manifest, 'FORMAT', 7)
+  saved.finish(1, state(1), {})
+  monkeypatch.undo()
+  with pytest.raises(manifest.Damaged, match='of format 7; this version re'):
+    manifest.check(tmp_path / 'ours' / '1')
+
+
+def test_an_older_step_that_can_not_be_removed_harms_nothing(
+  saved, told, monkeypatch
+):
+  saved.finish(1, state(1), {})
+  saved.finish(2, state(2), {})
+
+  def refuse(*_):
+    raise PermissionError(13, 'Permission denied')
+
+  monkeypatch.setattr(saved, '_remove', refuse)
+  saved.finish(3, state(3), {})
+  assert 'an older checkpoint cannot be removed' in told[0]
+  assert saved.steps() == [3, 2, 1]
+
+
+def test_a_save_that_must_wait_is_told(saved, told, monkeypatch):
+  seal = manifest.seal
+
+  def slow(*args):
+    time.sleep(1.5)
+    seal(*args)
+
+  monkeypatch.setattr(manifest, 'seal', slow)
+  saved.save(1, state(1), {})
+  saved.save(2, state(2), {})
+  saved.wait()
+  assert 'step 2 had to wait' in told[0]

@@ -1,0 +1,83 @@
+import gc
+import itertools
+import threading
+import time
+
+import pytest
+
+from vit_jax.data import prefetch
+
+
+def take(items, count):
+  return list(itertools.islice(items, count))
+
+
+def threads():
+  return {thread for thread in threading.enumerate() if thread.daemon}
+
+
+def test_prefetching_changes_nothing_in_the_sequence():
+  assert list(prefetch.prefetch(iter(range(50)), 3)) == list(range(50))
+  assert list(prefetch.prefetch(iter(()), 1)) == []
+
+
+def test_prefetching_runs_ahead_as_far_as_it_may():
+  made = []
+  items = prefetch.prefetch((made.append(i) or i for i in range(99)), 3)
+  deadline = time.monotonic() + 10
+  while len(made) < 4 and time.monotonic() < deadline:
+    time.sleep(0.01)
+  time.sleep(0.05)
+  assert made == [0, 1, 2, 3]  # Three are ready and one waits for its place.
+  assert next(items) == 0
+  items.close()
+
+
+def test_an_error_comes_after_the_items_before_it():
+  def items():
+    yield 1
+    yield 2
+    raise KeyError('third')
+
+  prefetched = prefetch.prefetch(items(), 4)
+  assert [next(prefetched), next(prefetched)] == [1, 2]
+  with pytest.raises(KeyError, match=r'third'):
+    next(prefetched)
+  with pytest.raises(StopIteration):
+    next(prefetched)
+
+
+@pytest.mark.parametrize('num_taken', [0, 1, 7])
+def test_closing_stops_the_thread(num_taken):
+  before = threads()
+  items = prefetch.prefetch(itertools.count(), 2)
+  take(items, num_taken)
+  items.close()
+  assert threads() <= before
+  with pytest.raises(StopIteration):
+    next(items)
+
+
+def test_dropping_the_iterator_stops_the_thread():
+  before = threads()
+  items = prefetch.prefetch(itertools.count(), 2)
+  next(items)
+  del items
+  gc.collect()
+  assert threads() <= before
+
+
+def test_only_the_time_awaited_is_counted():
+  def items():
+    for number in range(4):
+      time.sleep(0.1)
+      yield number
+
+  prefetched = prefetch.prefetch(items(), 4)
+  next(prefetched)
+  waited = prefetched.take_wait()
+  assert 0.05 < waited < 5
+  time.sleep(0.6)  # Meanwhile the others get ready.
+  take(prefetched, 3)
+  assert prefetched.take_wait() < 0.05
+  assert prefetched.take_wait() == 0

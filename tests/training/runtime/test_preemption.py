@@ -1,0 +1,95 @@
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+from vit_jax.training.runtime import preemption
+
+
+@pytest.fixture
+def left(monkeypatch):
+  """Exit statuses with which the process would have ended."""
+  statuses = []
+  monkeypatch.setattr(
+    preemption, '_leave', lambda status, _: statuses.append(status)
+  )
+  return statuses
+
+
+def wait_until(condition):
+  end = time.monotonic() + 5
+  while not condition():
+    assert time.monotonic() < end
+    time.sleep(0.01)
+
+
+def test_before_the_first_step_a_signal_ends_the_process(left):
+  with preemption.Stop():
+    signal.raise_signal(signal.SIGTERM)
+    wait_until(lambda: left)
+  assert left == [preemption.STATUS]
+
+
+@pytest.mark.parametrize('number', preemption.SIGNALS)
+def test_the_first_signal_is_a_request_and_the_second_an_order(left, number):
+  with preemption.Stop() as stop:
+    stop.run()
+    signal.raise_signal(number)
+    wait_until(lambda: stop.is_requested)
+    assert left == []
+    signal.raise_signal(number)
+    wait_until(lambda: left)
+  assert left == [128 + number]
+
+
+def test_handlers_are_put_back():
+  before = [signal.getsignal(number) for number in preemption.SIGNALS]
+  with preemption.Stop():
+    assert signal.getsignal(signal.SIGTERM) != before[0]
+  assert [signal.getsignal(number) for number in preemption.SIGNALS] == before
+
+
+def test_an_ignored_signal_stays_ignored(left):
+  before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+  try:
+    with preemption.Stop() as stop:
+      signal.raise_signal(signal.SIGHUP)
+      time.sleep(0.05)
+    assert not stop.is_requested and not left
+  finally:
+    signal.signal(signal.SIGHUP, before)
+
+
+def test_a_wait_for_data_ends_with_the_signal(left):
+  def slow():
+    yield 'first'
+    threading.Event().wait(60)
+
+  with preemption.Stop() as stop:
+    stop.run()
+    fed = stop.feed(slow(), lambda: 'blank')
+    assert next(fed) == 'first'
+    told = (os.getpid(), signal.SIGTERM)
+    threading.Timer(0.2, os.kill, told).start()
+    began = time.monotonic()
+    assert [next(fed), next(fed)] == ['blank', 'blank']
+    assert time.monotonic() - began < 5
+
+
+def test_a_feed_ends_with_its_batches():
+  assert list(preemption.Stop().feed([1, 2], lambda: None)) == [1, 2]
+
+
+def test_in_another_thread_it_does_nothing():
+  stops = []
+
+  def enter():
+    with preemption.Stop() as stop:
+      stops.append(stop)
+
+  thread = threading.Thread(target=enter)
+  thread.start()
+  thread.join()
+  assert not stops[0].is_requested

@@ -1,0 +1,127 @@
+import os
+import stat
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.experimental import custom_partitioning
+
+from vit_jax import errors
+from vit_jax.training.runtime import startup
+
+FOLDER = 'jax_compilation_cache_dir'
+SMALLEST = 'jax_persistent_cache_min_compile_time_secs'
+POINTER = 'jax_remove_custom_partitioning_ptr_from_cache_key'
+
+NAMES = (FOLDER, SMALLEST, POINTER)
+
+
+@pytest.fixture(autouse=True)
+def settings(monkeypatch):
+  before = {name: getattr(jax.config, name) for name in NAMES}
+  monkeypatch.delenv(
+    'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', raising=False
+  )
+  yield
+  for name, value in before.items():
+    jax.config.update(name, value)
+
+
+def test_by_default_it_is_a_folder_of_ones_own(tmp_path, monkeypatch):
+  monkeypatch.setenv('HOME', str(tmp_path))
+  jax.config.update(FOLDER, None)
+  startup.use()
+  folder = tmp_path / '.cache/vit_jax/compilation'
+  assert jax.config.jax_compilation_cache_dir == str(folder)
+  assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+  assert getattr(jax.config, SMALLEST) == 0
+  startup.use()  # Again, as the next start does.
+
+
+def test_jax_may_be_told_another_folder_and_other_sizes(tmp_path, monkeypatch):
+  monkeypatch.setenv('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '2')
+  jax.config.update(FOLDER, str(tmp_path / 'mine'))
+  jax.config.update(SMALLEST, 2.0)
+  startup.use()
+  assert jax.config.jax_compilation_cache_dir == str(tmp_path / 'mine')
+  assert getattr(jax.config, SMALLEST) == 2
+  assert stat.S_IMODE((tmp_path / 'mine').stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize('mode', [0o770, 0o707, 0o720])
+def test_a_folder_that_others_may_write_to_is_refused(tmp_path, mode):
+  tmp_path.chmod(mode)
+  jax.config.update(FOLDER, str(tmp_path))
+  with pytest.raises(
+    errors.UserError, match=rf'Others may write .* \(chmod 700 {tmp_path}\)'
+  ):
+    startup.use()
+  tmp_path.chmod(0o755)  # To read is no harm.
+  startup.use()
+
+
+def test_the_folder_of_another_user_is_refused(tmp_path, monkeypatch):
+  monkeypatch.setattr(os, 'geteuid', lambda: tmp_path.stat().st_uid + 1)
+  jax.config.update(FOLDER, str(tmp_path))
+  with pytest.raises(errors.UserError, match='make it yours alone'):
+    startup.use()
+
+
+def test_without_room_for_a_folder_it_goes_on_without(tmp_path, capsys):
+  (tmp_path / 'file').touch()
+  jax.config.update(FOLDER, str(tmp_path / 'file/cache'))
+  startup.use()
+  assert jax.config.jax_compilation_cache_dir is None
+  told = capsys.readouterr().err
+  assert 'nothing that is compiled will be kept' in told
+  assert 'JAX_COMPILATION_CACHE_DIR names another' in told
+
+
+def test_a_bucket_is_left_to_its_own_rules():
+  jax.config.update(FOLDER, 'gs://bucket/cache')
+  startup.use()
+  assert jax.config.jax_compilation_cache_dir == 'gs://bucket/cache'
+
+
+@pytest.fixture
+def events():
+  """The names of what JAX tells of itself, as it happens."""
+  names = []
+
+  def listen(name, **_):
+    names.append(name)
+
+  jax.monitoring.register_event_listener(listen)
+  yield names
+  jax.monitoring.unregister_event_listener(listen)
+
+
+def test_a_program_is_found_again_that_python_splits_over_devices(events):
+  # Such is cuDNN's attention; on CPUs, anything may be.
+  startup.use()
+  mesh = jax.make_mesh(
+    (8,), ('data',), axis_types=(jax.sharding.AxisType.Auto,)
+  )
+  split = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec('data'))
+  kept = []  # Or an address might be used again.
+
+  def is_found():
+    @custom_partitioning.custom_partitioning
+    def double(x):
+      return 2 * x
+
+    double.def_partition(
+      partition=lambda mesh, *_: (mesh, lambda x: 2 * x, split, (split,)),
+      sharding_rule='i -> i',
+    )
+    kept.append(double)
+    events.clear()
+    program = jax.jit(double, in_shardings=split).lower(jnp.zeros(8)).compile()
+    np.testing.assert_array_equal(program(jnp.ones(8)), 2)
+    return '/jax/compilation_cache/cache_hits' in events
+
+  is_found()
+  assert is_found()
+  jax.config.update(POINTER, False)
+  assert not is_found()

@@ -1,0 +1,84 @@
+"""Where a Transformer looks: the attention weights of every layer."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from vit_jax import errors
+from vit_jax.models import vit
+from vit_jax.nn import layer_stack as stacked
+
+
+class Looks(NamedTuple):
+  """What a model usually throws away.
+
+  layers: of each layer, float32 [batch, heads, tokens, tokens]: how much a
+    token (second to last axis) takes from each token (last axis).
+  pooling: float32 [batch, tokens], how much of each token is pooled; the heads
+    of attention pooling are averaged.
+
+  All sum to one over the last axis.
+  """
+
+  layers: list
+  pooling: jax.Array
+
+
+def looks(model, params, images):
+  """Runs the model and returns its `Looks`.
+
+  Args:
+    model: what `models.build` returns; a plain or a hybrid ViT.
+    params: its parameters.
+    images: [batch, height, width, 3], in [-1, 1].
+
+  Raises:
+    UserError: the model has no attention.
+  """
+  check(model)
+  _, state = model.apply(
+    {'params': params}, images, train=False, mutable=['intermediates']
+  )
+  sown = state['intermediates']
+  blocks = stacked.unstack(sown['encoder'])
+  layers = [
+    blocks[f'block_{layer}']['attention']['weights'][0]
+    for layer in range(model.encoder.depth)
+  ]
+  batch, _, num_tokens, _ = layers[0].shape
+  return Looks(layers, _pooling(model, sown, batch, num_tokens))
+
+
+def attention_weights(model, params, images):
+  """Returns the layers of `looks` as one array.
+
+  Args:
+    model, params, images: as of `looks`.
+
+  Returns:
+    float32 [depth, batch, heads, tokens, tokens].
+
+  Raises:
+    UserError: the model has no attention.
+  """
+  return jnp.stack(looks(model, params, images).layers)
+
+
+def check(model):
+  """Raises UserError where a model has no attention."""
+  if not isinstance(model, vit.ViT):
+    raise errors.UserError(
+      f'A {type(model).__name__} has no attention weights; a plain or a '
+      'hybrid ViT has.'
+    )
+
+
+def _pooling(model, sown, batch, num_tokens):
+  """Returns how much of each token is pooled, [batch, tokens]."""
+  if model.class_token:
+    return jnp.tile(jnp.eye(1, num_tokens), (batch, 1))
+  if 'pooling' in sown:
+    weights = sown['pooling']['attention']['weights'][0]
+    return jnp.mean(weights, axis=(1, 2))  # Of one query.
+  return jnp.full((batch, num_tokens), 1 / num_tokens)

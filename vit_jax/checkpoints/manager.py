@@ -1,0 +1,333 @@
+"""Saving and restoring the state of a run, by orbax.
+
+A run's checkpoints are in workdir/checkpoints/<step>/ (see `step_folder`). A
+step is used only if it is what was saved, and an older one is removed only when
+a newer one is complete.
+"""
+
+import contextlib
+import os
+import pathlib
+import shutil
+import threading
+import time
+
+import jax
+import orbax.checkpoint as ocp
+
+from vit_jax import errors
+from vit_jax.checkpoints import manifest, step_folder
+
+MAX_FAILURES = 3  # Saves that fail in a row before the run stops.
+
+
+class Checkpoints:
+  """The checkpoints of one run; writes in the background.
+
+  A context manager: leaving it waits for the last write. All processes of a run
+  call its methods in the same order.
+  """
+
+  def __init__(self, directory, keep, say=print, read_only=False):
+    """Opens the folder of the checkpoints.
+
+    Args:
+      directory: absolute path.
+      keep: number of scheduled steps that stay, the newest ones.
+      say: takes a line that tells the user what has happened.
+      read_only: nothing is created, written or tidied up.
+    """
+    self._directory = pathlib.Path(directory)
+    self._keep = keep
+    self._say = say
+    self._is_writer = jax.process_index() == 0 and not read_only
+    self._manager = None
+    self._thread = None  # Finishes a save,
+    self._error = None  # whose error it leaves here.
+    self._step = None  # Of the save under way.
+    self._num_failures = 0
+    if self._is_writer:
+      self._tidy()
+
+  def __enter__(self):
+    return self
+
+  def __exit__(self, *_):
+    if self._thread:
+      self._thread.join()
+      self._tell_failure()
+    if self._manager:
+      with contextlib.suppress(Exception):  # That of the save, told above.
+        self._manager.close()
+
+  # What there is ------------------------------------------------------------
+
+  def steps(self):
+    """Returns the steps that were saved to their end, the newest first."""
+    return [
+      step for step in self.folders() if manifest.is_sealed(self._dir(step))
+    ]
+
+  def folders(self):
+    """Returns the steps that orbax has written, whole or not, newest first."""
+    if not self._directory.is_dir():
+      return []
+    names = (path.name for path in self._directory.iterdir())
+    return sorted((int(n) for n in names if n.isdecimal()), reverse=True)
+
+  def latest_step(self):
+    """Returns the newest step that was saved to its end, or None."""
+    return next(iter(self.steps()), None)
+
+  def is_empty(self):
+    """Returns whether nothing was ever saved here, damaged or not."""
+    return not self.folders() and not list(self._directory.glob('*.damaged'))
+
+  def scheduled_steps(self):
+    """Returns the steps that a run without a break has saved too."""
+    found = []
+    for step in self.steps():
+      with contextlib.suppress(manifest.Damaged):
+        if manifest.facts(self._dir(step))['scheduled']:
+          found.append(step)
+    return found
+
+  def record(self, step):
+    """Returns what was given to `save` as `record`, after a `restore`."""
+    return step_folder.check(self._dir(step))['record']
+
+  def num_bytes(self):
+    """Returns how much is in the folder by now; a save makes it grow."""
+    total = 0
+    for folder, _, names in os.walk(self._directory):
+      for name in names:
+        with contextlib.suppress(OSError):  # It may be gone again.
+          total += os.path.getsize(os.path.join(folder, name))
+    return total
+
+  # Saving ---------------------------------------------------------------------
+
+  def check_room(self, abstract_state):
+    """Raises UserError where the disk can't take one more checkpoint."""
+    needed = _size(abstract_state)
+    free = shutil.disk_usage(_existing(self._directory)).free
+    if free < needed:
+      raise errors.UserError(
+        f'{self._directory} has {free / 1e6:.0f} MB left and a checkpoint '
+        f'takes up to {needed / 1e6:.0f} MB; make room or give a --workdir '
+        'on another disk.'
+      )
+    if free < (self._keep + 1) * needed:
+      self._say(
+        f'{self._directory} has {free / 1e6:.0f} MB left; '
+        f'run.checkpoints_to_keep={self._keep} takes up to '
+        f'{(self._keep + 1) * needed / 1e6:.0f} MB'
+      )
+
+  def save(self, step, state, record, scheduled=True):
+    """Starts to write a step, once the save before it has ended.
+
+    Args:
+      step: number of the step; one that is there already is left as it is.
+      state: tree of arrays; may be given away once this returns.
+      record: anything JSON holds.
+      scheduled: whether a run without a break saves this step too.
+
+    Raises:
+      UserError: a leaf is not finite or its copies differ, or `MAX_FAILURES`
+        saves in a row have failed. A first failure is only told, by `poll`.
+    """
+    began = time.monotonic()
+    self.wait()
+    if (waited := time.monotonic() - began) > 1:
+      self._say(
+        f'step {step} had to wait {waited:.0f} s for the save before it'
+      )
+    if step in self.steps():
+      return
+    self._step = step
+    content = step_folder.content(
+      {'step': step, 'scheduled': scheduled}, record, state
+    )
+    try:
+      if self._manager is None:
+        self._manager = ocp.CheckpointManager(
+          self._directory, options=ocp.CheckpointManagerOptions(create=True)
+        )
+      self._manager.save(
+        step,
+        args=step_folder.save_args(state, content),
+        force=True,
+      )
+    except Exception as error:  # Of any kind: told and tried again.
+      self._error = error
+    self._needed = _size(state)
+    self._thread = threading.Thread(
+      target=self._finish, args=(content['facts'],), daemon=True
+    )
+    self._thread.start()
+
+  def poll(self):
+    """Returns whether a save has failed and is to be made again.
+
+    Raises:
+      UserError: it's the last of `MAX_FAILURES` in a row.
+    """
+    if self._thread is None or self._thread.is_alive():
+      return False
+    self._thread = None
+    return self._tell_failure()
+
+  def wait(self):
+    """Waits for the save under way, if there is one; else as `poll`."""
+    if self._thread:
+      self._thread.join()
+    return self.poll()
+
+  def finish(self, step, state, record, scheduled=True):
+    """Writes a step and waits until it is on the disk, trying repeatedly.
+
+    Raises:
+      UserError: as `save`.
+    """
+    self.save(step, state, record, scheduled)
+    while self.wait():
+      self.save(step, state, record, scheduled)
+
+  def _finish(self, facts):
+    """Runs in a thread: waits for orbax, seals the step, drops older ones."""
+    try:
+      self._manager.wait_until_finished()
+      if self._error:
+        raise self._error
+      if self._is_writer:
+        manifest.seal(self._dir(facts['step']), facts)
+    except BaseException as error:  # Told by the next `poll`.
+      self._error = error
+      return
+    if self._is_writer:
+      self._prune()
+
+  def _tell_failure(self):
+    error, self._error = self._error, None
+    if error is None:
+      self._num_failures = 0
+      return False
+    with contextlib.suppress(Exception):  # orbax tells each thread once more.
+      self._manager.wait_until_finished()
+    if self._is_writer:
+      self._tidy()
+      if self._step not in self.steps():
+        self._remove(self._dir(self._step))
+    if self._manager:
+      self._manager.reload()
+    self._num_failures += 1
+    free = shutil.disk_usage(_existing(self._directory)).free
+    message = (
+      f'saving step {self._step} in {self._directory} failed: '
+      f'{step_folder.first_line(error)} ({free / 1e6:.0f} MB are free, a '
+      f'checkpoint takes up to {self._needed / 1e6:.0f} MB); older checkpoints '
+      'are untouched'
+    )
+    if self._num_failures == MAX_FAILURES:
+      raise errors.UserError(
+        f'{message}. It was attempt {MAX_FAILURES}: make room or give the '
+        'folder its permissions back, and start again.'
+      ) from error
+    self._say(f'{message}; trying again')
+    return True
+
+  def _prune(self):
+    scheduled = self.scheduled_steps()
+    kept = {self.latest_step(), *scheduled[: self._keep]}
+    try:
+      for step in set(self.steps()) - kept:
+        self._remove(self._dir(step))
+    except OSError as error:  # The newer step is none the worse for it.
+      self._say(f'an older checkpoint cannot be removed: {error}')
+    self._manager.reload()
+
+  def _tidy(self):
+    """Removes what an earlier save or removal has left half done."""
+    if not self._directory.is_dir():
+      return
+    for path in self._directory.iterdir():
+      if 'orbax-checkpoint-tmp' in path.name:
+        self._remove(path)
+      elif path.suffix == '.removed':
+        shutil.rmtree(path, ignore_errors=True)
+
+  def _remove(self, path):
+    """Removes a folder; from its first moment on it is no step any more."""
+    if path.is_symlink():
+      path.unlink()
+      return
+    if not path.exists():
+      return
+    renamed = path.with_name(f'{path.name}.removed')
+    shutil.rmtree(renamed, ignore_errors=True)
+    path.rename(renamed)
+    shutil.rmtree(renamed, ignore_errors=True)
+
+  # Restoring ------------------------------------------------------------------
+
+  def restore(self, abstract_state, step=None):
+    """Returns the newest state that is whole, or that of a given step.
+
+    A newer step that is damaged is told and set aside, as <step>.damaged. One
+    without a manifest, whose save was cut short at its very end, is given it if
+    every leaf is what was saved.
+
+    Args:
+      abstract_state: a tree of `jax.ShapeDtypeStruct` with shardings; those the
+        step was saved with don't matter.
+      step: number of the step that it must be; None: the newest.
+
+    Raises:
+      UserError: there is none, none is whole, the given one is not, or it
+        doesn't fit the given tree.
+    """
+    candidates = self.folders() if step is None else [step]
+    if not candidates:
+      raise errors.UserError(f'{self._directory} has no checkpoint.')
+    problems = {}
+    for candidate in candidates:
+      try:
+        state, content = step_folder.load(self._dir(candidate), abstract_state)
+      except manifest.Damaged as error:
+        problems[candidate] = error
+        continue
+      self._set_aside(problems)
+      if self._is_writer and not manifest.is_sealed(self._dir(candidate)):
+        manifest.seal(self._dir(candidate), content['facts'])
+      return state
+    listed = '\n'.join(f'  {n}: {error}' for n, error in problems.items())
+    raise errors.UserError(
+      f'No checkpoint in {self._directory} can be used:\n{listed}\n'
+      'Put back an undamaged copy, or give a new --workdir to start from '
+      'scratch.'
+    )
+
+  def _set_aside(self, problems):
+    for step, problem in problems.items():
+      path = self._dir(step)
+      self._say(f'checkpoint {path} is not used: {problem}')
+      if self._is_writer:
+        self._remove(path.with_name(f'{step}.damaged'))
+        path.rename(path.with_name(f'{step}.damaged'))
+
+  def _dir(self, step):
+    return self._directory / str(step)
+
+
+def _size(state):
+  """Returns the bytes of all leaves."""
+  return sum(
+    leaf.size * getattr(leaf.dtype, 'itemsize', 8)
+    for leaf in jax.tree.leaves(state)
+  )
+
+
+def _existing(path):
+  """Returns the nearest folder above that exists."""
+  return next(parent for parent in (path, *path.parents) if parent.exists())

@@ -1,0 +1,50 @@
+"""Every checkpoint of a run: is it complete, is it what was saved, why not."""
+
+import pathlib
+
+from vit_jax import errors
+from vit_jax.checkpoints import manager as checkpoints
+from vit_jax.checkpoints import manifest, step_folder
+
+
+def run(workdir):
+  """Reads each checkpoint of the run in `workdir`; changes nothing.
+
+  Returns:
+    Lines of text, one per folder of checkpoints, the newest step first,
+    and whether there is a checkpoint and all are good.
+
+  Raises:
+    UserError: `workdir` has no checkpoints.
+  """
+  folder = pathlib.Path(workdir).absolute() / 'checkpoints'
+  if not folder.is_dir():
+    raise errors.UserError(
+      f'{workdir} has no checkpoints; give the --workdir of a run.'
+    )
+  steps = checkpoints.Checkpoints(folder, keep=1, read_only=True).folders()
+  told = {str(step): _tell(folder / str(step)) for step in steps}
+  for path in sorted(folder.iterdir()):
+    if path.name not in told and path.is_dir():
+      told[path.name] = _LEFT_OVERS.get(path.suffix, 'cut short, ignored')
+  lines = [f'{name:>10}  {text}' for name, text in told.items()]
+  good = [text for name, text in told.items() if name.isdecimal()]
+  return lines, bool(good) and all(text.startswith(_GOOD) for text in good)
+
+
+_GOOD = 'committed, verified'
+_LEFT_OVERS = {
+  '.damaged': 'damaged, set aside by a run that fell back to an older one',
+  '.removed': 'being removed',
+}
+
+
+def _tell(step_dir):
+  """Returns what is to be said of a step."""
+  sealed = manifest.is_sealed(step_dir)
+  state = 'committed' if sealed else 'not committed (no manifest)'
+  try:
+    step_folder.verify(step_dir)
+  except manifest.Damaged as damage:
+    return f'{state}, NOT verified: {damage}'
+  return f'{state}, verified'

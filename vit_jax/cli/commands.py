@@ -1,0 +1,362 @@
+"""The commands of `vit_jax`, as a table; their flags are in `flags`.
+
+What a command does is in the module it calls, which is imported only then, so
+that help is there at once.
+"""
+
+import contextlib
+import sys
+from collections.abc import Callable
+from typing import NamedTuple
+
+from vit_jax.training.runtime import preemption
+
+
+class Command(NamedTuple):
+  """A row of the table of commands."""
+
+  run: Callable  # Takes the parsed arguments.
+  purpose: str  # One line.
+  flags: tuple  # Names of rows of `flags.FLAGS`.
+  required: tuple  # Those of them that must be given.
+  examples: tuple  # Arguments, as they follow the name of the command.
+  bare: tuple = ()  # The flags that first words without dashes are for.
+  overrides: bool = False  # Takes --config.FIELD=VALUE without a recipe.
+
+  @property
+  def takes_overrides(self):
+    return self.overrides or 'config' in self.flags
+
+
+@contextlib.contextmanager
+def _running(coordinator=None, num_processes=None, process=None):
+  """A context for what may take long; told to stop, it leaves with a status.
+
+  Args: as `distributed.join`.
+  """
+  with preemption.Stop():  # The imports take a while, too.
+    from vit_jax.training.runtime import (
+      agreement,
+      cpu_memory,
+      distributed,
+      startup,
+    )
+
+    startup.use()
+    with distributed.joined(coordinator, num_processes, process):
+      cpu_memory.keep()
+      try:
+        yield
+      except preemption.Preempted as stopped:
+        print(stopped, file=sys.stderr)
+        agreement.leave(preemption.STATUS)
+
+
+def _train(args):
+  from vit_jax.config import recipes
+
+  # A typing mistake is told before the slow imports.
+  config = recipes.load(args.config, args.overrides)
+  with _running(args.coordinator, args.num_processes, args.process):
+    from vit_jax.training import train
+
+    train.run(config, args.workdir)
+
+
+def _evaluate(args):
+  renamed = {'model_name': args.model, 'results_path': args.results}
+  names = ('evaluators', 'checkpoint', *_DATA_FLAGS)
+  options = {**renamed, **{name: getattr(args, name) for name in names}}
+  given = {name: value for name, value in options.items() if value is not None}
+  with _running(args.coordinator, args.num_processes, args.process):
+    import jax
+
+    from vit_jax.evaluation import evaluate
+
+    report = evaluate.run(args.workdir, **given)
+    if jax.process_index() == 0:
+      for name, value in report.items():
+        print(f'{name:22}{value:.6g}')
+
+
+def _sweep(args):
+  with _running(num_processes=1):
+    from vit_jax.training import sweep
+
+    table = sweep.run(
+      args.config,
+      args.overrides,
+      args.workdir,
+      args.sweep or (),
+      args.seeds or 1,
+      args.suite,
+      args.held_out,
+    )
+    print(sweep.text(table))
+
+
+def _verify(args):
+  from vit_jax.checkpoints import verify
+
+  lines, are_good = verify.run(args.workdir)
+  print('\n'.join(lines))
+  return 0 if are_good else 1
+
+
+def _inspect(args):
+  import jax
+
+  from vit_jax.config import recipes
+  from vit_jax.planning import inspection
+
+  config = recipes.load(args.config, args.overrides)
+  print(inspection.text(config, args.devices or jax.device_count()))
+
+
+def _plan(args):
+  import jax
+
+  from vit_jax.config import recipes
+  from vit_jax.planning import plan
+
+  jax.config.update('jax_platforms', 'cpu')  # The run itself is elsewhere.
+  config = recipes.load(args.config, args.overrides)
+  print(plan.run(config, args.topology, args.mesh, args.mfu, args.price))
+
+
+def _predict(args):
+  from vit_jax.inference import predict
+  from vit_jax.training.runtime import cpu_memory, startup
+
+  startup.use()
+  cpu_memory.keep()
+  return predict.run(
+    args.checkpoint,
+    args.input,
+    args.model,
+    args.resolution,
+    args.top,
+    args.logits,
+    args.features,
+  )
+
+
+def _convert(args):
+  from vit_jax.weights import convert
+
+  source_format = getattr(args, 'from')
+  line = convert.run(
+    args.source, args.target, args.to, args.model, source_format, args.drop
+  )
+  print(line)
+
+
+def _prepare(args):
+  from vit_jax.data.sources import prepare
+
+  print(prepare.run(args.dataset, args.data_dir))
+
+
+def _show(args):
+  from vit_jax.config import recipes
+
+  config = recipes.load(args.config, args.overrides)
+
+  from vit_jax.training import preview
+
+  print(preview.run(config, args.output))
+
+
+def _analyze(args):
+  from vit_jax.analysis import analyze
+
+  return analyze.run(
+    args.analysis,
+    args.checkpoint,
+    args.output,
+    args.input,
+    args.model,
+    args.resolution,
+  )
+
+
+def _miniature(args):
+  with _running(num_processes=1):
+    from vit_jax.paper.miniature import miniature
+
+    miniature.run(args.workdir, args.page)
+
+
+def _reproduce(args):
+  with _running(num_processes=1):
+    from vit_jax.paper import reproduce
+
+    reproduce.run(
+      args.result,
+      args.dry_run,
+      args.workdir,
+      args.cells or '*',
+      args.overrides,
+      args.input,
+    )
+
+
+# What is measured on; fields of `target.Asked`.
+_DATA_FLAGS = (
+  *('dataset', 'data_dir', 'split', 'train_split'),
+  *('resolution', 'batch_size', 'shots'),
+)
+
+# Of what runs in several processes; a scheduler tells them without.
+_MEETING_FLAGS = ('coordinator', 'num_processes', 'process')
+
+COMMANDS = {
+  'train': Command(
+    run=_train,
+    purpose='Train a model, or continue where the run stopped.',
+    flags=('config', 'workdir', *_MEETING_FLAGS),
+    required=('config', 'workdir'),
+    examples=(
+      '--config=configs/quickstart.py --workdir=/tmp/quickstart',
+      '--config=configs/pretrain/vit_i1k.py:variant=B/16 --workdir=/tmp/b16 '
+      '--config.run.batch_size=1024',
+    ),
+  ),
+  'evaluate': Command(
+    run=_evaluate,
+    purpose='Measure a run or released weights on a data set.',
+    flags=(
+      *('workdir', 'checkpoint', 'model', 'evaluators', *_DATA_FLAGS),
+      *('results', *_MEETING_FLAGS),
+    ),
+    required=(),
+    examples=(
+      '--workdir=/tmp/quickstart --evaluators=classification,knn',
+      '--checkpoint=augreg/B_16-i21k-imagenet2012-384 --dataset=imagenet2012 '
+      '--evaluators=classification,real',
+      '--checkpoint=imagenet21k/ViT-B_16 --dataset=cifar100 '
+      '--evaluators=fewshot --shots=1,5,10',
+    ),
+  ),
+  'sweep': Command(
+    run=_sweep,
+    purpose='Choose values on held-out examples, then train with the best.',
+    flags=('config', 'workdir', 'sweep', 'seeds', 'suite', 'held_out'),
+    required=('config', 'workdir'),
+    examples=(
+      '--config=configs/finetune/transfer.py:dataset=cifar10 '
+      '--workdir=/tmp/cifar10 --seeds=3',
+      '--config=configs/finetune/transfer.py --workdir=/tmp/vtab --suite=vtab',
+      '--config=configs/quickstart.py --workdir=/tmp/rates '
+      '--sweep=optimizer.learning_rate=0.001,0.002 --sweep=data.mixup=0,0.5',
+    ),
+  ),
+  'verify': Command(
+    run=_verify,
+    purpose='Check every checkpoint of a run: complete, and what was saved?',
+    flags=('workdir',),
+    required=('workdir',),
+    examples=('--workdir=/tmp/quickstart', '/tmp/quickstart'),
+    bare=('workdir',),
+  ),
+  'inspect': Command(
+    run=_inspect,
+    purpose='Show the model, its parameters and how they are split.',
+    flags=('config', 'devices'),
+    required=('config',),
+    examples=(
+      '--config=configs/quickstart.py',
+      '--config=configs/pretrain/vit_i1k.py --devices=8 --config.mesh.fsdp=8',
+    ),
+  ),
+  'plan': Command(
+    run=_plan,
+    purpose='Compile a run for devices elsewhere: does it fit, at what cost?',
+    flags=('config', 'topology', 'mesh', 'mfu', 'price'),
+    required=('config', 'topology'),
+    examples=(
+      '--config=configs/pretrain/vit_i21k.py:variant=H/14 '
+      '--topology=v5p:8x8x8 --config.model.scan=true',
+      '--config=configs/pretrain/vit_i1k.py --topology=h100:8 --mesh=auto',
+    ),
+  ),
+  'predict': Command(
+    run=_predict,
+    purpose='Classify images with released weights, or with those of a run.',
+    flags=(
+      *('checkpoint', 'input', 'model', 'resolution', 'top'),
+      *('logits', 'features'),
+    ),
+    required=('checkpoint', 'input'),
+    examples=(
+      '--checkpoint=augreg/B_16-i21k-imagenet2012-384 --input=cat.jpg',
+      '--checkpoint=ViT-B_16.npz --model=ViT-B/16 --input=batch.npy '
+      '--logits=logits.npy',
+    ),
+  ),
+  'convert': Command(
+    run=_convert,
+    purpose='Write weights in the format of another project.',
+    flags=('source', 'target', 'to', 'from', 'model', 'drop'),
+    required=('source', 'target', 'to'),
+    examples=(
+      '/tmp/quickstart /tmp/for_timm --to=timm',
+      "imagenet21k/ViT-B_16 /tmp/b16 --to=huggingface --drop='head.*'",
+    ),
+    bare=('source', 'target'),
+  ),
+  'prepare': Command(
+    run=_prepare,
+    purpose='Download and prepare a data set, or tell how to come by it.',
+    flags=('dataset', 'data_dir'),
+    required=('dataset',),
+    examples=('--dataset=cifar10', 'imagenet2012 --data_dir=/data/tfds'),
+    bare=('dataset',),
+  ),
+  'show': Command(
+    run=_show,
+    purpose='Draw the first batch as the model will see it.',
+    flags=('config', 'output'),
+    required=('config', 'output'),
+    examples=('--config=configs/quickstart.py --output=/tmp/batch.png',),
+  ),
+  'analyze': Command(
+    run=_analyze,
+    purpose='Look inside a model: the figures of the ViT paper.',
+    flags=(
+      *('analysis', 'checkpoint', 'input', 'output'),
+      *('model', 'resolution'),
+    ),
+    required=('analysis', 'checkpoint', 'output'),
+    examples=(
+      'rollout --checkpoint=augreg/L_16 --input=photos --output=/tmp/figures',
+      'attention-distance --checkpoint=augreg/R50_L_32 --input=photos '
+      '--output=/tmp/figures --resolution=224x448',
+      'position-similarity --checkpoint=augreg/B_32 --output=/tmp/figures',
+      'filters --checkpoint=imagenet21k/ViT-L_32 --output=/tmp/figures',
+    ),
+    bare=('analysis',),
+  ),
+  'reproduce': Command(
+    run=_reproduce,
+    purpose='Make a table or a figure of the papers again: paper, ours.',
+    flags=('result', 'dry-run', 'workdir', 'cells', 'input'),
+    required=('result',),
+    examples=(
+      'all --dry-run',
+      'table6',
+      'table5 --workdir=/data/paper --cells=I21k*CIFAR-10,*B/16 '
+      '--config.mesh.fsdp=8',
+      'figure7 --workdir=/data/paper --input=photos',
+    ),
+    bare=('result',),
+    overrides=True,
+  ),
+  'miniature': Command(
+    run=_miniature,
+    purpose="Ask the paper's questions at a size that a CPU answers.",
+    flags=('workdir', 'page'),
+    required=('workdir',),
+    examples=('--workdir=/tmp/miniature --page=docs/miniature.md',),
+  ),
+}

@@ -1,0 +1,128 @@
+"""The command line: `vit_jax COMMAND --flag=value ...`.
+
+It parses and dispatches; `commands` tells what there is.
+"""
+
+import argparse
+import sys
+
+from vit_jax import errors
+from vit_jax.cli import commands, flags
+
+
+def main(argv=None):
+  """Runs one command and returns its exit status; see docs/faults.md.
+
+  0: done; 1: `verify` has found damage; 2: a mistake of the user; 70: no
+  progress, or nobody to meet (`watchdog`, `hosts`); 75: told to stop, and saved
+  (`preemption`).
+
+  Args:
+    argv: the arguments after the program's name; None: those of this process.
+  """
+  argv = sys.argv[1:] if argv is None else list(argv)
+  try:
+    if not argv or argv[0] in ('-h', '--help'):
+      print(_overview())
+      return 0 if argv else 2
+    name, *rest = argv
+    if name not in commands.COMMANDS:
+      raise errors.UserError(
+        f'{name!r} is not a command. {errors.nearest(name, commands.COMMANDS)}'
+      )
+    if '-h' in rest or '--help' in rest:
+      print(_help(name))
+      return 0
+    return commands.COMMANDS[name].run(_parse(name, rest)) or 0
+  except errors.UserError as error:
+    print(f'vit_jax: error: {error}', file=sys.stderr)
+    return 2
+
+
+OVERRIDES = """
+Every field of the configuration (vit_jax/config/schema.py) can be overridden:
+  --config.optimizer.learning_rate=3e-4   --config.data.resolution=384
+  --config.data.flip=false                --config.run.num_epochs=none
+"""
+
+
+def _overview():
+  rows = [
+    f'  {name:10}{row.purpose}' for name, row in commands.COMMANDS.items()
+  ]
+  return '\n'.join(
+    [
+      'Vision Transformer in JAX.\n\nUsage: vit_jax COMMAND --flag=value ...\n',
+      *rows,
+      '\n`vit_jax COMMAND --help` tells the flags of a command.',
+    ]
+  )
+
+
+def _help(name):
+  command = commands.COMMANDS[name]
+  lines = [command.purpose, '', f'Usage: vit_jax {name} --flag=value ...', '']
+  for flag in command.flags:
+    _, value, purpose, _ = flags.FLAGS[flag]
+    needed = ' (required)' if flag in command.required else ''
+    written = f'{flag}={value}' if value else flag
+    lines.append(f'  --{written:23}{purpose}{needed}')
+  if command.takes_overrides:
+    lines.append(OVERRIDES.rstrip())
+  lines += ['', 'Examples:']
+  lines += [f'  vit_jax {name} {example}' for example in command.examples]
+  return '\n'.join(lines)
+
+
+def _parse(name, argv):
+  """Returns the arguments of a command; fields overridden, as `overrides`."""
+  command = commands.COMMANDS[name]
+  overrides = []
+  if command.takes_overrides:
+    argv, overrides = _split_overrides(argv)
+  for i, flag in enumerate(command.bare):
+    if i < len(argv) and not argv[i].startswith('-'):
+      argv = [*argv[:i], f'--{flag}={argv[i]}', *argv[i + 1 :]]
+  parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+  parser.error = _raise
+  for flag in command.flags:
+    row = flags.FLAGS[flag]
+    if not row.value:
+      parser.add_argument(f'--{flag}', action='store_true')
+      continue
+    action = 'append' if row.repeats else 'store'
+    parser.add_argument(f'--{flag}', type=row.type, action=action)
+  args, unknown = parser.parse_known_args(argv)
+  if unknown:
+    known = [f'--{flag}' for flag in command.flags]
+    hint = errors.nearest(unknown[0].partition('=')[0], known)
+    raise errors.UserError(f'vit_jax {name} has no {unknown[0]}. {hint}')
+  for flag in command.required:
+    if not getattr(args, flag):
+      raise errors.UserError(
+        f'vit_jax {name} needs --{flag}={flags.FLAGS[flag].value}; '
+        f'for example: vit_jax {name} {command.examples[0]}'
+      )
+  args.overrides = overrides
+  return args
+
+
+def _split_overrides(argv):
+  """Returns the other arguments, and the overrides as '--config.a.b=value'."""
+  rest, overrides = [], []
+  awaits_value = False
+  for argument in argv:
+    if argument.startswith(('--config.', '--noconfig.')):
+      overrides.append(argument)
+      awaits_value = '=' not in argument
+    elif awaits_value and not argument.startswith('--'):
+      overrides[-1] += f'={argument}'
+      awaits_value = False
+    else:
+      rest.append(argument)
+      awaits_value = False
+  return rest, overrides
+
+
+def _raise(message):
+  raise errors.UserError(message)

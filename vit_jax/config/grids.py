@@ -1,0 +1,94 @@
+"""Values of fields that are worth trying, and all their combinations.
+
+A grid is {field: values}. Fields that go together, as a number of steps and its
+warm-up, are one entry: {'run.num_steps:optimizer.warmup_steps': ((500, 100),
+(2500, 200))}.
+"""
+
+import itertools
+
+from vit_jax import errors
+from vit_jax.config import overrides, schema
+
+_AND = ':'  # Between fields that go together, and between their values.
+
+
+def parse(texts):
+  """Returns the grid of texts 'FIELD=VALUE,VALUE' or 'A:B=1:2,3:4'.
+
+  Raises:
+    UserError: a text is not of that form, a field is unknown or comes twice, or
+      a value does not fit its field.
+  """
+  grid, seen = {}, set()
+  for text in texts:
+    entry, equals, listed = text.partition('=')
+    if not equals or not listed:
+      raise errors.UserError(
+        f'--sweep={text} does not fit; write --sweep=FIELD=VALUE,VALUE, as '
+        '--sweep=optimizer.learning_rate=0.01,0.03.'
+      )
+    for field in entry.split(_AND):
+      if field in seen:
+        raise errors.UserError(f'--sweep gives values of {field} twice.')
+      seen.add(field)
+    grid[entry] = tuple(_values(entry, given) for given in listed.split(','))
+  return grid
+
+
+def combinations(grid):
+  """Returns [{field: value}] of every combination, the last entry fastest.
+
+  Raises:
+    UserError: there are not as many values as fields that go together.
+  """
+  choices = (
+    [_pairs(entry, value) for value in values] for entry, values in grid.items()
+  )
+  return [
+    dict(itertools.chain.from_iterable(chosen))
+    for chosen in itertools.product(*choices)
+  ]
+
+
+def name(setting):
+  """Returns the name of a combination, which may be that of a folder."""
+  parts = [f'{field}={value}' for field, value in setting.items()]
+  return ','.join(parts).replace('/', '_') or 'as_given'
+
+
+def apply(config, setting):
+  """Returns the configuration with the fields of a setting set.
+
+  Raises:
+    UserError: a field is unknown, or a value does not fit it.
+  """
+  config = config.copy_and_resolve_references()
+  for field, value in setting.items():
+    overrides.assign(config, field, value, 'the grid')
+  return config
+
+
+def _pairs(entry, value):
+  """Returns [(field, value)] of an entry's fields; one takes it as it is."""
+  names = entry.split(_AND)
+  values = value if len(names) > 1 else (value,)
+  if not isinstance(values, tuple | list) or len(values) != len(names):
+    raise errors.UserError(
+      f'{entry} are {len(names)} fields, which take as many values; given: '
+      f'{value!r}.'
+    )
+  return list(zip(names, values))
+
+
+def _values(entry, text):
+  """Returns what an entry takes from a text: a value, or one of each field."""
+  given = tuple(text.split(_AND)) if _AND in entry else text
+  values = tuple(_value(*pair) for pair in _pairs(entry, given))
+  return values if _AND in entry else values[0]
+
+
+def _value(field, text):
+  config = schema.default()
+  overrides.override(config, f'--config.{field}={text}')
+  return schema.lookup(config, field)

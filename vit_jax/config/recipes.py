@@ -1,0 +1,344 @@
+"""From what a person types to a checked configuration, and to disk and back.
+
+A recipe is a local Python file whose `get_config` starts from
+`schema.default()`; its keyword arguments are its knobs. A run writes what
+it was started with to workdir/config.json, which is data and is never executed.
+"""
+
+import hashlib
+import inspect
+import json
+import os
+import pathlib
+import re
+import runpy
+import sys
+import tempfile
+import traceback
+
+from ml_collections import config_dict
+
+from vit_jax import errors, pytrees
+from vit_jax.config import overrides as config_overrides
+from vit_jax.config import schema
+
+FILE = 'config.json'
+
+# A run may continue with other values of these: they change where it runs, how
+# fast, and what it writes down, not what it computes.
+MAY_CHANGE = (
+  'model.attention',
+  'model.scan',
+  'model.remat',
+  'optimizer.accumulation_steps',
+  'data.data_dir',
+  'data.num_threads',
+  'data.num_workers',
+  'data.max_bad_share',
+  'data.prefetch_batches',
+  'run.eval_batch_size',
+  'run.eval_every',
+  'run.log_every',
+  'run.checkpoint_every',
+  'run.checkpoints_to_keep',
+  'run.watchdog_seconds',
+  'mesh.data',
+  'mesh.fsdp',
+  'mesh.tensor',
+)
+
+# Fields that older versions did not have, and what they did.
+ADDED = {
+  'model.attention': 'xla',
+  'model.scan': False,
+  'model.remat': 'none',
+  'optimizer.accumulation_steps': 1,
+  'optimizer.ema_decay': None,
+}
+
+
+def load(spec, overrides=()):
+  """Returns the locked configuration that a recipe and overrides describe.
+
+  Args:
+    spec: 'path/recipe.py', 'path/recipe.py:variant=B/16,dataset=cifar10' with
+      knobs, or the 'config.json' of a run.
+    overrides: strings '--config.run.batch_size=8'; the last of a field counts.
+      Fields that are None by default can be set back with 'none'.
+
+  Raises:
+    UserError: the file, a knob, a field or the type of a value doesn't fit.
+  """
+  path, knobs = _split(spec)
+  if path.suffix == '.json':
+    saved = _read_json(path)
+    given = ADDED | saved
+    _tell_added(path, given.keys() - saved.keys())
+  else:
+    given = config_overrides.flatten(_run_recipe(path, knobs))
+  config = config_overrides.unflatten(given, path)
+  for override in overrides:
+    config_overrides.override(config, override)
+  return config
+
+
+def save(config, workdir):
+  """Writes the configuration to workdir/config.json, whole or not at all."""
+  workdir = _writable(workdir)
+  unfinished = workdir / f'{FILE}.tmp'
+  unfinished.write_text(_to_json(config.to_dict()) + '\n')
+  os.replace(unfinished, workdir / FILE)
+
+
+def check_same(config, workdir):
+  """Creates the folder of a run, and refuses the folder of another run.
+
+  Raises:
+    UserError: `workdir` can't be written, or its config.json differs in more
+      than `MAY_CHANGE`; the message shows theirs and ours.
+  """
+  workdir = _writable(workdir)
+  if not (workdir / FILE).exists():
+    return
+  given, wanted = (
+    {
+      field: json.dumps(value)
+      for field, value in flat.items()
+      if field not in MAY_CHANGE
+    }
+    for flat in (
+      ADDED | _read_json(workdir / FILE),
+      config_overrides.flatten(config),
+    )
+  )
+  if given != wanted:
+    lines = '\n'.join(f'  {line}' for line in pytrees.diff(given, wanted))
+    raise errors.UserError(
+      f'{workdir} holds a run with another configuration:\n{lines}\n'
+      'Give this run a new --workdir, or continue that one with '
+      f'--config={workdir / FILE}.'
+    )
+
+
+def digest(config):
+  """Returns 16 hexadecimal digits; what computes something else has others.
+
+  Fields of `MAY_CHANGE` don't count.
+  """
+  fields_that_count = {
+    field: value
+    for field, value in config_overrides.flatten(config).items()
+    if field not in MAY_CHANGE
+  }
+  text = json.dumps(fields_that_count, sort_keys=True)
+  return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def grid(spec):
+  """Returns what `get_grid` of a recipe says is worth trying, as of `grids`.
+
+  Of a recipe that has no such function, that is {}; it gets those of the
+  recipe's knobs that it has.
+
+  Args:
+    spec: as of `load`.
+
+  Raises:
+    UserError: it doesn't return that.
+  """
+  path, knobs = _split(spec)
+  if path.suffix == '.json':
+    return {}
+  recipe = runpy.run_path(str(path))
+  get_grid = recipe.get('get_grid')
+  if get_grid is None:
+    return {}
+  known = inspect.signature(get_grid).parameters
+  given = _arguments(recipe['get_config'], knobs, path)
+  found = get_grid(**{name: given[name] for name in given if name in known})
+  if not isinstance(found, dict) or not all(found.values()):
+    raise errors.UserError(
+      f'get_grid of {path} should return values for each field, as '
+      "{'optimizer.learning_rate': (0.01, 0.03)}."
+    )
+  return {entry: tuple(values) for entry, values in found.items()}
+
+
+# What the user names -------------------------------------------------------
+
+
+def _split(spec):
+  """Returns the path and the text of the knobs of 'path:knobs'."""
+  if '://' in spec:
+    raise errors.UserError(
+      f'{spec} is a URL; a recipe is read from a local file only. '
+      'Download it, read it, and give its path.'
+    )
+  match = re.fullmatch(r'(.+?\.(?:py|json))(?::(.*))?', spec, re.DOTALL)
+  if not match:
+    raise errors.UserError(
+      f'{spec} is neither a recipe (path/recipe.py:knob=value) '
+      f'nor the {FILE} of a run.'
+    )
+  path, knobs = pathlib.Path(match[1]).expanduser(), match[2] or ''
+  if knobs and path.suffix == '.json':
+    raise errors.UserError(
+      f'{path} is data and has no knobs; given: {knobs}. '
+      'Override fields with --config.FIELD=VALUE.'
+    )
+  if not path.is_file():
+    raise errors.UserError(f'There is no file {path}. {_near_files(path)}')
+  return path, knobs
+
+
+def _near_files(path):
+  folder = path.parent
+  if not folder.is_dir():
+    return f'There is no folder {folder.absolute()} either.'
+  names = [
+    str(folder / file.name)
+    for file in folder.iterdir()
+    if file.suffix in ('.py', '.json')
+  ]
+  if not names:
+    return f'The folder {folder.absolute()} holds no recipe.'
+  return errors.nearest(str(path), names)
+
+
+def _read_json(path):
+  """Returns the fields of a config.json, as they stand there."""
+  try:
+    return config_overrides.flatten(json.loads(path.read_text()))
+  except (OSError, ValueError, AttributeError, RecursionError) as error:
+    raise errors.UserError(
+      f'{path} is not the {FILE} of a run ({error}).'
+    ) from error
+
+
+def _tell_added(path, added):
+  """Tells which fields are newer than a config.json, and what they are."""
+  if added:
+    values = ', '.join(f'{field}={ADDED[field]}' for field in sorted(added))
+    print(
+      f'{path} is of an older version; what it lacks is as it was: {values}.',
+      file=sys.stderr,
+    )
+
+
+# Recipes -------------------------------------------------------------------
+
+
+def _run_recipe(path, knobs):
+  get_config = runpy.run_path(str(path)).get('get_config')
+  if not callable(get_config):
+    raise errors.UserError(
+      f'{path} has no function get_config that returns the configuration.'
+    )
+  arguments = _arguments(get_config, knobs, path)
+  try:
+    config = get_config(**arguments)
+  except (AttributeError, KeyError, TypeError) as error:
+    message = _explain(error)
+    if message is None:  # A bug of the recipe, which needs its traceback.
+      raise
+    raise errors.UserError(message) from error
+  if not isinstance(config, config_dict.ConfigDict):
+    raise errors.UserError(
+      f'get_config of {path} returns {type(config).__name__}; '
+      'it should return the ConfigDict of schema.default().'
+    )
+  return config
+
+
+def _arguments(get_config, knobs, path):
+  """Returns the keyword arguments that 'variant=B/16,size=3' stands for."""
+  known = inspect.signature(get_config).parameters
+  if knobs and not known:
+    raise errors.UserError(f'{path} has no knobs; given: {knobs}.')
+  arguments = {}
+  for knob in knobs.split(',') if knobs else ():
+    name, equals, text = knob.partition('=')
+    if not equals:
+      raise errors.UserError(
+        f'{path}: knobs are written name=value and parted by commas; '
+        f'given: {knob!r}. The knobs: {", ".join(known)}.'
+      )
+    default = errors.choose(f'{path}: knob', name, known).default
+    arguments[name] = _knob_value(f'{path}: {name}={text}', text, default)
+  for name, parameter in known.items():
+    if parameter.default is parameter.empty and name not in arguments:
+      raise errors.UserError(f'{path} needs a value: {path}:{name}=...')
+  return arguments
+
+
+def _knob_value(shown, text, default):
+  """Casts text to the type of the default; without one, it stays text."""
+  try:
+    if isinstance(default, bool):
+      return {'true': True, 'false': False}[text.lower()]
+    if isinstance(default, (int, float)):
+      return type(default)(text)
+  except (ValueError, KeyError) as error:
+    raise errors.UserError(
+      f'{shown} does not fit: the knob is '
+      f'{type(default).__name__}, by default {default}.'
+    ) from error
+  return text
+
+
+def _explain(error):
+  """Says which field a recipe got wrong; None if the error is another one."""
+  frames = traceback.extract_tb(error.__traceback__)
+  library = inspect.getfile(config_dict.ConfigDict)
+  key = re.match(r'\W*(?:Key|Could not override field)?\W*(\w+)', str(error))
+  if not key or frames[-1].filename != library:
+    return None
+  frame = next(f for f in reversed(frames) if f.filename != library)
+  # The library tells the last part of the field; the line, often all of it.
+  written = re.search(rf'[\w.]*\b{key[1]}\b', frame.line or '')
+  field = (written[0] if written else key[1]).removeprefix('config.')
+  where = f'{frame.filename}, line {frame.lineno}, {frame.line}'
+  if not isinstance(error, TypeError):
+    return f'{where}: {field} is not a field. {config_overrides.nearest(field)}'
+  known = config_overrides.flatten(schema.default())
+  fits = [
+    f'{name} is {config_overrides.kind(name)}'
+    for name in known
+    if f'.{name}'.endswith(f'.{field}')
+  ]
+  rule = ' and '.join(fits) or f'{field} is a group of fields'
+  return f'{where}: this does not fit; {rule}.'
+
+
+# Disk ----------------------------------------------------------------------
+
+
+def _writable(workdir):
+  """Returns the path of a folder that exists and can be written."""
+  if '://' in str(workdir):
+    raise errors.UserError(
+      f'--workdir={workdir} is a URL; give a local folder, '
+      'or mount the bucket and give the folder of the mount.'
+    )
+  workdir = pathlib.Path(workdir).expanduser()
+  try:
+    workdir.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=workdir):
+      return workdir
+  except OSError as error:
+    raise errors.UserError(
+      f'--workdir={workdir} cannot be written ({error.strerror}); '
+      'give a folder that can.'
+    ) from error
+
+
+def _to_json(node, indent=''):
+  """Writes one field per line, whatever it holds."""
+  if not isinstance(node, dict):
+    return json.dumps(node, allow_nan=False)
+  inner = f'{indent}  '
+  lines = [
+    f'{inner}{json.dumps(name)}: {_to_json(value, inner)}'
+    for name, value in node.items()
+  ]
+  return '{\n' + ',\n'.join(lines) + f'\n{indent}}}'

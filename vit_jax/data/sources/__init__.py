@@ -1,0 +1,90 @@
+"""Where examples come from: a data set on disk, or made up, at random access.
+
+A source knows its length and gives example i as
+
+    image   encoded bytes, or uint8 [rows, columns, 3] ([rows, columns] and
+            [rows, columns, 1] where the data set is grey)
+    label   class index, -1 where there is none
+
+along with `num_classes`, `class_names` (a tuple, or None), `where(i)`, which
+tells in words the file or record that example i is read from, and `facts()`,
+the lines that tell this data set from any other: names, counts, sizes.
+"""
+
+import dataclasses
+import hashlib
+
+from vit_jax import errors
+from vit_jax.data.sources import (
+  arrays,
+  folder,
+  mixture,
+  roundels,
+  synthetic,
+  tfds,
+)
+
+SOURCES = {
+  'tfds': tfds.build,
+  'folder': folder.build,
+  'arrays': arrays.build,
+  'synthetic': synthetic.build,
+  'roundels': roundels.build,
+}
+
+
+def build(data, split):
+  """Returns the source of one split.
+
+  Args:
+    data: the part `data` of the configuration.
+    split: name of the split, or slices of some, as in 'train[:99%]+extra'.
+
+  Raises:
+    UserError: the data set, the split or a class isn't there, can't be read or
+      prepared, or has more classes than data.num_classes.
+  """
+  make = errors.choose('data.source', data.source, SOURCES)
+  parts = mixture.parse(data.dataset)
+  if parts is None:
+    source = make(data, split)
+  else:
+    built = []
+    for dataset, _ in parts:
+      one = data.copy_and_resolve_references()
+      one.dataset = dataset
+      built.append(make(one, split))
+    source = mixture.join(built, [weight for _, weight in parts])
+  if data.num_classes is None or data.num_classes == source.num_classes:
+    return source
+  if data.num_classes < source.num_classes:
+    raise errors.UserError(
+      f'data.num_classes={data.num_classes} is less than the '
+      f'{source.num_classes} classes of {data.dataset}; leave it out, or give '
+      'at least as many.'
+    )
+  return dataclasses.replace(source, num_classes=data.num_classes)
+
+
+def num_classes(data):
+  """Returns the number of classes; of TFDS, without preparing the data set.
+
+  Raises:
+    UserError: nobody says how many there are.
+  """
+  if data.num_classes is not None:
+    return data.num_classes
+  if data.source == 'tfds' and mixture.parse(data.dataset) is None:
+    return tfds.num_classes(data)
+  return build(data, data.train_split).num_classes
+
+
+def fingerprint(source):
+  """Returns 16 hexadecimal digits; another data set has others.
+
+  Of names, counts and sizes, not of all contents: it takes seconds at most.
+  """
+  digest = hashlib.blake2b(digest_size=8)
+  for fact in (str(len(source)), str(source.num_classes), *source.facts()):
+    digest.update(fact.encode() + b'\n')
+  return digest.hexdigest()

@@ -1,0 +1,106 @@
+"""What happens to one image on the host: decode, crop, resize, flip.
+
+A transform maps an image, uint8 [rows, columns, 3], to another and draws what
+is random from `rng`, a NumPy generator. A chain is a list of transforms; the
+first of them, `DecodeCrop`, takes the bytes of a file.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+
+from vit_jax import errors
+from vit_jax.config import schema
+from vit_jax.data.transforms import augmentations, crops, decoding
+
+
+@dataclasses.dataclass(frozen=True)
+class DecodeCrop:
+  """Decodes a file and crops; of a large photograph less than every pixel.
+
+  Where a random crop is 2, 4 or 8 times the size wanted, or more, a JPEG is
+  decoded to that fraction of its sides: TurboJPEG then averages pixels that
+  resizing would have skipped.
+
+  Attributes:
+    crop: a transform; see `crops`.
+    upright: whether the image is turned as its EXIF orientation says.
+    max_pixels: of an image; a larger one is refused.
+  """
+
+  crop: Callable
+  upright: bool = False
+  max_pixels: int = decoding.MAX_PIXELS
+
+  def __call__(self, image, rng=None):
+    size = decoding.jpeg_size(image)
+    is_random = isinstance(self.crop, crops.RandomResized)
+    if is_random and size is not None and not self.upright:
+      pixels, cropped = self._part(image, size, rng)
+    else:
+      pixels = decoding.decode(
+        image, self.max_pixels, self.upright, transient=True
+      )
+      cropped = self.crop(pixels, rng)
+    # A crop may be a view; the pixels are about to be overwritten.
+    return cropped.copy() if np.may_share_memory(cropped, pixels) else cropped
+
+  def _part(self, image, size, rng):
+    """Returns the pixels of a JPEG, perhaps shrunk, and the crop of them."""
+    top, left, rows, columns = self.crop.box(*size, rng)
+    shrink = self._shrink(rows, columns)
+    pixels = decoding.decode(
+      image, self.max_pixels, shrink=shrink, transient=True
+    )
+    if pixels.shape[:2] == size:  # Pillow, which may step in, shrinks nothing.
+      shrink = 1
+    edges = [
+      round(edge / shrink) for edge in (top, left, top + rows, left + columns)
+    ]
+    top, left, bottom, right = edges
+    box = (top, left, bottom - top, right - left)
+    return pixels, self.crop.cut(pixels, box)
+
+  def _shrink(self, rows, columns):
+    for shrink in 8, 4, 2:
+      fits = rows >= shrink * self.crop.rows
+      if fits and columns >= shrink * self.crop.columns:
+        return shrink
+    return 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Flip:
+  """Mirrors every other image, left to right."""
+
+  def __call__(self, image, rng):
+    return cv2.flip(image, 1) if rng.random() < 0.5 else image
+
+
+def for_training(data):
+  """Returns the transforms of a training image, from file to augmented.
+
+  Args:
+    data: the part `data` of the configuration.
+  """
+  make_crop = errors.choose('data.train_crop', data.train_crop, crops.TRAINING)
+  crop = make_crop(data, *schema.image_size(data))
+  first = DecodeCrop(crop, data.upright)
+  flip = (Flip(),) if data.flip else ()
+  return (first, *flip, *augmentations.get(data.augmentation).transforms)
+
+
+def for_evaluation(data):
+  """Returns the transforms of an image to evaluate; none of them is random."""
+  make_crop = errors.choose('data.eval_crop', data.eval_crop, crops.EVALUATION)
+  crop = make_crop(data, *schema.image_size(data))
+  return (DecodeCrop(crop, data.upright),)
+
+
+def apply(transforms, image, rng=None):
+  """Returns what becomes of an image under all transforms, in their order."""
+  for transform in transforms:
+    image = transform(image, rng)
+  return np.ascontiguousarray(image)

@@ -1,0 +1,241 @@
+"""From an image of any size to one of the size that the model takes.
+
+Each is a transform, as `transforms` tells; the tables at the end say which
+fields of the configuration make which.
+"""
+
+import dataclasses
+import math
+
+import cv2
+
+from vit_jax.data.transforms import affine, decoding, resizing
+
+
+@dataclasses.dataclass(frozen=True)
+class Squash:
+  """Resizes the whole image, whatever becomes of its aspect ratio.
+
+  Bilinear without antialiasing is how the released models were evaluated. With
+  a `scale` it is resized to so many times the size, and the centre is taken.
+  """
+
+  rows: int
+  columns: int
+  method: str = 'bilinear'
+  scale: float = 1.0
+
+  def __call__(self, image, rng=None):
+    height = max(self.rows, round(self.scale * self.rows))
+    width = max(self.columns, round(self.scale * self.columns))
+    image = resizing.resize(image, height, width, self.method)
+    return _centre(image, self.rows, self.columns)
+
+
+@dataclasses.dataclass(frozen=True)
+class RandomResized:
+  """Resizes a random part of the image: the Inception crop.
+
+  Szegedy et al. (2015), section 6: the share of the area is uniform from
+  `min_area` to `max_area`, the aspect ratio (width / height) between the two
+  given; its logarithm is uniform here, so that wide and tall are alike. A crop
+  that sticks out is drawn again, at most ten times; then it is the largest
+  central part of a permitted aspect.
+  """
+
+  rows: int
+  columns: int
+  min_area: float
+  max_area: float = 1.0
+  min_aspect: float = 3 / 4
+  max_aspect: float = 4 / 3
+  method: str = 'bilinear'
+
+  def __call__(self, image, rng):
+    return self.cut(image, self.box(*image.shape[:2], rng))
+
+  def cut(self, image, box):
+    """Returns the part (top, left, rows, columns) of the image, resized."""
+    top, left, rows, columns = box
+    crop = image[top : top + rows, left : left + columns]
+    return resizing.resize(crop, self.rows, self.columns, self.method)
+
+  def box(self, height, width, rng):
+    """Returns (top, left, rows, columns) of a crop in pixels."""
+    low, high = math.log(self.min_aspect), math.log(self.max_aspect)
+    for _ in range(10):
+      area, aspect, y, x = rng.random(4).tolist()
+      area = (self.min_area + area * (self.max_area - self.min_area)) * (
+        height * width
+      )
+      aspect = math.exp(low + aspect * (high - low))
+      rows = max(1, round(math.sqrt(area / aspect)))
+      columns = max(1, round(math.sqrt(area * aspect)))
+      if rows <= height and columns <= width:
+        return (
+          int(y * (height - rows + 1)),
+          int(x * (width - columns + 1)),
+          rows,
+          columns,
+        )
+    aspect = min(max(width / height, self.min_aspect), self.max_aspect)
+    rows = max(1, min(height, round(width / aspect)))
+    columns = max(1, min(width, round(height * aspect)))
+    return (height - rows) // 2, (width - columns) // 2, rows, columns
+
+
+@dataclasses.dataclass(frozen=True)
+class Central:
+  """Takes the centre of the image, resized to cover `scale` times the size.
+
+  By default 8/7: for 224 pixels the shorter side becomes 256, for any other
+  size likewise.
+  """
+
+  rows: int
+  columns: int
+  method: str = 'area'
+  scale: float = 8 / 7
+
+  def __call__(self, image, rng=None):
+    image = _cover(image, self.rows, self.columns, self.scale, self.method)
+    return _centre(image, self.rows, self.columns)
+
+
+@dataclasses.dataclass(frozen=True)
+class Padded:
+  """Resizes the whole image to fit in, and fills the rest with grey 128."""
+
+  rows: int
+  columns: int
+  method: str = 'area'
+
+  def __call__(self, image, rng=None):
+    height, width = image.shape[:2]
+    scale = min(self.rows / height, self.columns / width)
+    height = max(1, round(height * scale))
+    width = max(1, round(width * scale))
+    image = resizing.resize(image, height, width, self.method)
+    top, left = (self.rows - height) // 2, (self.columns - width) // 2
+    return cv2.copyMakeBorder(
+      image,
+      top,
+      self.rows - height - top,
+      left,
+      self.columns - width - left,
+      cv2.BORDER_CONSTANT,
+      value=(128, 128, 128),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Shifted:
+  """Takes the image to size and shifts it by up to `padding` pixels.
+
+  What comes in from outside is mirrored. On 32 x 32 pixels, though with black
+  outside, this is how CIFAR is augmented (He et al., 2016, section 4.2); DeiT
+  III (Touvron et al., 2022) calls it the simple random crop.
+  """
+
+  rows: int
+  columns: int
+  padding: int = 4
+  method: str = 'bilinear'
+
+  def __call__(self, image, rng):
+    image = _cover(image, self.rows, self.columns, 1.0, self.method)
+    pad = self.padding
+    image = cv2.copyMakeBorder(
+      image, pad, pad, pad, pad, cv2.BORDER_REFLECT_101
+    )
+    return _take_random(image, self.rows, self.columns, rng)
+
+
+@dataclasses.dataclass(frozen=True)
+class RandomPart:
+  """Resizes the whole image to `scale` times the size and takes a random part.
+
+  Whatever becomes of its aspect ratio; from 448 to 384 pixels, this is how the
+  released ViT configurations for VTAB (scenic's plainvit) train.
+  """
+
+  rows: int
+  columns: int
+  method: str = 'bilinear'
+  scale: float = 7 / 6
+
+  def __call__(self, image, rng):
+    height = round(self.scale * self.rows)
+    width = round(self.scale * self.columns)
+    image = resizing.resize(image, height, width, self.method)
+    return _take_random(image, self.rows, self.columns, rng)
+
+
+def _take_random(image, rows, columns, rng):
+  y, x = rng.random(2).tolist()
+  top = int(y * (image.shape[0] - rows + 1))
+  left = int(x * (image.shape[1] - columns + 1))
+  return image[top : top + rows, left : left + columns]
+
+
+def _centre(image, rows, columns):
+  top = (image.shape[0] - rows) // 2
+  left = (image.shape[1] - columns) // 2
+  return image[top : top + rows, left : left + columns]
+
+
+def _cover(image, rows, columns, scale, method):
+  """Resizes an image, aspect kept, so that scale * (rows, columns) fit in."""
+  height, width = image.shape[:2]
+  scale = scale * max(rows / height, columns / width)
+  height = max(rows, round(height * scale))
+  width = max(columns, round(width * scale))
+  decoding.check_size(height, width)  # A very long and narrow image grows.
+  return resizing.resize(image, height, width, method)
+
+
+def _method(data, usual):
+  return usual if data.resize == 'auto' else data.resize
+
+
+def _random_resized(data, rows, columns):
+  return RandomResized(
+    rows, columns, data.min_crop_area, method=_method(data, 'bilinear')
+  )
+
+
+def _shifted(data, rows, columns):
+  return Shifted(rows, columns, method=_method(data, 'bilinear'))
+
+
+def _affine(data, rows, columns):
+  method = _method(data, 'bilinear')
+  return affine.RandomAffine(rows, columns, method=method)
+
+
+def _random_part(data, rows, columns):
+  return RandomPart(rows, columns, _method(data, 'bilinear'))
+
+
+def _squash(data, rows, columns):
+  return Squash(rows, columns, _method(data, 'bilinear'))
+
+
+def _central(data, rows, columns):
+  return Central(rows, columns, _method(data, 'area'))
+
+
+def _padded(data, rows, columns):
+  return Padded(rows, columns, _method(data, 'area'))
+
+
+TRAINING = {
+  'random_resized': _random_resized,
+  'shifted': _shifted,
+  'affine': _affine,
+  'random_part': _random_part,
+  'squash': _squash,
+  'central': _central,
+  'padded': _padded,
+}
+EVALUATION = {'central': _central, 'squash': _squash, 'padded': _padded}

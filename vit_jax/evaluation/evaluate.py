@@ -1,0 +1,141 @@
+"""A run or released weights, evaluated."""
+
+import functools
+import pathlib
+
+import numpy as np
+from jax.experimental import multihost_utils
+
+from vit_jax import errors
+from vit_jax.data import pipeline
+from vit_jax.evaluation import classification, masked_patches, records, registry
+from vit_jax.evaluation import target as subjects
+from vit_jax.sharding import placement
+from vit_jax.training.runtime import agreement
+
+
+def run(
+  workdir=None,
+  evaluators=('classification',),
+  *,
+  checkpoint=None,
+  model_name=None,
+  results_path=None,
+  **asked,
+):
+  """Evaluates the newest checkpoint of a run, or weights.
+
+  Every mistake that can be found without computing is found before the first
+  evaluator starts. What each measures is added to `results_path`, as
+  `evaluations` tells.
+
+  Args:
+    workdir: folder of a run; or else
+    checkpoint, model_name: as of `weights.find`.
+    evaluators: names of `registry.EVALUATORS`.
+    results_path: of the file that takes the results; None: that of the run,
+      and none for weights.
+    **asked: as of `target.Asked`.
+
+  Returns:
+    {name: float}, what all evaluators report.
+
+  Raises:
+    UserError: model, data and evaluators are not there or don't go together.
+  """
+  if (workdir is None) == (checkpoint is None):
+    raise errors.UserError(
+      'What is to be evaluated? Give either --workdir=RUN or '
+      '--checkpoint=WEIGHTS.'
+    )
+  prepare = {
+    name: errors.choose('evaluators', name, registry.EVALUATORS)
+    for name in evaluators
+  }
+  asked = subjects.Asked(**asked)
+  if workdir is not None:
+    subject = subjects.of_run(workdir, asked)
+    results_path = results_path or pathlib.Path(workdir) / records.FILE
+  else:
+    subject = subjects.of_weights(checkpoint, model_name, asked)
+  ready = {name: make(subject) for name, make in prepare.items()}
+  params, facts = subject.load()
+  functions = subject.functions(params)
+  report = {}
+  facts = {**facts, **_facts_of(subject)}
+  for name, (measure, splits) in ready.items():
+    values = measure(*functions)
+    report |= values
+    if results_path:
+      key = {**facts, **splits, 'evaluator': name}
+      records.append(results_path, key, values)
+  return report
+
+
+def _facts_of(subject):
+  data = subject.config.data
+  return {
+    'dataset': data.dataset,
+    'resolution': list(data.resolution),
+    'code': agreement.code_version(),
+  }
+
+
+_OF_OBJECTIVE = {
+  'classification': classification.evaluate,
+  'masked_patches': masked_patches.evaluate,
+}
+
+
+def report(config, parts, predict, params, source, watch=iter, bad_path=None):
+  """Returns the metrics of `params` over all of `source`, padding masked.
+
+  They are those of the objective: of classes, or of the colours of patches.
+
+  Args:
+    watch: maps the iterable of batches to one of the same; may raise to end it.
+    bad_path: of the file that lists examples that can't be used, or None.
+  """
+  return _OF_OBJECTIVE[config.objective.name](
+    functools.partial(predict, params),
+    watch(
+      placement.to_devices(batch, parts.mesh)
+      for batch in batches(config, parts.mesh, source, bad_path)
+    ),
+  )
+
+
+def batches(config, mesh, source, bad_path=None):
+  """Yields this process's rows of the batches of `source`, in order."""
+  size = config.run.eval_batch_size or config.run.batch_size
+  return pipeline.eval_batches(
+    source,
+    config.data,
+    batch_size=size,
+    rows=placement.local_rows(mesh, size),
+    bad_path=bad_path,
+  )
+
+
+def num_batches(config, source):
+  """Returns how many batches an evaluation of `source` takes."""
+  size = config.run.eval_batch_size or config.run.batch_size
+  return pipeline.num_eval_batches(len(source), size)
+
+
+def first_predictions(config, parts, predict, params, source):
+  """Returns images, labels and predicted labels of the first batch.
+
+  They are NumPy arrays, uint8 [n, height, width, 3], int32 [n] and int32 [n],
+  the same in every process; None where no labels are predicted.
+  """
+  if config.objective.name != 'classification':
+    return None
+  first = next(iter(batches(config, parts.mesh, source)))
+  batch = placement.to_devices(first, parts.mesh)
+  predicted = predict(params, batch).argmax(-1)
+  image, label, mask, predicted = multihost_utils.process_allgather(
+    (batch['image'], batch['label'], batch['mask'], predicted), tiled=True
+  )
+  real = np.asarray(mask)
+  return image[real], label[real], predicted[real]

@@ -1,0 +1,67 @@
+"""What a model makes of each image of a split, gathered on the host."""
+
+from typing import NamedTuple
+
+import numpy as np
+from jax.experimental import multihost_utils
+
+from vit_jax import errors
+
+
+class Features(NamedTuple):
+  """Features of the real examples of a split, in its order.
+
+  features: float32 [examples, width].
+  label: int32 [examples]; -1 where there is none.
+  index: int32 [examples]; position of each in its split, increasing.
+  """
+
+  features: np.ndarray
+  label: np.ndarray
+  index: np.ndarray
+
+  def labelled(self):
+    """Returns those that have a label.
+
+    Raises:
+      UserError: there are none.
+    """
+    known = self.label >= 0
+    if not known.any():
+      raise errors.UserError(
+        'There is no labelled example to evaluate on; the split must be one '
+        'that has labels.'
+      )
+    return Features(*(array[known] for array in self))
+
+
+def collect(represent, batches):
+  """Returns the `Features` of all batches; padding is left out.
+
+  All processes call it with their shares, and each gets the whole.
+
+  Args:
+    represent: maps a batch on the device to features, float32 [batch, width].
+    batches: batches on the device, as vit_jax/data/batch.py tells; the last may
+      be padded, and their examples may come in any order.
+  """
+  parts, waiting = [], None
+  for batch in batches:
+    made = represent(batch), batch['label'], batch['index'], batch['mask']
+    if waiting is not None:  # The device is at the next batch by now.
+      parts.append(_fetch(waiting))
+    waiting = made
+  if waiting is not None:
+    parts.append(_fetch(waiting))
+  if not parts:
+    raise errors.UserError('There is no example to evaluate on.')
+  features, label, index = map(np.concatenate, zip(*parts))
+  order = np.argsort(index, kind='stable')
+  return Features(features[order], label[order], index[order])
+
+
+def _fetch(arrays):
+  """Returns features, label and index of the real examples, on every host."""
+  *values, mask = multihost_utils.process_allgather(arrays, tiled=True)
+  real = np.asarray(mask)
+  return tuple(np.asarray(value)[real] for value in values)

@@ -1,0 +1,267 @@
+"""What is evaluated: the model of a run or released weights, and its data."""
+
+import dataclasses
+import functools
+import pathlib
+import sys
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import tqdm
+from jax.sharding import NamedSharding
+from ml_collections import config_dict
+
+from vit_jax import errors, models, pytrees
+from vit_jax.checkpoints import manager as checkpoints
+from vit_jax.config import recipes, schema
+from vit_jax.data import batch, datasets, pipeline, sources, transforms
+from vit_jax.data.datasets import vtab
+from vit_jax.evaluation import fewshot
+from vit_jax.inference import predict
+from vit_jax.sharding import mesh as meshes
+from vit_jax.sharding import placement, rules
+from vit_jax.training import assembly
+from vit_jax.weights import loading
+
+BATCH_SIZE = 32  # Of released weights, images on each device.
+_NATIVE = (224,)  # For weights that fit any size.
+
+
+class Asked(NamedTuple):
+  """What the user says of the data; None: as the run or the catalogue has it.
+
+  dataset: a name of `datasets.DATASETS` or of TFDS, a task of VTAB, a folder,
+    or an .npz file.
+  data_dir: where TFDS keeps data sets.
+  split: to measure on.
+  train_split: that few-shot and nearest neighbours learn from.
+  resolution: (side,) or (rows, columns) in pixels.
+  batch_size: over all devices.
+  shots: examples of each class.
+  """
+
+  dataset: str | None = None
+  data_dir: str | None = None
+  split: str | None = None
+  train_split: str | None = None
+  resolution: tuple | None = None
+  batch_size: int | None = None
+  shots: tuple = fewshot.SHOTS
+
+
+@dataclasses.dataclass(frozen=True)
+class Subject:
+  """A model and its data, before anything large is read.
+
+  Attributes:
+    name: how the user calls it.
+    config: whose parts model, data and mesh count.
+    num_classes: outputs of the head; 0: there is none.
+    asked: what the user said of the data.
+    mesh: of devices.
+    chain: transforms of an image, from file to model.
+    load: returns the parameters, on the mesh, and the facts of where they are
+      from, which JSON can hold.
+  """
+
+  name: str
+  config: config_dict.ConfigDict
+  num_classes: int
+  asked: Asked
+  mesh: jax.sharding.Mesh
+  chain: tuple
+  load: Callable
+
+  def source(self, split):
+    """Returns the source of a split of the data set."""
+    return sources.build(self.config.data, split)
+
+  def functions(self, params):
+    """Returns predict(batch) and represent(batch), float32, compiled.
+
+    Without a head, predict has nothing to return.
+    """
+    model = models.build(self.config.model, self.num_classes)
+
+    def forward(what, params, examples):
+      images = batch.to_model_range(examples['image'])
+      output = model.apply({'params': params}, images, train=False)
+      return getattr(output, what).astype(jnp.float32)
+
+    return tuple(
+      functools.partial(jax.jit(functools.partial(forward, what)), params)
+      for what in ('logits', 'pooled')
+    )
+
+  def batches(self, source, chain=None):
+    """Yields the batches of a source on the devices, in order.
+
+    Args:
+      source: see `sources`.
+      chain: transforms in place of the model's own, or None.
+    """
+    size = self.config.run.eval_batch_size or self.config.run.batch_size
+    local = pipeline.eval_batches(
+      source,
+      self.config.data,
+      batch_size=size,
+      rows=placement.local_rows(self.mesh, size),
+      chain=chain or self.chain,
+    )
+    count = pipeline.num_eval_batches(len(source), size)
+    shown = tqdm.tqdm(local, total=count, disable=None, unit='batch')
+    for examples in shown:
+      yield placement.to_devices(examples, self.mesh)
+
+
+def of_run(workdir, asked):
+  """Returns the `Subject` of a run: its newest checkpoint, at its resolution.
+
+  Raises:
+    UserError: `workdir` holds no run or no checkpoint, or does not go with what
+      was asked for.
+  """
+  workdir = pathlib.Path(workdir).absolute()
+  if not (workdir / recipes.FILE).exists():
+    raise errors.UserError(
+      f'{workdir} holds no run: it has no {recipes.FILE}. '
+      'Give the --workdir of a training.'
+    )
+  if asked.resolution:
+    raise errors.UserError(
+      'A run is evaluated at its own resolution; to resize it, give '
+      f'--checkpoint={workdir} in place of --workdir.'
+    )
+  config = recipes.load(str(workdir / recipes.FILE))
+  saved = checkpoints.Checkpoints(
+    workdir / 'checkpoints', config.run.checkpoints_to_keep, read_only=True
+  )
+  if not saved.folders():
+    raise errors.UserError(f'{workdir} has no checkpoint yet.')
+  num_classes = loading.find(str(workdir)).num_classes
+  digest = recipes.digest(config)
+  if asked.batch_size:
+    config.run.eval_batch_size = asked.batch_size
+  _set_data(config.data, asked)
+  mesh = _mesh(config)
+
+  def load():
+    parts = assembly.build(config, num_classes, mesh)
+    state = saved.restore(parts.state)
+    facts = {'workdir': str(workdir), 'step': int(state.step), 'recipe': digest}
+    return state.eval_params, facts
+
+  chain = transforms.for_evaluation(config.data)
+  return Subject(str(workdir), config, num_classes, asked, mesh, chain, load)
+
+
+def of_weights(checkpoint, model_name, asked):
+  """Returns the `Subject` of weights, as they were meant to be evaluated.
+
+  Args:
+    checkpoint, model_name: as of `weights.find`.
+    asked: must name a data set, unless the weights are those of a run.
+
+  Raises:
+    UserError: there are no such weights, or they don't fit what was asked for.
+  """
+  found = loading.find(checkpoint, model_name)
+  if found.entry and found.entry.note:
+    print(f'{found.entry.name}: {found.entry.note}', file=sys.stderr)
+  is_run = found.format == 'orbax'
+  facts = {'checkpoint': checkpoint}
+  if is_run:
+    config = recipes.load(str(pathlib.Path(found.path) / recipes.FILE))
+    facts['recipe'] = recipes.digest(config)
+  else:
+    config = _config_of(found)
+    if asked.dataset is None:
+      raise errors.UserError(
+        f'What is {checkpoint} to be evaluated on? Give --dataset=NAME, for '
+        'example --dataset=imagenet2012.'
+      )
+  _set_data(config.data, asked)
+  if asked.resolution:
+    config.data.resolution = asked.resolution
+  if asked.batch_size:
+    config.run.eval_batch_size = asked.batch_size
+  mesh = _mesh(config)
+  image_size = schema.image_size(config.data)
+  if is_run:
+    chain = transforms.for_evaluation(config.data)
+  else:
+    chain = (transforms.DecodeCrop(predict.crop(found, image_size)),)
+  load = functools.partial(_load_weights, found, image_size, mesh, facts)
+  return Subject(
+    checkpoint, config, found.num_classes, asked, mesh, chain, load
+  )
+
+
+def _config_of(found):
+  """Returns the configuration of released weights: of no training."""
+  config = schema.default()
+  config.model = found.model
+  config.data.resolution = found.image_size or _NATIVE
+  config.run.batch_size = BATCH_SIZE * len(meshes.devices())
+  config.run.num_steps, config.optimizer.warmup_steps = 1, 0
+  return config
+
+
+def _load_weights(found, image_size, mesh, facts):
+  """Returns the parameters, each read, fitted and placed before the next."""
+  shapes = loading.params_of(loading.build(found), image_size)
+  specs = pytrees.flatten(rules.specs(shapes, mesh))
+
+  def place(path, array):
+    return jax.make_array_from_callback(
+      array.shape,
+      NamedSharding(mesh, specs[path]),
+      lambda index: array[index],
+    )
+
+  changes = loading.changes_to(found, found.model, image_size)
+  params, _ = found.load(shapes, changes, place)
+  return params, facts
+
+
+def _mesh(config):
+  """Returns the mesh, once configuration and devices are known to fit."""
+  devices = meshes.devices()
+  schema.validate(config, len(devices))
+  return meshes.build(config.mesh, devices)
+
+
+def _set_data(data, asked):
+  """Puts what the user said of the data into the configuration."""
+  data.data_dir = asked.data_dir or data.data_dir
+  if asked.dataset:
+    data.num_classes = None
+    data.source, data.dataset, *splits = _facts(asked.dataset)
+    data.train_split, data.eval_split = splits
+  data.train_split = asked.train_split or data.train_split
+  data.eval_split = asked.split or data.eval_split
+  if not data.eval_split:
+    raise errors.UserError(
+      f'Which split of {asked.dataset} is to be measured on? Give --split=NAME.'
+    )
+
+
+def _facts(dataset):
+  """Returns (source, data set, training split, split to report on).
+
+  Of a data set that is in no table of ours, the last is ''.
+  """
+  if dataset in datasets.DATASETS:
+    row = datasets.get(dataset)
+    train = row.train[0] if row.train else 'train'
+    return row.source, row.dataset, train, row.test[0]
+  if vtab.find(dataset):
+    return 'tfds', dataset, 'train', 'test'
+  path = pathlib.Path(dataset).expanduser()
+  if path.is_dir():
+    return 'folder', dataset, 'train', ''
+  if path.suffix == '.npz':
+    return 'arrays', dataset, 'train', ''
+  return 'tfds', dataset, 'train', ''

@@ -1,0 +1,1 @@
+"""Images in; classes, logits or features out."""

@@ -1,0 +1,1 @@
+"""The paper's questions at a size that a CPU answers."""

@@ -1,0 +1,56 @@
+"""What XLA says of a compiled program: bytes on each device, work, traffic."""
+
+from typing import NamedTuple
+
+from vit_jax.planning import collectives
+
+
+class Memory(NamedTuple):
+  """Bytes on each device while a program runs.
+
+  Attributes:
+    arguments: what it is given: the training state and the batch.
+    results: what it returns, less what takes the place of arguments.
+    temporaries: what it makes on the way: activations and gradients.
+    code: the program itself.
+  """
+
+  arguments: int
+  results: int
+  temporaries: int
+  code: int
+
+  @property
+  def total(self):
+    return sum(self)
+
+
+def memory(compiled):
+  """Returns the `Memory` of a `jax.stages.Compiled`."""
+  stats = compiled.memory_analysis()
+  return Memory(
+    arguments=stats.argument_size_in_bytes,
+    results=stats.output_size_in_bytes - stats.alias_size_in_bytes,
+    temporaries=stats.temp_size_in_bytes,
+    code=stats.generated_code_size_in_bytes,
+  )
+
+
+def figures(compiled):
+  """Returns {name: number}, what a change of the code should not raise.
+
+  FLOPs and bytes are those of one device; XLA counts what is in a loop once,
+  however often it runs.
+
+  Args:
+    compiled: a `jax.stages.Compiled`.
+  """
+  cost = compiled.cost_analysis()
+  traffic = collectives.traffic(compiled.as_text()).values()
+  return {
+    'flops': int(cost['flops']),
+    'bytes_accessed': int(cost['bytes accessed']),
+    'temporary_bytes': memory(compiled).temporaries,
+    'collectives': sum(one.count for one in traffic),
+    'collective_bytes': int(sum(one.num_bytes for one in traffic)),
+  }

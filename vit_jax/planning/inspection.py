@@ -1,0 +1,133 @@
+"""A run laid open before it starts: its parameters, FLOPs and bytes."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vit_jax import pytrees
+from vit_jax.config import overrides, schema
+from vit_jax.data import sources
+from vit_jax.models import vit
+from vit_jax.planning import compute_cost
+from vit_jax.sharding import mesh as meshes
+from vit_jax.sharding import rules
+from vit_jax.training import assembly
+from vit_jax.training.optim import parameter_groups
+
+
+def text(config, num_devices):
+  """Returns what `vit_jax inspect` prints; allocates no parameter.
+
+  Args:
+    config: what `recipes.load` returns.
+    num_devices: number of devices that the run would have.
+
+  Raises:
+    UserError: the configuration does not fit itself or the devices.
+  """
+  schema.validate(config, num_devices)
+  mesh = meshes.abstract(config.mesh, num_devices)
+  num_classes = sources.num_classes(config.data)
+  attention = _attention(config.model)
+  counted = config.copy_and_resolve_references()
+  if attention:
+    counted.model.attention = 'xla'  # What cuDNN does can't be counted.
+  parts = assembly.build(counted, num_classes, mesh)
+  sections = [
+    _config(config),
+    attention,
+    _parameters(config, parts.state.params),
+    _cost(parts, mesh),
+    '\n'.join(rules.report(parts.state.params, mesh)),
+  ]
+  return '\n\n'.join(filter(None, sections))
+
+
+def _config(config):
+  return '\n'.join(
+    f'{name} = {value!r}' for name, value in overrides.flatten(config).items()
+  )
+
+
+def _attention(model):
+  """Tells what computes attention here, and why it is not cuDNN."""
+  if 'ViT-' not in model.name:
+    return ''
+  choice = vit.choose_attention(model)
+  reason = f' ({choice.reason})' if choice.reason else ''
+  return f'attention is computed by {choice.name}{reason}'
+
+
+def _parameters(config, params):
+  """Returns a table of the parameters, a line each, and their number."""
+  decay = parameter_groups.multipliers(
+    'optimizer.decay_rules', config.optimizer.decay_rules, params
+  )
+  trainable = pytrees.flatten(
+    parameter_groups.trainable(
+      'optimizer.trainable_rules', config.optimizer.trainable_rules, params
+    )
+  )
+  rows = [('parameter', 'shape', 'dtype', 'sharding', 'decay', 'trained')]
+  for path, leaf in pytrees.flatten(params).items():
+    rows.append(
+      (
+        path,
+        ' x '.join(map(str, leaf.shape)),
+        str(leaf.dtype),
+        _split(leaf.sharding),
+        _decay(decay[path] * config.optimizer.weight_decay),
+        'yes' if trainable[path] else 'no',
+      )
+    )
+  total = sum(leaf.size for leaf in jax.tree.leaves(params))
+  return f'{_table(rows)}\n{total:,} parameters'
+
+
+def _decay(rate):
+  return 'by layer' if isinstance(rate, np.ndarray) else f'{rate:g}'
+
+
+def _split(sharding):
+  """Names the axes that really split a dimension, as in 'fsdp x -'."""
+  sizes = sharding.mesh.shape
+  axes = (axis if sizes.get(axis, 1) > 1 else '-' for axis in sharding.spec)
+  return ' x '.join(axes)
+
+
+def _cost(parts, mesh):
+  """Returns FLOPs per image and bytes per device."""
+  images = jax.ShapeDtypeStruct((1, *parts.image_size, 3), jnp.uint8)
+  forward = compute_cost.forward_flops(
+    parts.objective.predict, parts.state.params, {'image': images}
+  )
+  params = _bytes_per_device(parts.state.params)
+  optimizer = _bytes_per_device(parts.state.opt_state)
+  rows = [
+    ('FLOPs per image, forward', f'{forward:,}'),
+    ('FLOPs per image, training', f'{3 * forward:,}'),
+    ('devices', f'{mesh.size} ({dict(mesh.shape)})'),
+    ('bytes per device, parameters', f'{params:,}'),
+    ('bytes per device, optimizer', f'{optimizer:,}'),
+    ('bytes per device, average', f'{_bytes_per_device(parts.state.ema):,}'),
+    ('bytes per device, gradients', f'{params:,}'),
+  ]
+  note = 'FLOPs are those of matrix products, 2 per multiply-add.'
+  return f'{_table(rows)}\n{note}'
+
+
+def _bytes_per_device(tree):
+  return sum(
+    math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
+    for leaf in jax.tree.leaves(tree)
+  )
+
+
+def _table(rows):
+  widths = [max(map(len, column)) for column in zip(*rows)]
+  return '\n'.join(
+    '  '.join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip()
+    for row in rows
+  )

@@ -1,0 +1,201 @@
+"""A training step compiled for devices one does not own.
+
+It tells before a launch whether the run fits into the memory of a device, what
+the devices send each other, and what time and money the run will take.
+"""
+
+import dataclasses
+import math
+import re
+import time
+
+import jax
+import jax.numpy as jnp
+
+from vit_jax.config import schema
+from vit_jax.data import sources
+from vit_jax.planning import (
+  chips,
+  collectives,
+  compiled_cost,
+  compute_cost,
+  mesh_search,
+  report,
+)
+from vit_jax.planning import topology as topologies
+from vit_jax.sharding import mesh as meshes
+from vit_jax.training import assembly
+
+MFU = 0.4  # Of the chips' peak; what large ViTs are seen to reach.
+
+_UNITS = {'K': 2**10, 'M': 2**20, 'G': 2**30, 'T': 2**40}
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+  """What is known of a run before it starts; bytes are those of a device.
+
+  Attributes:
+    config: of the run.
+    topology: the `chips.Topology`.
+    mesh: {axis: size}.
+    num_params: parameters of the model.
+    params_bytes: of the parameters.
+    optimizer_bytes: of all else that the training state holds.
+    flops: of a step, on all devices, as `compute_cost` counts.
+    compiler: its name.
+    seconds: it took to compile.
+    memory: a `compiled_cost.Memory`; None: the compiler found no room.
+    needed: bytes in all, as the compiler tells.
+    capacity: bytes there are; None: nobody knows.
+    traffic: what `collectives.traffic` returns.
+  """
+
+  config: object
+  topology: chips.Topology
+  mesh: dict
+  num_params: int
+  params_bytes: int
+  optimizer_bytes: int
+  flops: int
+  compiler: str
+  seconds: float
+  memory: compiled_cost.Memory | None
+  needed: int
+  capacity: int | None
+  traffic: dict
+
+  @property
+  def fits(self):
+    return self.memory is not None and (
+      self.capacity is None or self.needed <= self.capacity
+    )
+
+
+def run(config, topology, mesh=None, mfu=None, price=None):
+  """Returns what `vit_jax plan` prints.
+
+  Args:
+    config: what `recipes.load` returns.
+    topology: as v5p:8x8x8, h100:64 or 64.
+    mesh: 'auto' looks for the cheapest mesh that fits; None: as configured.
+    mfu: share of the chips' peak that model FLOPs will reach; None: 0.4.
+    price: US dollars per chip and hour; None: the list price.
+
+  Raises:
+    UserError: the configuration does not fit itself or the devices, or there
+      are no such chips.
+  """
+  topology, mfu = chips.parse(topology), mfu or MFU
+  schema.validate(config, topology.num_devices)
+  if mesh is None:
+    return report.text(make(config, topology), mfu, price)
+  found, tries = search(config, topology)
+  table = report.tries(tries)
+  if found is None:
+    return table
+  return f'{table}\n\n{report.text(found, mfu, price)}'
+
+
+def search(config, topology):
+  """Returns the cheapest `Plan` that fits, or None, and what was tried.
+
+  Arguments and errors are those of `mesh_search.search`.
+  """
+  return mesh_search.search(
+    config,
+    topology.num_devices,
+    topology.device_memory,
+    lambda config: _state_bytes(config, topology.num_devices),
+    lambda config: make(config, topology),
+  )
+
+
+def make(config, topology):
+  """Compiles the training step of `config` and returns its `Plan`.
+
+  Raises:
+    UserError: the mesh does not go with the number of devices.
+  """
+  devices = _devices(topology)
+  mesh = meshes.build(config.mesh, devices)
+  parts = assembly.build(config, sources.num_classes(config.data), mesh)
+  began = time.monotonic()
+  memory, needed, traffic = None, None, {}
+  capacity = topology.device_memory
+  try:
+    compiled = parts.lower_train_step(config.run).compile()
+  except jax.errors.JaxRuntimeError as error:
+    needed, capacity = _found_no_room(error, _bytes_per_device(parts.state))
+  else:
+    memory = compiled_cost.memory(compiled)
+    needed = memory.total
+    traffic = collectives.traffic(compiled.as_text())
+  params_bytes = _bytes_per_device(parts.state.params)
+  return Plan(
+    config=config,
+    topology=topology,
+    mesh=dict(mesh.shape),
+    num_params=sum(leaf.size for leaf in jax.tree.leaves(parts.state.params)),
+    params_bytes=params_bytes,
+    optimizer_bytes=_bytes_per_device(parts.state) - params_bytes,
+    flops=_flops(config, parts),
+    compiler=_compiler(devices),
+    seconds=time.monotonic() - began,
+    memory=memory,
+    needed=needed,
+    capacity=capacity,
+    traffic=traffic,
+  )
+
+
+def _state_bytes(config, num_devices):
+  """Returns the bytes per device of a training state; compiles nothing."""
+  mesh = meshes.abstract(config.mesh, num_devices)
+  parts = assembly.build(config, sources.num_classes(config.data), mesh)
+  return _bytes_per_device(parts.state)
+
+
+def _devices(topology):
+  """Returns imagined devices, of the chips themselves where that can be."""
+  if not (topology.is_tpu and topologies.has_tpu_compiler()):
+    return topologies.host(topology.num_devices)
+  # The two cores of a v4 work as one device.
+  options = {'chip_config_name': 'megacore'} if topology.kind == 'v4' else {}
+  return topologies.tpu(topology.name, **options)
+
+
+def _compiler(devices):
+  kind = devices[0].platform
+  return topologies.tpu_compiler() if kind == 'tpu' else 'XLA for CPU'
+
+
+def _flops(config, parts):
+  image = jax.ShapeDtypeStruct((1, *parts.image_size, 3), jnp.uint8)
+  return config.run.batch_size * compute_cost.training_flops(
+    parts.objective.predict, parts.state.params, {'image': image}
+  )
+
+
+def _bytes_per_device(tree):
+  return sum(
+    math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
+    for leaf in jax.tree.leaves(tree)
+  )
+
+
+def _found_no_room(error, state_bytes):
+  """Returns the bytes needed and there are, as a compiler's error tells.
+
+  It tells, in this order, of both; of temporaries alone where they are too many
+  without the training state.
+  """
+  told = re.findall(r'([\d.]+)([KMGT])\b', str(error))
+  if 'RESOURCE_EXHAUSTED' not in str(error) or len(told) < 2:
+    raise error
+  needed, capacity = (
+    int(float(number) * _UNITS[unit]) for number, unit in told[:2]
+  )
+  if 'temporaries' in str(error):
+    needed += state_bytes
+  return needed, capacity

@@ -1,0 +1,1 @@
+"""The training run, and what it is put together from."""

@@ -1,0 +1,150 @@
+"""The parts of a run, put together from its configuration."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+from jax.sharding import NamedSharding, PartitionSpec
+
+from vit_jax import models
+from vit_jax.config import schema
+from vit_jax.data import batch as batches
+from vit_jax.data.transforms import mixing
+from vit_jax.sharding import placement
+from vit_jax.training import objectives, train_step
+from vit_jax.training.optim import optimizers
+
+
+@dataclasses.dataclass(frozen=True)
+class Assembly:
+  """What a run needs; nothing of it holds an array."""
+
+  mesh: jax.sharding.Mesh | jax.sharding.AbstractMesh
+  objective: Any
+  optimizer: optax.GradientTransformation
+  image_size: tuple[int, int]  # (rows, columns) in pixels.
+  state: train_step.TrainState  # Shapes, dtypes and shardings.
+  mix: Callable | None  # As of `train_step.make_train_step`,
+  num_parts: int  # and so are these
+  ema_decay: float | None
+  trained: Any  # three.
+
+  def init(self, seed):
+    """Returns the first state; each parameter is born on its sharding."""
+    init = train_step.make_init(
+      self.objective,
+      self.optimizer,
+      self.image_size,
+      averages=self.ema_decay is not None,
+    )
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, self.state)
+    return jax.jit(init, out_shardings=shardings)(jax.random.key(seed))
+
+  def train_step(self, **options):
+    """Returns the compiled step; it takes over the state that it is given.
+
+    Args:
+      **options: those of `train_step.make_train_step` that are not here.
+    """
+    step = train_step.make_train_step(
+      self.objective,
+      self.optimizer,
+      mix=self.mix,
+      num_parts=self.num_parts,
+      ema_decay=self.ema_decay,
+      trained=self.trained,
+      **options,
+    )
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, self.state)
+    return jax.jit(step, donate_argnums=0, out_shardings=(shardings, None))
+
+  def lower_train_step(self, run):
+    """Returns the step that `vit_jax train` compiles, a `jax.stages.Lowered`.
+
+    Args:
+      run: the part `run` of the configuration.
+    """
+    every_device = PartitionSpec(self.mesh.axis_names)
+    halt = jax.ShapeDtypeStruct(
+      (self.mesh.size,), bool, sharding=NamedSharding(self.mesh, every_device)
+    )
+    step = self.train_step(
+      max_in_row=run.max_skipped_in_row, loss_spike=run.loss_spike
+    )
+    return step.lower(self.state, self.batch(run.batch_size), halt)
+
+  def batch(self, size):
+    """Returns the shapes, dtypes and shardings of a batch of `size` images."""
+    sharding = placement.batch_sharding(self.mesh)
+
+    def spec(value):
+      # On devices, indices have 32 bits.
+      dtype = np.int32 if value.dtype == np.int64 else value.dtype
+      return jax.ShapeDtypeStruct(
+        (size, *value.shape), dtype, sharding=sharding
+      )
+
+    return jax.tree.map(spec, batches.padding(*self.image_size))
+
+  def blank_batch(self, size):
+    """Returns a batch of zeros, made by each process for itself."""
+    return jax.tree.map(
+      lambda spec: jax.make_array_from_callback(
+        spec.shape,
+        spec.sharding,
+        lambda index: np.zeros(
+          spec.sharding.shard_shape(spec.shape), spec.dtype
+        ),
+      ),
+      self.batch(size),
+    )
+
+  def predict(self):
+    """Returns the compiled predict(params, batch), which gives logits."""
+    return jax.jit(self.objective.predict)
+
+
+def build(config, num_classes, mesh, num_steps=None):
+  """Returns the `Assembly` of a configuration.
+
+  Args:
+    config: a valid configuration.
+    num_classes: number of outputs of the head.
+    mesh: devices, or a `jax.sharding.AbstractMesh` to learn shapes from.
+    num_steps: length of the training, for the learning rate's schedule; None
+      where nothing is trained.
+  """
+  image_size = schema.image_size(config.data)
+  model = models.build(config.model, num_classes, placement.keep_split(mesh))
+  objective = objectives.build(config.objective, model, num_classes)
+  rng = jax.eval_shape(lambda: jax.random.key(0))
+  params = jax.eval_shape(lambda rng: objective.init(rng, image_size), rng)
+  if num_steps is None:
+    num_steps = config.optimizer.warmup_steps
+  optimizer = optimizers.build(config.optimizer, params, num_steps)
+  ema_decay = config.optimizer.ema_decay
+  init = train_step.make_init(
+    objective, optimizer, image_size, averages=ema_decay is not None
+  )
+  state = jax.eval_shape(init, rng)
+  state = jax.tree.map(
+    lambda leaf, sharding: jax.ShapeDtypeStruct(
+      leaf.shape, leaf.dtype, sharding=sharding
+    ),
+    state,
+    placement.state_shardings(state, mesh),
+  )
+  return Assembly(
+    mesh,
+    objective,
+    optimizer,
+    image_size,
+    state,
+    mix=mixing.build(config.data, num_classes),
+    num_parts=config.optimizer.accumulation_steps,
+    ema_decay=ema_decay,
+    trained=optimizers.trained(config.optimizer, params),
+  )

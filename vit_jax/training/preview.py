@@ -1,0 +1,77 @@
+"""What the model will really see: the first batch of a training, drawn."""
+
+import jax
+import numpy as np
+
+from vit_jax.config import schema
+from vit_jax.data import pipeline, sources
+from vit_jax.data.transforms import mixing
+from vit_jax.training import plots
+
+
+def run(config, output):
+  """Draws images of the first batch, cropped, augmented and mixed.
+
+  Args:
+    config: what `recipes.load` returns.
+    output: path of the PNG.
+
+  Returns:
+    The path of the picture.
+
+  Raises:
+    UserError: the configuration or the data does not fit.
+  """
+  schema.validate(config, jax.device_count())
+  source = sources.build(config.data, config.data.train_split)
+  batch = first_batch(config, source)
+  shown = {key: batch[key][: plots.MAX_IMAGES] for key in batch}
+  captions = [_caption(row, source.class_names) for row in _targets(shown)]
+  images = np.rint(shown['image']).astype(np.uint8)
+  return plots.grid(output, images, captions, _title(config))
+
+
+def first_batch(config, source):
+  """Returns global batch 0 as the objective gets it in the first step."""
+  batches = pipeline.train_batches(
+    source, config.data, batch_size=config.run.batch_size, seed=config.seed
+  )
+  batch = next(batches)
+  batches.close()
+  mix = mixing.build(config.data, source.num_classes)
+  if mix is None:
+    return batch
+  # The keys are those of the first step; see train_step.py.
+  _, rng = jax.random.split(jax.random.key(config.seed))
+  mix_rng, _ = jax.random.split(jax.random.fold_in(rng, 0))
+  index = batch.pop('index')  # Of 64 bits, and mixed with nothing.
+  return {**jax.device_get(jax.jit(mix)(batch, mix_rng)), 'index': index}
+
+
+def _targets(batch):
+  """Yields [(class, share)] of each image, the largest share first."""
+  if 'target' not in batch:
+    for label in batch['label']:
+      yield [(label, 1.0)] if label >= 0 else []
+    return
+  for target in batch['target']:
+    order = np.argsort(-target, kind='stable')
+    yield [(index, target[index]) for index in order if target[index] > 0]
+
+
+def _caption(shares, class_names):
+  names = [plots.class_name(index, class_names) for index, _ in shares]
+  if len(names) < 2:
+    return ''.join(names)
+  return '\n'.join(
+    f'{share:.0%} {name}' for name, (_, share) in zip(names, shares)
+  )
+
+
+def _title(config):
+  data = config.data
+  rows, columns = schema.image_size(data)
+  return (
+    f'{data.dataset} {data.train_split}, batch 0: {data.train_crop} crop to '
+    f'{rows} x {columns}, augmentation {data.augmentation}'
+  )

@@ -1,0 +1,67 @@
+"""What the steps of a run tell, read one step late and judged.
+
+The device is then at the next step already and never waits for the host.
+"""
+
+import jax
+
+from vit_jax.evaluation import metrics
+from vit_jax.training.runtime import preemption
+
+# Of every step, and for the run itself rather than its reader.
+_INTERNAL = ('skipped_in_row', 'halted')
+
+
+class Diverged(Exception):
+  """As many steps as are allowed were skipped in a row."""
+
+
+class Progress:
+  """Takes what each step tells; logs it when that is due.
+
+  Args:
+    log: the run's `log.RunLog`.
+    is_logged: maps the number of a step to whether its metrics are logged.
+    max_in_row: number of steps skipped in a row that end the training.
+
+  Attributes:
+    num_in_row: number of steps skipped up to the last one that was read.
+  """
+
+  def __init__(self, log, is_logged, max_in_row):
+    self._log = log
+    self._is_logged = is_logged
+    self._max_in_row = max_in_row
+    self._unread = []
+    self.num_in_row = 0
+
+  def tell(self, step, means, now, take_wait):
+    """Takes the metrics of a step, and reads those of the step before it.
+
+    Args:
+      step: its number.
+      means: {name: metrics.Mean}, as `train_step` returns them.
+      now: whether these, too, are read at once.
+      take_wait: returns the seconds that data were awaited since it was called.
+
+    Raises:
+      Stopped: the processes have agreed to stop; the step was not made.
+      Diverged: too many steps in a row were skipped; none was made since.
+    """
+    self._unread.append((step, means))
+    while len(self._unread) > (0 if now else 1):
+      self._read(*self._unread.pop(0), take_wait)
+
+  def _read(self, step, means, take_wait):
+    values = metrics.compute(jax.device_get(means))
+    internal = {name: values.pop(name) for name in _INTERNAL}
+    values['skipped'] = int(values['skipped'])
+    self.num_in_row = int(internal['skipped_in_row'])
+    if not internal['halted'] and self._is_logged(step):
+      self._log.train(step, values, {'data_wait': take_wait()})
+    if self.num_in_row >= self._max_in_row:
+      self._unread.clear()
+      raise Diverged
+    if internal['halted']:
+      self._unread.clear()
+      raise preemption.Stopped

@@ -1,0 +1,1 @@
+"""What surrounds a run: signals, watchdog, lock, log, other processes."""

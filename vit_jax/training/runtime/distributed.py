@@ -1,0 +1,217 @@
+"""The processes of one run meet, be they on one machine or on many.
+
+What a scheduler tells each process, JAX reads by itself: on TPU pods, on GKE,
+under Slurm and under Open MPI. Elsewhere three flags tell it. A process that
+nobody tells anything is a run of its own.
+"""
+
+import contextlib
+import faulthandler
+import os
+import re
+import socket
+import sys
+import threading
+import time
+import traceback
+
+import jax
+from jax._src import distributed  # The address is not to be had elsewhere.
+
+from vit_jax import errors
+from vit_jax.training.runtime import watchdog
+
+JOIN_SECONDS = 300  # For which the others may be late.
+HEARTBEAT_SECONDS = 20  # Without a sign of life, and a process is given up.
+SHUTDOWN_SECONDS = 60  # For which the others may be later at the end.
+LAST_WORDS_SECONDS = 2  # For which they may still tell of the same mistake.
+
+# How launchers of MPI programs call the number of processes, and their own.
+_RANKS = (
+  ('OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_RANK'),  # Open MPI.
+  ('PMI_SIZE', 'PMI_RANK'),  # MPICH and Intel MPI.
+)
+# By what Open MPI and Slurm tell that each machine has one process only.
+_ALONE = (
+  ('OMPI_COMM_WORLD_LOCAL_SIZE', r'1'),
+  ('SLURM_STEP_TASKS_PER_NODE', r'1(\(x\d+\))?'),
+)
+# What JAX says where nobody tells it of others, and where it is too late.
+_NOBODY = 'coordinator_address should be defined'
+_IN_USE = 'must be called before'
+
+
+@contextlib.contextmanager
+def joined(coordinator=None, num_processes=None, process=None):
+  """A context in which this process is one of those of the run.
+
+  An error of one of several ends it at once, and the others soon: an orderly
+  end would wait for the others, and they for this one.
+
+  Args, Raises: as `join`.
+  """
+  join(coordinator, num_processes, process)
+  try:
+    yield
+  except Exception as error:
+    if not jax.distributed.is_initialized():
+      raise
+    _end(error)
+
+
+def join(coordinator=None, num_processes=None, process=None):
+  """Meets the other processes of the run, before JAX looks for devices.
+
+  Where they don't come within `JOIN_SECONDS`, it ends the process with
+  `watchdog.STATUS` and tells where it has waited.
+
+  Args:
+    coordinator: 'host:port' of process 0, where all meet; None: as the
+      scheduler tells, if there is one.
+    num_processes: how many they are; 1: this one alone, whatever a scheduler
+      tells; None: as mpirun or a scheduler tells.
+    process: number of this one, from 0; None: likewise.
+
+  Raises:
+    UserError: the arguments don't fit each other or what the launcher tells, or
+      the port is taken.
+  """
+  if num_processes == 1 or jax.distributed.is_initialized():
+    return
+  told = _arguments(coordinator, num_processes, process)
+  # Its handler of SIGTERM would take the place of ours (`preemption`).
+  jax.config.update('jax_enable_preemption_service', False)
+  with _deadline(JOIN_SECONDS):
+    try:
+      jax.distributed.initialize(
+        **told,
+        initialization_timeout=2 * JOIN_SECONDS,  # JAX would end with a core.
+        heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
+        shutdown_timeout_seconds=SHUTDOWN_SECONDS,
+      )
+    except (ValueError, RuntimeError, LookupError, OSError) as error:
+      if told or (_NOBODY not in str(error) and _IN_USE not in str(error)):
+        raise errors.UserError(
+          f'The processes of this run cannot meet: {error!r}. Tell each of '
+          'them --coordinator=HOST:PORT, --num_processes=N and --process=I; or '
+          '--num_processes=1 where it is to be alone.'
+        ) from error
+      _check_alone()
+      return
+  _take_devices()
+  faulthandler.enable()  # Where a lost peer makes JAX abort, to tell at what.
+
+
+def _arguments(coordinator, num_processes, process):
+  """Returns what the flags leave for JAX to be told; {}: it finds out."""
+  if coordinator is None and num_processes is None and process is None:
+    return {}
+  if num_processes is None and process is None:
+    num_processes, process = _rank() or (None, None)
+  if None in (coordinator, num_processes, process):
+    raise errors.UserError(
+      '--coordinator=HOST:PORT, --num_processes=N and --process=I go together '
+      '(under mpirun, --coordinator alone will do); given: '
+      f'--coordinator={coordinator}, --num_processes={num_processes}, '
+      f'--process={process}.'
+    )
+  if not 0 <= process < num_processes:
+    raise errors.UserError(
+      f'--process={process} does not fit --num_processes={num_processes}; it '
+      f'is from 0 to {num_processes - 1}.'
+    )
+  _, colon, port = coordinator.rpartition(':')
+  if not (colon and port.isdecimal() and 0 < int(port) < 65536):
+    raise errors.UserError(
+      f'--coordinator={coordinator} is not HOST:PORT, as 10.0.0.2:8476: the '
+      'machine of process 0 and a port that is free there.'
+    )
+  if process == 0:
+    _check_port(int(port))
+  return {
+    'coordinator_address': coordinator,
+    'num_processes': num_processes,
+    'process_id': process,
+    'cluster_detection_method': 'deactivate',
+  }
+
+
+def _rank():
+  """Returns (number of processes, own number) as mpirun tells, or None."""
+  for count, number in _RANKS:
+    if count in os.environ and number in os.environ:
+      return int(os.environ[count]), int(os.environ[number])
+  return None
+
+
+def _check_port(port):
+  try:
+    socket.create_server(('', port)).close()
+  except OSError as error:
+    raise errors.UserError(
+      f'Process 0 cannot listen at port {port} ({error.strerror}); give '
+      'another one to the --coordinator of all processes.'
+    ) from error
+
+
+def _check_alone():
+  """Raises UserError where mpirun has started others that JAX can't find."""
+  count, number = _rank() or (1, 0)
+  if count > 1:
+    raise errors.UserError(
+      f'This is process {number} of {count}, and JAX does not know where they '
+      'can meet. Tell all of them --coordinator=HOST:PORT, a free port on the '
+      'machine of process 0.'
+    )
+
+
+def _take_devices():
+  """Takes all GPUs of a machine on which this is the only process.
+
+  Under Slurm and Open MPI, JAX takes one for each process.
+  """
+  told = 'JAX_LOCAL_DEVICE_IDS' in os.environ
+  if not told and any(
+    re.fullmatch(pattern, os.environ.get(name, '')) for name, pattern in _ALONE
+  ):
+    jax.config.update('jax_cuda_visible_devices', 'all')
+
+
+def _end(error):
+  """Shows an error and ends this process, whatever its threads are at."""
+  is_mistake = isinstance(error, errors.UserError)
+  if is_mistake:
+    print(f'vit_jax: error: {error}', file=sys.stderr)
+  else:
+    traceback.print_exception(error)
+  sys.stdout.flush()
+  sys.stderr.flush()
+  if distributed.global_state.process_id == 0:  # JAX ends the others with it.
+    time.sleep(LAST_WORDS_SECONDS)
+  os._exit(2 if is_mistake else 1)
+
+
+@contextlib.contextmanager
+def _deadline(seconds):
+  """Ends the process if the context is not left in time."""
+  timer = threading.Timer(seconds, _give_up, [seconds])
+  timer.daemon = True
+  timer.start()
+  try:
+    yield
+  finally:
+    timer.cancel()
+
+
+def _give_up(seconds):
+  meeting = distributed.global_state
+  address = meeting.coordinator_address or 'the address the scheduler tells'
+  print(
+    f'vit_jax: error: process {meeting.process_id} of {meeting.num_processes} '
+    f'has waited {seconds:g} s at {address} for the others. Do all of them '
+    'run, with the same --coordinator, and does the network let them through '
+    'to that port?',
+    file=sys.stderr,
+    flush=True,
+  )
+  os._exit(watchdog.STATUS)

@@ -1,0 +1,257 @@
+"""What surrounds the loop of a run, so that nothing it has done is lost.
+
+It holds the lock of the folder, the log, the checkpoints and the watchdog,
+hears the signals, and knows the way back when numbers go wrong.
+"""
+
+import contextlib
+import functools
+import itertools
+
+import jax
+
+from vit_jax import errors, pytrees
+from vit_jax.checkpoints import manager as checkpoints
+from vit_jax.config import recipes
+from vit_jax.training import initialization, progress
+from vit_jax.training.runtime import agreement, lock, log, preemption, watchdog
+
+
+class Session:
+  """A context around the training of one run.
+
+  Args:
+    config: of the run.
+    workdir: absolute path of the run's folder, which exists.
+    parts: the `assembly.Assembly`.
+    num_steps: of the whole training.
+    data: facts of the data that it trains on, as {name: value}; what goes on
+      from a checkpoint must have the same.
+
+  Attributes:
+    log: the run's `log.RunLog`.
+
+  Raises:
+    UserError: on entering: another run is at work in `workdir`, or processes
+      of this run differ in configuration, code or data.
+  """
+
+  def __init__(self, config, workdir, parts, num_steps, data):
+    self._config = config
+    self._workdir = workdir
+    self._parts = parts
+    self._num_steps = num_steps
+    self._agreement = agreement.Agreement(parts.mesh)
+    self._origin = {
+      'config': config.to_dict(),
+      'code': agreement.code_version(),
+      'data': data,
+    }
+    self._fallback = None  # The step that was gone back to.
+    self._batches = None
+    self.log = log.RunLog(
+      workdir,
+      num_steps,
+      config.run.batch_size,
+      is_writer=jax.process_index() == 0,
+    )
+    self._progress = progress.Progress(
+      self.log,
+      lambda step: step == num_steps or due(step, config.run.log_every),
+      config.run.max_skipped_in_row,
+    )
+
+  def __enter__(self):
+    run = self._config.run
+    with contextlib.ExitStack() as stack:  # Undone if the rest of it fails.
+      self._stop = stack.enter_context(preemption.Stop())
+      agreement.check_same(self._origin)
+      if jax.process_index() == 0:
+        stack.enter_context(lock.RunLock(self._workdir, self.log.say))
+        recipes.save(self._config, self._workdir)
+      agreement.check_shared(self._workdir)
+      stack.enter_context(self.log)
+      self._saved = stack.enter_context(
+        checkpoints.Checkpoints(
+          self._workdir / 'checkpoints', run.checkpoints_to_keep, self.log.say
+        )
+      )
+      self._dog = stack.enter_context(
+        watchdog.Watchdog(run.watchdog_seconds, self._saved.num_bytes)
+      )
+      self._stack = stack.pop_all()
+    return self
+
+  def __exit__(self, *error):
+    return self._stack.__exit__(*error)
+
+  # From the start to the first step -------------------------------------------
+
+  def begin(self):
+    """Returns the state to go on from: the newest that is whole, or the first.
+
+    Raises:
+      UserError: no checkpoint is whole, the newest doesn't fit the model, the
+        optimizer or the data, or the disk has no room for another.
+    """
+    if self._saved.is_empty():
+      state, records = self._first_state(), []
+    else:
+      state = self._saved.restore(self._parts.state)
+      origin = self._saved.record(int(state.step))
+      self._check_origin(origin)
+      records = origin['metrics']
+      self.log.say(f'resumed at step {int(state.step)}')
+    if int(state.step) < self._num_steps:
+      self._saved.check_room(self._parts.state)
+    self.log.start(int(state.step), records)
+    self._dog.beat(watchdog.PATIENCE)  # Compiling comes next.
+    return state
+
+  def run(self):
+    """Says that all is compiled: from now on, a signal saves before it ends."""
+    agreement.wait('vit_jax:compiled')
+    self._dog.beat()
+    self._stop.run()
+
+  def _check_origin(self, origin):
+    if origin['data'] != self._origin['data']:
+      lines = '\n'.join(
+        f'  {line}'
+        for line in pytrees.diff(origin['data'], self._origin['data'])
+      )
+      raise errors.UserError(
+        f'The data have changed since this run was started:\n{lines}\n'
+        'Bring back the same data, or start anew in another --workdir.'
+      )
+    if origin['code'] != self._origin['code']:
+      self.log.say(
+        'the code or a package has changed since the checkpoint: results may '
+        'differ from those of a run without a break'
+      )
+
+  def _first_state(self):
+    return initialization.first_state(self._config, self._parts, self.log.say)
+
+  # From step to step ----------------------------------------------------------
+
+  def feed(self, batches):
+    """Yields the batches of the training; blank ones once told to stop.
+
+    Args:
+      batches: an iterator with `take_wait`; see `prefetch.Prefetch`.
+    """
+    self._batches = batches
+    size = self._config.run.batch_size
+    make_blank = functools.partial(self._parts.blank_batch, size)
+    return self._dog.watch(self._stop.feed(batches, make_blank))
+
+  def halt(self):
+    """Returns what `train_step` takes as `halt`."""
+    return self._agreement.flags(self._stop.is_requested)
+
+  def tell(self, step, means, now):
+    """Takes what a step tells; see `progress.Progress.tell`."""
+    self._progress.tell(step, means, now, self._batches.take_wait)
+
+  def watch(self, batches, count):
+    """Yields the first `count` batches of an evaluation.
+
+    Raises:
+      Stopped: the processes have agreed to stop.
+    """
+    run = self._config.run
+    size = run.eval_batch_size or run.batch_size
+    make_blank = functools.partial(self._parts.blank_batch, size)
+    fed = self._dog.watch(self._stop.feed(batches, make_blank))
+    for batch in itertools.islice(fed, count):
+      if self._agreement.ask(self._stop.is_requested):
+        raise preemption.Stopped
+      yield batch
+    if self._agreement.last_answer():  # The last batch may have been blank.
+      raise preemption.Stopped
+
+  def must_save(self, step):
+    """Returns whether a save is scheduled, or the last one has failed."""
+    failed = self._saved.poll()
+    # Several processes would have to agree on it: they wait for the next one.
+    again = failed and jax.process_count() == 1
+    return again or due(step, self._config.run.checkpoint_every)
+
+  def save(self, step, state):
+    """Starts to save the state after `step` steps, if its numbers are sound."""
+    if not self._progress.num_in_row:
+      self._saved.save(step, state, self._record(), self._is_scheduled(step))
+
+  def finish(self, step, state):
+    """Saves the state after `step` steps; it is on the disk on return."""
+    scheduled = self._is_scheduled(step)
+    self._saved.finish(step, state, self._record(), scheduled)
+
+  def leave(self, state):
+    """Saves the state and raises Preempted, which tells how to go on."""
+    step = int(state.step)
+    self.finish(step, state)
+    raise preemption.Preempted(
+      f'Stopped after step {step} of {self._num_steps}, which is saved. To go '
+      f'on: vit_jax train --config={self._workdir / recipes.FILE} '
+      f'--workdir={self._workdir}'
+    )
+
+  def _is_scheduled(self, step):
+    every = self._config.run.checkpoint_every
+    return due(step, every) and not self._progress.num_in_row
+
+  def _record(self):
+    return {**self._origin, 'metrics': list(self.log.records)}
+
+  # When numbers go wrong ------------------------------------------------------
+
+  def go_back(self, step):
+    """Returns the state of the last scheduled checkpoint, as if at `step`.
+
+    The batches since then are left out. Without a break or with many, a run
+    goes back to the same step, since it comes by each of them in the same way.
+
+    Raises:
+      DivergedError: it has gone back to that checkpoint before.
+    """
+    self._dog.beat(watchdog.PATIENCE)  # A restore comes next.
+    self._saved.wait()
+    scheduled = self._saved.scheduled_steps()
+    if scheduled:
+      past = self._saved.restore(self._parts.state, scheduled[0])
+    else:
+      past = self._first_state()
+    first = int(past.step)
+    num_in_row = self._config.run.max_skipped_in_row
+    found = f'{num_in_row} updates in a row were skipped, up to step {step}'
+    if first == self._fallback:
+      raise errors.DivergedError(
+        f'{found}, again since step {first}. Lower optimizer.learning_rate or '
+        'set optimizer.clip_norm, in a new --workdir.'
+      )
+    self._fallback = first
+    self.log.say(
+      f'{found}: going back to the parameters of step {first}; '
+      f'batches {first + 1} to {step} are left out'
+    )
+    return self._moved_on(past, step)
+
+  def _moved_on(self, state, step):
+    """Returns the state as it is when the batches up to `step` are left out."""
+
+    def move(state):
+      num_skipped = state.health.num_skipped + step - state.step
+      health = state.health.replace(
+        num_skipped=num_skipped, num_in_row=state.health.num_in_row * 0
+      )
+      return state.replace(step=state.step * 0 + step, health=health)
+
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, self._parts.state)
+    return jax.jit(move, donate_argnums=0, out_shardings=shardings)(state)
+
+
+def due(step, every):
+  """Returns whether a thing that comes every so many steps comes now."""
+  return 0 < every <= step and step % every == 0

@@ -1,0 +1,232 @@
+"""A value chosen on held-out examples, then the final runs: one command.
+
+ViT paper, section 4.1 and B.1.1: each value of a grid is tried on a part of the
+training set and measured on the rest of it; the best one is trained with on all
+of it, from several seeds, and measured on the test set. A run that has finished
+is not made again, and one that was cut short goes on. All runs share this one
+process.
+"""
+
+import json
+import math
+import os
+import pathlib
+from typing import NamedTuple
+
+import numpy as np
+from ml_collections import config_dict
+
+from vit_jax import errors
+from vit_jax.config import grids, recipes, schema
+from vit_jax.data import datasets, sources
+from vit_jax.data.datasets import suites
+from vit_jax.evaluation import metrics, registry
+from vit_jax.sharding import mesh as meshes
+from vit_jax.training import initialization, trials
+
+FILE = 'sweep.json'
+_METRIC = trials.METRIC
+
+
+class Plan(NamedTuple):
+  """What is to be run on one data set.
+
+  Attributes:
+    folder: of its runs.
+    config: of the final run, but for what is chosen.
+    settings: [{field: value}] to choose from.
+    splits: (train, held-out) to choose on.
+    seeds: of the final runs.
+    metrics: names of what is reported of these.
+  """
+
+  folder: pathlib.Path
+  config: config_dict.ConfigDict
+  settings: list
+  splits: tuple
+  seeds: range
+  metrics: set
+
+  def trials(self):
+    """Returns [(folder, config)] of the runs to choose by."""
+    if len(self.settings) == 1:
+      return []
+    made = []
+    for setting in self.settings:
+      config = grids.apply(self.config, setting)
+      config.data.train_split, config.data.eval_split = self.splits
+      made.append((self.folder / 'choosing' / grids.name(setting), config))
+    return made
+
+  def finals(self, setting):
+    """Returns [(folder, config)] of the final runs."""
+    made = []
+    for seed in self.seeds:
+      config = grids.apply(self.config, setting)
+      config.seed = seed
+      folder = self.folder / 'final' / grids.name(setting) / f'seed={seed}'
+      made.append((folder, config))
+    return made
+
+
+def run(
+  spec,
+  overrides,
+  workdir,
+  sweep=(),
+  num_seeds=1,
+  suite=None,
+  held_out=None,
+  metric=_METRIC,
+):
+  """Makes the runs of a sweep that are not made yet, and tells its results.
+
+  Args:
+    spec, overrides: as of `recipes.load`.
+    workdir: folder that takes a folder for each run, and the results.
+    sweep: texts as of `grids.parse`; (): as `get_grid` of the recipe says.
+    num_seeds: final runs, whose seeds count up from that of the recipe.
+    suite: name of `suites.SUITES`, each of whose data sets is given to the
+      recipe's knob `dataset`; None: one data set, the recipe's.
+    held_out: per cent of the training set to choose on; None: as
+      `datasets.choosing`.
+    metric: of `trials.MEASURES`, to report of the one data set; a suite has
+      its own.
+
+  Returns:
+    [{'name': row, 'chosen': {field: value}, 'accuracy': mean over seeds,
+      'accuracy_std': ...}], which is also in workdir/sweep.json.
+
+  Raises:
+    UserError: a configuration or data set does not fit, before the first run.
+    Preempted: a signal has told the run under way to stop; it is saved.
+  """
+  workdir = pathlib.Path(workdir).absolute()
+  rows = _rows(suite, metric)
+  plans = {
+    dataset: _plan(
+      _with_dataset(spec, dataset),
+      overrides,
+      workdir / dataset.replace('/', '_'),
+      sweep,
+      num_seeds,
+      held_out,
+      {row.metric for row in rows if dataset in row.datasets},
+    )
+    for dataset in suites.datasets(rows)
+  }
+  for plan in plans.values():
+    _check(plan)
+  results = {dataset: _run_plan(plan) for dataset, plan in plans.items()}
+  table = [_result(row, results) for row in rows]
+  unfinished = workdir / f'{FILE}.tmp'
+  unfinished.write_text(json.dumps(table, indent=2) + '\n')
+  os.replace(unfinished, workdir / FILE)
+  return table
+
+
+def text(table):
+  """Returns a Markdown table of what `run` returns, in per cent."""
+  lines = ['| data set | chosen | accuracy |', '|---|---|---|']
+  for row in table:
+    chosen = ', '.join(
+      f'{name}={value}' for name, value in row['chosen'].items()
+    )
+    number = f'{100 * row[_METRIC]:.2f}'
+    if f'{_METRIC}_std' in row:
+      number += f' ± {100 * row[f"{_METRIC}_std"]:.2f}'
+    lines.append(f'| {row["name"]} | {chosen} | {number} |')
+  return '\n'.join(lines)
+
+
+# What is to be run ----------------------------------------------------------
+
+
+def _rows(suite, metric):
+  if suite is None:
+    return (suites.Row('', ('',), metric),)
+  return errors.choose('suite', suite, suites.SUITES)
+
+
+def _with_dataset(spec, dataset):
+  """Returns the recipe with its knob `dataset` turned; '': as it is."""
+  if not dataset:
+    return spec
+  joint = ',' if '.py:' in spec else ':'
+  return f'{spec}{joint}dataset={dataset}'
+
+
+def _plan(spec, overrides, folder, sweep, num_seeds, held_out, names):
+  """Returns the `Plan` of a recipe."""
+  config = recipes.load(spec, overrides)
+  grid = grids.parse(sweep) if sweep else recipes.grid(spec)
+  if not grid and num_seeds == 1:
+    raise errors.UserError(
+      f'There is nothing to sweep: {spec} has no function get_grid. Give '
+      '--sweep=FIELD=VALUE,VALUE, or --seeds=3.'
+    )
+  settings = grids.combinations(grid)
+  splits = ()
+  if len(settings) > 1:
+    splits = datasets.choosing(config.data, held_out)
+  seeds = range(config.seed, config.seed + num_seeds)
+  return Plan(folder, config, settings, splits, seeds, names)
+
+
+def _check(plan):
+  """Finds what can't work before the first run of a sweep is made."""
+  if trials.REAL in plan.metrics:
+    registry.fetch_real_labels()
+  num_devices = len(meshes.devices())
+  finals = [run for each in plan.settings for run in plan.finals(each)]
+  lengths = {}
+
+  def length(data, split):
+    place = data.source, data.dataset, data.data_dir, split
+    if place not in lengths:
+      lengths[place] = len(sources.build(data, split))
+    return lengths[place]
+
+  for folder, config in plan.trials() + finals:
+    schema.validate(config, num_devices)
+    if (folder / recipes.FILE).exists():
+      recipes.check_same(config, folder)
+    length(config.data, config.data.eval_split)  # It is there.
+    num_examples = length(config.data, config.data.train_split)
+    num_steps = schema.num_steps(config.run, num_examples)
+    schema.check_warmup(config.optimizer, num_steps)
+    initialization.check(config, folder)
+
+
+# Running --------------------------------------------------------------------
+
+
+def _run_plan(plan):
+  """Returns the setting chosen, and {metric: value of each seed}."""
+  best = plan.settings[0]
+  tried = plan.trials()
+  if tried:
+    accuracies = [trials.tried(*each) for each in tried]
+    if all(map(math.isnan, accuracies)):
+      raise errors.DivergedError(
+        f'Every run in {tried[0][0].parent} has diverged; try other values.'
+      )
+    best = plan.settings[int(np.nanargmax(accuracies))]
+  finals = plan.finals(best)
+  return best, {
+    name: [trials.MEASURES[name](*each) for each in finals]
+    for name in plan.metrics
+  }
+
+
+def _result(row, results):
+  """Returns a row of the results."""
+  by_dataset = [results[name][1][row.metric] for name in row.datasets]
+  by_seed = [float(np.mean(each)) for each in zip(*by_dataset)]
+  several = len(row.datasets) > 1
+  return {
+    'name': row.name,
+    'chosen': {} if several else results[row.datasets[0]][0],
+    **metrics.over_seeds(_METRIC, by_seed),
+    'seeds': by_seed,
+  }

@@ -1,0 +1,145 @@
+"""The training run, top to bottom: build, restore, loop, evaluate, save.
+
+However often a run is interrupted, the same command goes on from its last
+checkpoint and ends with the same bits as a run that never was.
+"""
+
+import functools
+import pathlib
+
+import jax
+
+from vit_jax.config import recipes, schema
+from vit_jax.data import bad_examples, pipeline, prefetch, sources
+from vit_jax.evaluation import evaluate
+from vit_jax.sharding import mesh as meshes
+from vit_jax.sharding import placement
+from vit_jax.training import assembly, initialization, plots, progress, session
+from vit_jax.training.runtime import preemption
+
+
+def run(config, workdir):
+  """Trains as `config` says, or goes on where `workdir` left off.
+
+  Args:
+    config: what `recipes.load` returns.
+    workdir: folder of the run; takes config.json, checkpoints, metrics and
+      pictures.
+
+  Returns:
+    {name: float}, the metrics of the last evaluation.
+
+  Raises:
+    UserError: something in `config`, the data or `workdir` does not fit,
+      before any training; or numbers or saves go wrong again and again.
+    Preempted: a signal has told the run to stop, and what it had is saved.
+  """
+  workdir = pathlib.Path(workdir).absolute()
+  devices = meshes.devices()
+  schema.validate(config, len(devices))
+  recipes.check_same(config, workdir)
+  initialization.check(config, workdir)
+  source = sources.build(config.data, config.data.train_split)
+  eval_source = sources.build(config.data, config.data.eval_split)
+  num_steps = schema.num_steps(config.run, len(source))
+  mesh = meshes.build(config.mesh, devices)
+  parts = assembly.build(config, source.num_classes, mesh, num_steps)
+
+  data = {
+    'num_examples': len(source),
+    'fingerprint': sources.fingerprint(source),
+  }
+  with session.Session(config, workdir, parts, num_steps, data) as safe:
+    safe.log.say(f'{len(devices)} {devices[0].platform} device(s)')
+    state = safe.begin()
+    step = int(state.step)
+    train_step, predict = _compile(config.run, parts)
+    batches = safe.feed(_batches(config, source, mesh, step, workdir))
+    evaluation = _make_evaluation(
+      config, parts, predict, eval_source, workdir, safe
+    )
+    safe.run()
+    report, evaluated = None, None  # The last one, and its step.
+    try:
+      if _must_evaluate(config, step) and not safe.log.has_evaluation(step):
+        evaluation(step, state)  # A signal had cut it short.
+      while step < num_steps:
+        state, means = train_step(state, next(batches), safe.halt())
+        step += 1
+        evaluating, saving = _must_evaluate(config, step), safe.must_save(step)
+        try:
+          safe.tell(step, means, now=evaluating or saving or step == num_steps)
+        except progress.Diverged:
+          step, state = int(state.step), None  # No room for two.
+          state = safe.go_back(step)
+          batches = safe.feed(_batches(config, source, mesh, step, workdir))
+          continue
+        if evaluating:
+          report, evaluated = evaluation(step, state), step
+        if saving and step < num_steps:  # What it holds has been logged.
+          safe.save(step, state)
+      if evaluated != step:
+        report = evaluation(step, state)
+      safe.finish(step, state)
+    except preemption.Stopped:
+      safe.leave(state)
+
+    shown = evaluate.first_predictions(
+      config, parts, predict, state.eval_params, eval_source
+    )
+  if jax.process_index() == 0:
+    plots.learning_curve(workdir)
+    if shown:
+      plots.predictions(
+        workdir / 'predictions.png', *shown, eval_source.class_names
+      )
+  return report
+
+
+def _compile(run, parts):
+  """Returns train_step and predict, so that no step waits for a compiler."""
+  eval_batch = parts.batch(run.eval_batch_size or run.batch_size)
+  return (
+    parts.lower_train_step(run).compile(),
+    parts.predict().lower(parts.state.params, eval_batch).compile(),
+  )
+
+
+def _batches(config, source, mesh, start, workdir):
+  """Returns an iterator over batches on the devices, from batch `start`."""
+  local = pipeline.train_batches(
+    source,
+    config.data,
+    batch_size=config.run.batch_size,
+    seed=config.seed,
+    start=start,
+    rows=placement.local_rows(mesh, config.run.batch_size),
+    bad_path=bad_examples.path(workdir, jax.process_index()),
+  )
+  placed = (placement.to_devices(batch, mesh) for batch in local)
+  return prefetch.prefetch(placed, config.data.prefetch_batches)
+
+
+def _make_evaluation(config, parts, predict, source, workdir, safe):
+  """Returns evaluation(step, state), which logs a report and returns it."""
+  count = evaluate.num_batches(config, source)
+
+  def evaluation(step, state):
+    report = evaluate.report(
+      config,
+      parts,
+      predict,
+      state.eval_params,
+      source,
+      functools.partial(safe.watch, count=count),
+      bad_examples.path(workdir, jax.process_index()),
+    )
+    if not safe.log.has_evaluation(step):
+      safe.log.evaluation(step, report)
+    return report
+
+  return evaluation
+
+
+def _must_evaluate(config, step):
+  return session.due(step, config.run.eval_every)

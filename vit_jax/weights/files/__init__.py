@@ -1,0 +1,1 @@
+"""Files of weights that nobody vouches for: npz, safetensors, downloads."""

@@ -1,0 +1,202 @@
+"""Reads a file of released weights into a model.
+
+The format is read off the names in the file, where nobody says it.
+"""
+
+import contextlib
+import dataclasses
+import os
+import re
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from vit_jax import errors, pytrees
+from vit_jax.weights import fitting, mapping
+from vit_jax.weights.files import npz, safetensors, weights_file
+from vit_jax.weights.tables import (
+  big_vision,
+  bit,
+  huggingface,
+  mixer,
+  timm,
+  vit,
+)
+
+# Where trainers keep the parameters; what lies elsewhere is their own.
+PREFIXES = ('opt/target/', 'params/', '')
+
+
+@dataclasses.dataclass(frozen=True)
+class Format:
+  """How to read a kind of file."""
+
+  open: Callable  # path -> `weights_file.WeightsFile`.
+  sign: str  # Pattern of a name that no format further down has.
+  table: Callable  # Names -> rows of `mapping`.
+  view: Callable = lambda file: file  # Brings names and layers into shape.
+
+
+_NPZ, _SAFETENSORS = npz.NpzFile, safetensors.SafetensorsFile
+FORMATS = {
+  'bit': Format(_NPZ, r'resnet/.*', bit.table, bit.view),
+  'mixer': Format(_NPZ, r'MixerBlock_\d+/.*', mixer.table),
+  'big_vision': Format(
+    _NPZ,
+    r'pos_embedding|MAPHead_0/.*|Transformer/(encoderblock/.*|pos_embedding)',
+    big_vision.table,
+    big_vision.view,
+  ),
+  'google': Format(_NPZ, r'Transformer/.*', vit.table),
+  'timm': Format(
+    _SAFETENSORS, r'blocks\.\d+\..*|stem\.conv\.weight', timm.table
+  ),
+  'huggingface': Format(
+    _SAFETENSORS, r'(vit\.)?encoder\.layer\.\d+\..*', huggingface.table
+  ),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Opened:
+  """A file whose names and shapes are known; its arrays are not read yet."""
+
+  format: str  # A key of FORMATS.
+  view: weights_file.View  # {released name: array} of the parameters.
+  table: tuple  # Rows of `mapping`.
+
+  def shapes(self, like=None):
+    """Returns {our path: shape}.
+
+    Args:
+      like: {path: shape} of a model; without it, what PyTorch lays out flat is
+        not split into heads.
+    """
+    headers = {
+      name: jax.ShapeDtypeStruct(header.shape, jnp.float32)
+      for name, header in self.view.headers.items()
+    }
+    return jax.eval_shape(
+      lambda flat: mapping.to_ours(flat, self.table, like or {}), headers
+    )
+
+
+@contextlib.contextmanager
+def opened(path, format_name=None):
+  """Yields the `Opened` file.
+
+  Args:
+    path: the file; `file.npz:img` takes what is under img/ in it.
+    format_name: one of FORMATS; None: as the names in the file tell.
+
+  Raises:
+    UserError: no such format, or no such part of the file.
+    WeightsFileError: the file is damaged, forged or of another kind.
+  """
+  file_path, part = split(path)
+  if format_name is not None:
+    open_file = errors.choose('format', format_name, FORMATS).open
+  else:
+    open_file = _NPZ if _is_zip(file_path) else _SAFETENSORS
+  with open_file(file_path) as file:
+    view = _parameters(file, part)
+    _check_floats(path, view)
+    if format_name is None:
+      format_name = _recognise(path, view)
+    file_format = FORMATS[format_name]
+    view = file_format.view(view)
+    yield Opened(format_name, view, file_format.table(view))
+
+
+def load(
+  path,
+  format_name,
+  model_params,
+  changes=fitting.NONE,
+  place=lambda path, array: array,
+):
+  """Returns the model's parameters with the weights of a file in place.
+
+  Everything is compared before the first array is read; arrays are then read,
+  fitted and placed one by one.
+
+  Args:
+    path, format_name: as of `opened`.
+    model_params: as of `fitting.fit`.
+    changes: how the model may differ from the weights.
+    place: (path, NumPy array) -> what becomes a leaf, such as the array on its
+      devices.
+
+  Returns:
+    (params, report), as `fitting.fit`.
+
+  Raises:
+    UserError: no such format, or the weights do not fit the model.
+    WeightsFileError: the file is damaged, forged or of another kind.
+    MappingError: the file is of another format.
+  """
+  wanted = pytrees.flatten(model_params)
+  with opened(path, format_name) as file:
+    shapes = file.shapes(wanted)
+    report = fitting.plan(shapes, wanted, changes)
+    fit_leaf = fitting.make_fit_leaf(shapes, wanted, changes, report)
+
+    def finish(path, array):
+      array = fit_leaf(path, array)
+      return None if array is None else place(path, array)
+
+    flat = mapping.to_ours(file.view, file.table, wanted, finish)
+  return fitting.join(flat, wanted, report), report
+
+
+def split(path):
+  """Returns the path of the file and the part of it that is meant, or ''."""
+  for suffix in '.npz', '.safetensors':
+    file_path, colon, part = str(path).rpartition(f'{suffix}:')
+    if colon:
+      return file_path + suffix, part
+  return path, ''
+
+
+def _is_zip(path):
+  with weights_file.open_binary(path) as file:
+    begins = file.read(2)
+  return begins == b'PK' or os.fspath(path).endswith('.npz')
+
+
+def _recognise(path, names):
+  for format_name, file_format in FORMATS.items():
+    if any(re.fullmatch(file_format.sign, name) for name in names):
+      return format_name
+  shown = sorted(names)
+  raise errors.UserError(
+    f'{path} is of no known format; it holds {", ".join(shown[:5])} and so on. '
+    f'Known: {", ".join(FORMATS)}. Of a file with several models, give one: '
+    'file.npz:img.'
+  )
+
+
+def _parameters(file, part):
+  """Returns the view of the parameters, or of one part of them."""
+  prefix = next(
+    prefix
+    for prefix in PREFIXES
+    if not prefix or any(name.startswith(prefix) for name in file)
+  )
+  view = weights_file.part(file, prefix + (f'{part}/' if part else ''))
+  if not view:
+    parts = sorted({name.removeprefix(prefix).split('/')[0] for name in file})
+    raise errors.UserError(
+      f'{file.path} has no parameters under {part or "any name"!r}; it has '
+      f'{", ".join(parts[:20]) or "nothing"}.'
+    )
+  return view
+
+
+def _check_floats(path, view):
+  for name, header in view.headers.items():
+    if not jnp.issubdtype(header.dtype, jnp.floating):
+      raise errors.UserError(
+        f'{path}: {name} is of dtype {header.dtype}; parameters are floats.'
+      )

@@ -1,0 +1,263 @@
+"""Weights to start from: a name of the catalogue, an address, a file, a run.
+
+`find` looks at names and shapes only; arrays are read when a model wants them.
+"""
+
+import dataclasses
+import functools
+import pathlib
+import re
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from ml_collections import config_dict
+
+from vit_jax import errors, models, pytrees
+from vit_jax.checkpoints import parameters
+from vit_jax.config import recipes, schema
+from vit_jax.models import identification
+from vit_jax.training import objectives
+from vit_jax.weights import catalog, fitting, formats, publishing, torch_config
+from vit_jax.weights.catalog import augreg
+from vit_jax.weights.files import download
+
+_POOLING = ('pooling/.*',)
+# What becomes of the class token, by pooling in the weights and in the model.
+_CLASS_TOKEN = {
+  ('class_token', 'average'): 'drop',
+  ('class_token', 'attention'): 'drop',
+  ('average', 'class_token'): 'add',
+  ('attention', 'class_token'): 'add',
+}
+
+BEST = 'augreg/best/'  # augreg/best/B_16: what index.csv has as the best B_16.
+
+
+@dataclasses.dataclass(frozen=True)
+class Weights:
+  """Weights that were found, and what is known of their model.
+
+  Attributes:
+    path: file or folder.
+    format: a key of `formats.FORMATS`, or 'orbax'.
+    model: the configuration's part `model`.
+    num_classes: outputs of the head; 0: there is none.
+    image_size: (rows, columns) in pixels that it was trained on; None: any.
+    entry: the row of the catalogue, or None.
+    load: load(model_params, changes, place) as `formats.load`.
+  """
+
+  path: str
+  format: str
+  model: config_dict.ConfigDict
+  num_classes: int
+  image_size: tuple[int, int] | None
+  entry: catalog.Entry | None
+  load: Callable
+
+
+def find(checkpoint, model_name=None, format_name=None):
+  """Returns the `Weights` that the user means.
+
+  Args:
+    checkpoint: a name as 'augreg/B_16'; an address, https:// or gs://; a file,
+      with ':img' behind it where it holds several models; the folder of a run,
+      of an exported model, or of transformers or timm.
+    model_name: of the model, if known; else the shapes tell.
+    format_name: a key of `formats.FORMATS`; None: the names of arrays tell.
+
+  Raises:
+    UserError: there is nothing of that name, or it can't be understood.
+  """
+  entry, path = _locate(checkpoint)
+  folder = pathlib.Path(path)
+  if not folder.is_dir():
+    return _from_file(path, model_name, format_name, entry)
+  if (folder / publishing.WEIGHTS).exists():
+    path = str(folder / publishing.WEIGHTS)
+    return _from_file(path, model_name, format_name, entry)
+  return _from_orbax(folder, model_name)
+
+
+def build(weights, num_classes=None):
+  """Returns the model of the weights, by default with their classes."""
+  if num_classes is None:
+    num_classes = weights.num_classes
+  return models.build(weights.model, num_classes)
+
+
+def load(weights, image_size):
+  """Returns (model, params): the weights, in their model, on the device.
+
+  Args:
+    weights: a `Weights`.
+    image_size: (rows, columns) in pixels that the model will see.
+
+  Raises:
+    UserError: patches do not cover that size, or the weights can't be read.
+  """
+  schema.check_resolution(image_size, weights.model.name)
+  model = build(weights)
+  params, _ = weights.load(
+    params_of(model, image_size),
+    changes_to(weights, weights.model, image_size),
+    lambda path, array: jnp.asarray(array),
+  )
+  return model, params
+
+
+def params_of(model, image_size):
+  """Returns the tree of shapes of a model's parameters."""
+  image = jnp.zeros((1, *image_size, 3))
+  tree = jax.eval_shape(
+    lambda rng: model.init(rng, image, train=False), jax.random.key(0)
+  )
+  return tree['params']
+
+
+def changes_to(weights, model, image_size, head='keep'):
+  """Returns the `fitting.Changes` between the weights and a model.
+
+  Args:
+    weights: a `Weights`.
+    model: the configuration's part for the model.
+    image_size: (rows, columns) in pixels that it will see.
+    head: as of `fitting.Changes`.
+  """
+  flexible = weights.entry is not None and weights.entry.flexible
+  given_size = None if flexible else weights.image_size
+  given, wanted = weights.model.pooling, model.pooling
+  class_token, fresh, unused = 'keep', (), ()
+  if given != wanted:
+    class_token = _CLASS_TOKEN.get((given, wanted), 'keep')
+    fresh = _POOLING if wanted == 'attention' else ()
+    unused = _POOLING if given == 'attention' else ()
+  return fitting.Changes(
+    grid=_grid(model.name, image_size),
+    given_grid=_grid(weights.model.name, given_size),
+    head=head,
+    class_token=class_token,
+    patches='resize' if flexible else 'keep',
+    fresh=fresh,
+    unused=unused,
+  )
+
+
+def _grid(name, image_size):
+  pixels = schema.patch_size(name)
+  if image_size is None or not pixels:
+    return None
+  return image_size[0] // pixels, image_size[1] // pixels
+
+
+def _locate(checkpoint):
+  """Returns the row of the catalogue, or None, and the path."""
+  entry, address = None, checkpoint
+  file, _ = formats.split(checkpoint)
+  if pathlib.Path(file).expanduser().exists():
+    return None, str(pathlib.Path(checkpoint).expanduser())
+  if checkpoint.startswith(BEST):
+    entry = _best(checkpoint.removeprefix(BEST))
+  elif catalog.has_family_of(checkpoint):
+    entry = catalog.get(checkpoint)
+  if entry:
+    address = entry.address
+  elif not download.is_address(checkpoint):
+    raise errors.UserError(
+      f'{checkpoint} is no file, folder or address, and the catalogue of '
+      f'released files has no such name. '
+      f'{errors.nearest(checkpoint, catalog.ENTRIES)}'
+    )
+  address, hash_mark, digest = address.partition('#')
+  file, part = formats.split(address)
+  path = download.fetch(
+    file + hash_mark + digest, num_bytes=entry and entry.num_bytes
+  )
+  return entry, f'{path}:{part}' if part else str(path)
+
+
+def _best(text):
+  """Returns the best of AugReg: B_16, B_16-i1k, B_16-i21k-imagenet2012-384."""
+  model, *rest = text.split('-')
+  data, task, resolution, *_ = [*rest, None, None, None]
+  if resolution and not resolution.isdecimal():
+    raise errors.UserError(f'{resolution!r} is no resolution in pixels.')
+  return augreg.pick(
+    download.fetch(augreg.INDEX),
+    model,
+    data or 'i21k',
+    task,
+    int(resolution) if resolution else None,
+  )
+
+
+def _from_file(path, model_name, format_name, entry):
+  with formats.opened(path, format_name) as file:
+    shapes = {name: leaf.shape for name, leaf in file.shapes().items()}
+    format_name = file.format
+  told = torch_config.Told('tanh')
+  if format_name in ('huggingface', 'timm'):
+    told = torch_config.read(
+      pathlib.Path(formats.split(path)[0]).parent, format_name
+    )
+  name = model_name or (entry and entry.model)
+  identity = identification.identify(shapes, name, told.num_heads)
+  model = schema.default().model
+  model.update(identity.fields)
+  if not model.name.startswith('BiT'):
+    model.update(gelu=told.gelu)
+  if 'ViT' in model.name:
+    model.update(norm_epsilon=told.norm_epsilon)
+  image_size = told.image_size or identity.image_size
+  if entry:
+    image_size = (entry.resolution, entry.resolution)
+  load = functools.partial(formats.load, path, format_name)
+  return Weights(
+    path, format_name, model, identity.num_classes, image_size, entry, load
+  )
+
+
+def _from_orbax(folder, model_name):
+  place = parameters.find(folder)
+  if place is None or not (folder / recipes.FILE).exists():
+    raise errors.UserError(
+      f'{folder} holds no weights: neither {publishing.WEIGHTS}, nor '
+      f'{recipes.FILE} and checkpoints of a run or {parameters.FOLDER}/.'
+    )
+  config = recipes.load(str(folder / recipes.FILE))
+  if model_name not in (None, config.model.name):
+    raise errors.UserError(
+      f'--model={model_name} was given and {folder} holds a '
+      f'{config.model.name}; leave --model out.'
+    )
+  # However the run computes, these are its weights, layer by layer.
+  config.model.update(scan=False, remat='none', attention='auto')
+  own = objectives.OWN[config.objective.name]
+  head = _without(own, parameters.shapes(place)).get('head/kernel')
+
+  def load(model_params, changes=fitting.NONE, place_leaf=None):
+    flat = _without(own, parameters.load(place))
+    params, report = fitting.fit(flat, model_params, changes)
+    if place_leaf:
+      params = pytrees.map_with_path(place_leaf, params)
+    return params, report
+
+  return Weights(
+    str(folder),
+    'orbax',
+    config.model,
+    head.shape[-1] if head else 0,
+    schema.image_size(config.data),
+    None,
+    load,
+  )
+
+
+def _without(patterns, flat):
+  """Returns {path: leaf} but for the paths that a pattern matches."""
+  return {
+    path: leaf
+    for path, leaf in flat.items()
+    if not any(re.fullmatch(pattern, path) for pattern in patterns)
+  }
