@@ -18,8 +18,7 @@ import optax
 import orbax.checkpoint as ocp
 from etils import epath
 
-from vit_jax.checkpoints import digests
-from vit_jax.checkpoints import manager as checkpoints
+from vit_jax.checkpoints import digests, manager
 from vit_jax.config import schema
 from vit_jax.evaluation import metrics
 from vit_jax.sharding import mesh as meshes
@@ -43,17 +42,17 @@ def main():
   config.model.name = f'ViT-{args.variant}'
   config.optimizer.warmup_steps = 0
   mesh = meshes.build(config.mesh)
-  parts = assembly.build(config, NUM_CLASSES, mesh, num_steps=1000)
-  batch = some_batch(parts, args.batch_size)
+  components = assembly.build(config, NUM_CLASSES, mesh, num_steps=1000)
+  batch = some_batch(components, args.batch_size)
 
-  step_seconds = protections(parts, batch, args.repeats)
+  step_seconds = protections(components, batch, args.repeats)
   with tempfile.TemporaryDirectory() as folder:
-    saves(parts, batch, pathlib.Path(folder), args.repeats, step_seconds)
-    restores(parts, pathlib.Path(folder), args.repeats)
+    saves(components, batch, pathlib.Path(folder), args.repeats, step_seconds)
+    restores(components, pathlib.Path(folder), args.repeats)
 
 
-def some_batch(parts, size):
-  rows, columns = parts.image_size
+def some_batch(components, size):
+  rows, columns = components.image_size
   draw = np.random.default_rng(0)
   local = {
     'image': draw.integers(0, 256, (size, rows, columns, 3), np.uint8),
@@ -61,18 +60,18 @@ def some_batch(parts, size):
     'mask': np.ones(size, bool),
     'index': np.arange(size),
   }
-  return placement.to_devices(local, parts.mesh)
+  return placement.to_devices(local, components.mesh)
 
 
-def bare_step(parts):
+def bare_step(components):
   """Returns a training step that checks nothing."""
 
   def step(state, batch):
     rng = jax.random.fold_in(state.rng, state.step)
-    grads, means = jax.grad(parts.objective.loss, has_aux=True)(
+    grads, means = jax.grad(components.objective.loss, has_aux=True)(
       state.params, batch, rng
     )
-    updates, opt_state = parts.optimizer.update(
+    updates, opt_state = components.optimizer.update(
       grads, state.opt_state, state.params
     )
     params = optax.apply_updates(state.params, updates)
@@ -80,23 +79,23 @@ def bare_step(parts):
       step=state.step + 1, params=params, opt_state=opt_state
     ), means
 
-  shardings = jax.tree.map(lambda leaf: leaf.sharding, parts.state)
+  shardings = jax.tree.map(lambda leaf: leaf.sharding, components.state)
   return jax.jit(step, donate_argnums=0, out_shardings=(shardings, None))
 
 
-def protections(parts, batch, repeats):
+def protections(components, batch, repeats):
   """Times steps with everything that guards them, and with nothing."""
-  agreement = agreements.Agreement(parts.mesh)
+  agreement = agreements.Agreement(components.mesh)
   with contextlib.ExitStack() as stack:
     stop = stack.enter_context(preemption.Stop())
-    stop.run()
+    stop.mark_ready()
     dog = stack.enter_context(watchdog.Watchdog(600, lambda: 0))
     endless = iter(lambda: batch, None)
-    fed = dog.watch(stop.feed(endless, lambda: batch))
+    fed = dog.watch(stop.iterate(endless, lambda: batch))
     told = progress.Progress(Silent(), lambda step: True, 3)
-    guarded = parts.train_step(max_in_row=3, loss_spike=10.0)
-    bare = bare_step(parts)
-    state = parts.init(0)
+    guarded = components.train_step(max_in_row=3, loss_spike=10.0)
+    bare = bare_step(components)
+    state = components.init(0)
 
     def with_all(state, number):
       state, means = guarded(state, next(fed), agreement.flags(False))
@@ -119,13 +118,13 @@ def protections(parts, batch, repeats):
   return statistics.median(off)
 
 
-def saves(parts, batch, folder, repeats, step_seconds):
+def saves(components, batch, folder, repeats, step_seconds):
   """Times saves in the background of steps, and digests by themselves."""
-  step = bare_step(parts)
-  state = parts.init(0)
+  step = bare_step(components)
+  state = components.init(0)
   for _ in range(3):  # Moments that are not all zero, as zeros compress well.
     state, _ = step(state, batch)
-  saved = checkpoints.Checkpoints(folder / 'ours', 1, say=print)
+  saved = manager.CheckpointManager(folder / 'ours', 1, say=print)
   lost, whole, digest = [], [], []
   for number in range(repeats + 1):
     began = time.perf_counter()
@@ -153,18 +152,19 @@ def saves(parts, batch, folder, repeats, step_seconds):
   tell('digests: share of a save', ratio(digest[1:], whole[1:]), 0.02)
 
 
-def restores(parts, folder, repeats):
+def restores(components, folder, repeats):
   """Times ours, which verifies, against orbax alone."""
-  saved = checkpoints.Checkpoints(folder / 'ours', 1, say=print)
+  saved = manager.CheckpointManager(folder / 'ours', 1, say=print)
   step_dir = folder / 'ours' / str(saved.latest_step())
   ours, bare = [], []
   for _ in range(repeats + 1):
     began = time.perf_counter()
-    jax.block_until_ready(saved.restore(parts.state))
+    jax.block_until_ready(saved.restore(components.state))
     ours.append(time.perf_counter() - began)
     began = time.perf_counter()
     restored = ocp.StandardCheckpointHandler().restore(
-      epath.Path(step_dir / 'state'), args=ocp.args.StandardRestore(parts.state)
+      epath.Path(step_dir / 'state'),
+      args=ocp.args.StandardRestore(components.state),
     )
     jax.block_until_ready(restored)
     bare.append(time.perf_counter() - began)

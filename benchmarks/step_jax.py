@@ -26,7 +26,9 @@ def ours(case):
   cpu_memory.keep()
   config = overrides.unflatten(case['config'], 'benchmarks/step.py')
   mesh = meshes.build(config.mesh)
-  parts = assembly.build(config, case['num_classes'], mesh, num_steps=10_000)
+  components = assembly.build(
+    config, case['num_classes'], mesh, num_steps=10_000
+  )
   images, labels = some_examples(case)
   batch = placement.to_devices(
     {
@@ -37,10 +39,10 @@ def ours(case):
     },
     mesh,
   )
-  state = parts.init(0)
+  state = components.init(0)
   if not case['train']:
-    return _engine(functools.partial(parts.predict(), state.params, batch))
-  step = parts.train_step(max_in_row=config.run.max_skipped_in_row)
+    return _engine(functools.partial(components.predict(), state.params, batch))
+  step = components.train_step(max_in_row=config.run.max_skipped_in_row)
   return _trainer(lambda state: step(state, batch), state)
 
 

@@ -94,10 +94,10 @@ def measure(args):
   for scan in (False, True):
     for strategy, sizes in STRATEGIES.items():
       config = some_config(args, scan, sizes(args.one) if args.one > 1 else {})
-      parts = assembly.build(
+      components = assembly.build(
         config, NUM_CLASSES, meshes.build(config.mesh, devices)
       )
-      lowered = parts.lower_train_step(config.run)
+      lowered = components.lower_train_step(config.run)
       began = time.process_time()
       compiled = lowered.compile()
       seconds = time.process_time() - began
@@ -106,7 +106,7 @@ def measure(args):
         'strategy': strategy,
         'scan': scan,
         'seconds': seconds,
-        'expected': expected(args, config, parts),
+        'expected': expected(args, config, components),
         'found': sum(one.num_bytes for one in traffic),
       }
       if args.one == 1:
@@ -126,14 +126,14 @@ def some_config(args, scan, mesh):
   return config
 
 
-def expected(args, config, parts):
+def expected(args, config, components):
   """Returns the bytes that each device must send in a step."""
-  mesh = parts.mesh.shape
-  rows, columns = parts.image_size
+  mesh = components.mesh.shape
+  rows, columns = components.image_size
   tokens = rows // 16 * (columns // 16) + 1
   return sum(
     expected_traffic.of_parameters(
-      parts.state.params, layer_gathers=2 if config.model.scan else 1
+      components.state.params, layer_gathers=2 if config.model.scan else 1
     ).values()
   ) + expected_traffic.of_tensor_parallelism(
     # XLA for CPU sums what queries, keys and values say of their input apart.

@@ -51,9 +51,9 @@ def test_a_recipe_is_assembled_for_its_devices(spec):
   schema.validate(config, num_devices)
   mesh = meshes.abstract(config.mesh, num_devices)
   num_classes = sources.num_classes(config.data)
-  parts = assembly.build(config, num_classes, mesh, num_steps=20_000)
-  assert (parts.state.ema is None) == (config.optimizer.ema_decay is None)
-  assert parts.batch(config.run.batch_size)['image'].shape == (
+  components = assembly.build(config, num_classes, mesh, num_steps=20_000)
+  assert (components.state.ema is None) == (config.optimizer.ema_decay is None)
+  assert components.batch(config.run.batch_size)['image'].shape == (
     config.run.batch_size,
     *schema.image_size(config.data),
     3,

@@ -11,8 +11,7 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
 from vit_jax import errors
-from vit_jax.checkpoints import manager as checkpoints
-from vit_jax.checkpoints import manifest, step_folder
+from vit_jax.checkpoints import manager, manifest, step_folder
 
 MESH = jax.make_mesh((1,), ('one',), devices=jax.devices()[:1])
 WHOLE = NamedSharding(MESH, PartitionSpec())
@@ -36,7 +35,7 @@ def told():
 
 @pytest.fixture
 def saved(tmp_path, told):
-  with checkpoints.Checkpoints(tmp_path / 'ours', 2, told.append) as saved:
+  with manager.CheckpointManager(tmp_path / 'ours', 2, told.append) as saved:
     yield saved
 
 
@@ -99,14 +98,14 @@ def test_an_empty_folder_has_no_checkpoint(saved):
 
 def break_saves(monkeypatch, number=10**9):
   """Lets the next saves fail after all is written."""
-  seal, left = manifest.seal, iter(range(number))
+  commit, left = manifest.commit, iter(range(number))
 
   def failing(*args):
     if next(left, None) is not None:
       raise OSError(28, 'No space left on device')
-    seal(*args)
+    commit(*args)
 
-  monkeypatch.setattr(manifest, 'seal', failing)
+  monkeypatch.setattr(manifest, 'commit', failing)
 
 
 def test_a_failed_save_is_told_once_and_leaves_no_phantom(
@@ -150,13 +149,13 @@ def test_reading_only_changes_nothing(saved, tmp_path):
     saved.finish(step, state(step), {})
   (tmp_path / 'ours' / '2' / 'run' / 'metadata').unlink()
   (tmp_path / 'ours' / '3.orbax-checkpoint-tmp').mkdir()
-  reader = checkpoints.Checkpoints(
+  reader = manager.CheckpointManager(
     tmp_path / 'ours', 1, lambda _: None, read_only=True
   )
   assert int(reader.restore(ABSTRACT)['step']) == 1
   assert names(tmp_path) == ['1', '2', '3.orbax-checkpoint-tmp']
   nowhere = tmp_path / 'nowhere'
-  assert checkpoints.Checkpoints(nowhere, 1, read_only=True).is_empty()
+  assert manager.CheckpointManager(nowhere, 1, read_only=True).is_empty()
   assert not nowhere.exists()
 
 
@@ -164,7 +163,7 @@ def test_left_overs_are_tidied_up_on_opening(saved, tmp_path):
   saved.finish(1, state(1), {})
   for name in '2.orbax-checkpoint-tmp', '0.removed':
     (tmp_path / 'ours' / name).mkdir()
-  checkpoints.Checkpoints(tmp_path / 'ours', 1)
+  manager.CheckpointManager(tmp_path / 'ours', 1)
   assert names(tmp_path) == ['1']
 
 
@@ -202,13 +201,13 @@ def test_an_older_step_that_can_not_be_removed_harms_nothing(
 
 
 def test_a_save_that_must_wait_is_told(saved, told, monkeypatch):
-  seal = manifest.seal
+  commit = manifest.commit
 
   def slow(*args):
     time.sleep(1.5)
-    seal(*args)
+    commit(*args)
 
-  monkeypatch.setattr(manifest, 'seal', slow)
+  monkeypatch.setattr(manifest, 'commit', slow)
   saved.save(1, state(1), {})
   saved.save(2, state(2), {})
   saved.wait()

@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 
 from vit_jax import pytrees
-from vit_jax.checkpoints import digests
-from vit_jax.checkpoints import manager as checkpoints
+from vit_jax.checkpoints import digests, manager
 from vit_jax.config import recipes, schema
 from vit_jax.nn import layer_stack
 from vit_jax.sharding import mesh as meshes
@@ -39,7 +38,7 @@ def assemble(scan, **mesh):
 @pytest.fixture(scope='module')
 def trained():
   """The state after a step, layer by layer, over devices."""
-  parts = assemble(False, fsdp=2)
+  components = assemble(False, fsdp=2)
   draw = np.random.default_rng(0)
   batch = {
     'image': draw.integers(0, 256, (8, SIDE, SIDE, 3), np.uint8),
@@ -47,18 +46,18 @@ def trained():
     'mask': np.ones(8, bool),
     'index': np.arange(8),
   }
-  batch = placement.to_devices(batch, parts.mesh)
-  return parts.train_step()(parts.init(0), batch)[0]
+  batch = placement.to_devices(batch, components.mesh)
+  return components.train_step()(components.init(0), batch)[0]
 
 
 def write(path, state, step=1):
-  with checkpoints.Checkpoints(path, 1) as saved:
+  with manager.CheckpointManager(path, 1) as saved:
     saved.finish(step, state, {})
 
 
-def read(path, parts):
-  with checkpoints.Checkpoints(path, 1, read_only=True) as saved:
-    return saved.restore(parts.state)
+def read(path, components):
+  with manager.CheckpointManager(path, 1, read_only=True) as saved:
+    return saved.restore(components.state)
 
 
 def test_a_checkpoint_goes_from_layers_to_a_loop_and_back(trained, tmp_path):
@@ -99,8 +98,8 @@ def test_what_a_loop_has_saved_is_published_layer_by_layer(trained, tmp_path):
 @pytest.mark.parametrize('mesh', [{}, {'fsdp': 4}])
 def test_released_weights_start_a_loop(tmp_path, mesh):
   config = tiny_config(True, **mesh)
-  parts = assembly.build(config, NUM_CLASSES, meshes.build(config.mesh), 4)
-  shapes = pytrees.flatten(layer_stack.unstack(parts.state.params))
+  components = assembly.build(config, NUM_CLASSES, meshes.build(config.mesh), 4)
+  shapes = pytrees.flatten(layer_stack.unstack(components.state.params))
   draw = np.random.default_rng(0)
   given = {
     path: draw.standard_normal(leaf.shape, np.float32)
@@ -108,11 +107,11 @@ def test_released_weights_start_a_loop(tmp_path, mesh):
   }
   npz.save(tmp_path / 'a.npz', mapping.to_theirs(given, vit.rows()))
   config.init = str(tmp_path / 'a.npz')
-  state = initialization.first_state(config, parts, lambda line: None)
+  state = initialization.first_state(config, components, lambda line: None)
   params = pytrees.flatten(jax.device_get(layer_stack.unstack(state.params)))
   for path in given.keys() - {'head/kernel', 'head/bias'}:
     np.testing.assert_array_equal(params[path], given[path], err_msg=path)
   assert not params['head/kernel'].any()
   assert digests.of(state.ema) == digests.of(state.params)
-  for path, leaf in pytrees.flatten(parts.state).items():
+  for path, leaf in pytrees.flatten(components.state).items():
     assert pytrees.flatten(state)[path].sharding == leaf.sharding, path

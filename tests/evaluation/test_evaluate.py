@@ -289,7 +289,7 @@ def test_mistakes_are_told_before_anything_is_computed(
 ):
   for evaluator in fewshot, knn, real:
     monkeypatch.setattr(evaluator, 'evaluate', None)
-  monkeypatch.setattr(evaluate.subjects.Subject, 'functions', None)
+  monkeypatch.setattr(evaluate.targets.Target, 'functions', None)
   workdir, checkpoint = finished[0], str(released[0] / 'a.npz')
   photos = str(released[0] / 'photos')
   on = {'checkpoint': checkpoint, 'dataset': photos, 'split': 'test'}

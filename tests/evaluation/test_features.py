@@ -31,7 +31,7 @@ def make_batches(x, label, size, seed=None):
     }
 
 
-def represent(batch):
+def embed(batch):
   return batch['image']
 
 
@@ -45,7 +45,7 @@ def examples():
 @pytest.mark.parametrize('size, seed', [(1, None), (8, None), (64, 3), (8, 3)])
 def test_every_example_comes_once_and_in_order(examples, size, seed):
   x, label = examples
-  found = features.collect(represent, make_batches(x, label, size, seed))
+  found = features.collect(embed, make_batches(x, label, size, seed))
   np.testing.assert_array_equal(found.features, x)
   np.testing.assert_array_equal(found.label, label)
   np.testing.assert_array_equal(found.index, np.arange(21))
@@ -66,18 +66,18 @@ def test_features_that_are_split_over_devices_are_gathered(examples):
 def test_those_without_label_can_be_left_out(examples):
   x, label = examples
   label[::2] = -1
-  found = features.collect(represent, make_batches(x, label, 8)).labelled()
+  found = features.collect(embed, make_batches(x, label, 8)).labelled()
   np.testing.assert_array_equal(found.features, x[1::2])
   np.testing.assert_array_equal(found.index, np.arange(21)[1::2])
   label[:] = -1
-  found = features.collect(represent, make_batches(x, label, 8))
+  found = features.collect(embed, make_batches(x, label, 8))
   with pytest.raises(errors.UserError, match='no labelled example'):
     found.labelled()
 
 
 def test_no_batch_is_a_user_error():
   with pytest.raises(errors.UserError, match='no example'):
-    features.collect(represent, [])
+    features.collect(embed, [])
 
 
 TWO_PROCESSES = """

@@ -31,11 +31,11 @@ def batches(x, label, size=16):
     }
 
 
-def represent(batch):
+def embed(batch):
   return batch['image']
 
 
-def ridge_scores(x, label, asked):
+def ridge_scores(x, label, test_set):
   """What scikit-learn gives, by the protocol, from float64 to float64."""
   scaler = preprocessing.StandardScaler().fit(x.astype(np.float64))
   model = linear_model.Ridge(alpha=2**10, fit_intercept=False, solver='svd')
@@ -47,15 +47,15 @@ def ridge_scores(x, label, asked):
     return np.hstack([x, np.full((len(x), 1), 100.0)])
 
   targets = preprocessing.LabelBinarizer(neg_label=-1).fit_transform(label)
-  return model.fit(white(x), targets).predict(white(asked))
+  return model.fit(white(x), targets).predict(white(test_set))
 
 
 @pytest.mark.parametrize('count', [4, 8, 13, 100])
 def test_scores_are_those_of_scikit_learn(count):
   x, label = examples(count)
-  asked, _ = examples(50, seed=1)
-  found = fewshot.score(fewshot.fit(x, label, CLASSES), asked)
-  wanted = ridge_scores(x, label, asked)
+  test_set, _ = examples(50, seed=1)
+  found = fewshot.score(fewshot.fit(x, label, CLASSES), test_set)
+  wanted = ridge_scores(x, label, test_set)
   assert np.abs(found - wanted).max() < 1e-5 * np.abs(wanted).max()
 
 
@@ -96,18 +96,18 @@ def test_both_ways_to_the_kernel_agree():
 
 def test_results_are_means_over_the_draws():
   x, label = examples(80)
-  asked, wanted = examples(57, seed=1)
+  test_set, wanted = examples(57, seed=1)
   wanted[::5] = -1  # Not counted.
-  draws = [fewshot.draw(label, CLASSES, 5, seed) for seed in range(3)]
+  subsets = [fewshot.draw(label, CLASSES, 5, seed) for seed in range(3)]
   result = fewshot.evaluate(
-    represent, batches(x, label), batches(asked, wanted), draws, (1, 5)
+    embed, batches(x, label), batches(test_set, wanted), subsets, (1, 5)
   )
   known = wanted >= 0
   for shots in 1, 5:
     accuracies = []
-    for drawn in draws:
+    for drawn in subsets:
       rows = drawn[:, :shots].ravel()
-      best = ridge_scores(x[rows], label[rows], asked[known]).argmax(-1)
+      best = ridge_scores(x[rows], label[rows], test_set[known]).argmax(-1)
       accuracies.append(np.mean(best == wanted[known]))
     assert result[f'fewshot_{shots}'] == pytest.approx(np.mean(accuracies))
     deviation = np.std(accuracies, ddof=1)
@@ -118,7 +118,7 @@ def test_results_are_means_over_the_draws():
 
 def test_an_example_that_could_not_be_read_is_left_out():
   x, label = examples(40)
-  asked, wanted = examples(57, seed=1)
+  test_set, wanted = examples(57, seed=1)
   drawn = fewshot.draw(label, CLASSES, 5, seed=0)
   kept = np.delete(np.arange(40), drawn[1, 2])
   batch = {
@@ -128,21 +128,21 @@ def test_an_example_that_could_not_be_read_is_left_out():
     'mask': np.ones(39, bool),
   }
   result = fewshot.evaluate(
-    represent, [batch], batches(asked, wanted), [drawn], (5,)
+    embed, [batch], batches(test_set, wanted), [drawn], (5,)
   )
   rows = np.setdiff1d(drawn, drawn[1, 2])
-  best = ridge_scores(x[rows], label[rows], asked).argmax(-1)
+  best = ridge_scores(x[rows], label[rows], test_set).argmax(-1)
   assert result['fewshot_5'] == pytest.approx(np.mean(best == wanted))
 
 
 def test_the_pieces_that_are_scored_at_a_time_change_nothing(monkeypatch):
   x, label = examples(80)
-  asked, wanted = examples(57, seed=1)
-  draws = [fewshot.draw(label, CLASSES, 5, 0)]
+  test_set, wanted = examples(57, seed=1)
+  subsets = [fewshot.draw(label, CLASSES, 5, 0)]
 
   def accuracy():
     return fewshot.evaluate(
-      represent, batches(x, label), batches(asked, wanted), draws, (5,)
+      embed, batches(x, label), batches(test_set, wanted), subsets, (5,)
     )
 
   whole = accuracy()
@@ -152,14 +152,14 @@ def test_the_pieces_that_are_scored_at_a_time_change_nothing(monkeypatch):
 
 def test_the_batch_size_changes_nothing():
   x, label = examples(80)
-  asked, wanted = examples(57, seed=1)
-  draws = [fewshot.draw(label, CLASSES, 2, 0)]
+  test_set, wanted = examples(57, seed=1)
+  subsets = [fewshot.draw(label, CLASSES, 2, 0)]
   one, two = (
     fewshot.evaluate(
-      represent,
+      embed,
       batches(x, label, size),
-      batches(asked, wanted, size),
-      draws,
+      batches(test_set, wanted, size),
+      subsets,
       (2,),
     )
     for size in (7, 80)

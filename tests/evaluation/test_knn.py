@@ -31,7 +31,7 @@ def batches(x, label, size=16):
     }
 
 
-def represent(batch):
+def embed(batch):
   return batch['image']
 
 
@@ -48,29 +48,35 @@ def reference(x, label, count):
 @pytest.mark.parametrize('count', [1, 3, 20])
 def test_votes_are_those_of_scikit_learn(count):
   x, label = examples(90, 0)
-  asked, _ = examples(40, 1)
-  found = knn.votes(x, label, asked, CLASSES, count)
+  test_features, _ = examples(40, 1)
+  found = knn.votes(x, label, test_features, CLASSES, count)
   found = found / found.sum(-1, keepdims=True)
-  wanted = reference(x, label, count).predict_proba(asked.astype(np.float64))
+  wanted = reference(x, label, count).predict_proba(
+    test_features.astype(np.float64)
+  )
   np.testing.assert_allclose(found, wanted, atol=1e-5)
 
 
 def test_accuracy_is_that_of_scikit_learn():
   x, label = examples(90, 0)
-  asked, wanted = examples(41, 1)
+  test_features, wanted = examples(41, 1)
   label[3], wanted[:2] = -1, -1
   result = knn.evaluate(
-    represent, batches(x, label), batches(asked, wanted), CLASSES
+    embed, batches(x, label), batches(test_features, wanted), CLASSES
   )
   model = reference(x[label >= 0], label[label >= 0], 20)
-  assert result['knn_20'] == pytest.approx(model.score(asked[2:], wanted[2:]))
+  assert result['knn_20'] == pytest.approx(
+    model.score(test_features[2:], wanted[2:])
+  )
   assert result['knn_num_examples'] == 39
 
 
 def test_the_nearest_outvotes_two_farther_ones_by_hand():
   # Cosines 1, 0.8 and 0.8: e^0 against 2 e^(-0.2 / 0.07) = 0.115.
-  given = np.array([[2.0, 0.0], [0.8, 0.6], [0.8, -0.6], [-1.0, 0.0]])
-  votes = knn.votes(given, np.array([0, 1, 1, 2]), given[:1] * 5, 3, count=3)
+  train_features = np.array([[2.0, 0.0], [0.8, 0.6], [0.8, -0.6], [-1.0, 0.0]])
+  votes = knn.votes(
+    train_features, np.array([0, 1, 1, 2]), train_features[:1] * 5, 3, count=3
+  )
   np.testing.assert_allclose(
     votes, [[1, 2 * np.exp(-0.2 / 0.07), 0]], rtol=1e-5
   )
@@ -78,12 +84,12 @@ def test_the_nearest_outvotes_two_farther_ones_by_hand():
 
 def test_the_pieces_that_are_computed_at_a_time_change_nothing(monkeypatch):
   x, label = examples(50, 0)
-  asked, _ = examples(33, 1)
-  whole = knn.votes(x, label, asked, CLASSES)
+  test_features, _ = examples(33, 1)
+  whole = knn.votes(x, label, test_features, CLASSES)
   monkeypatch.setattr(knn, '_NUM_PAIRS', 50 * 8)
   before = knn._votes._cache_size()
   np.testing.assert_allclose(
-    knn.votes(x, label, asked, CLASSES), whole, rtol=1e-5
+    knn.votes(x, label, test_features, CLASSES), whole, rtol=1e-5
   )
   assert knn._votes._cache_size() == before + 1
   assert isinstance(whole, np.ndarray) and not isinstance(whole, jax.Array)
@@ -96,4 +102,4 @@ def test_too_few_training_examples_are_told():
     knn.check(19)
   label[:10] = -1
   with pytest.raises(errors.UserError, match=r'there are 15'):
-    knn.evaluate(represent, batches(x, label), batches(x, label), CLASSES)
+    knn.evaluate(embed, batches(x, label), batches(x, label), CLASSES)

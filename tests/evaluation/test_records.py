@@ -12,8 +12,8 @@ def test_lines_are_found_by_their_facts_the_newest_first(tmp_path):
   path = tmp_path / records.FILE
   assert records.read(path) == []
   for step, value in (1, 0.5), (2, 0.25), (2, 0.75):
-    facts = {'step': step, 'recipe': 'abc'}
-    records.append(path, facts, {'accuracy': value})
+    metadata = {'step': step, 'recipe': 'abc'}
+    records.append(path, metadata, {'accuracy': value})
   assert len(records.read(path)) == 3
   assert records.find(path, {'step': 2}) == {'accuracy': 0.75}
   assert records.find(path, {'step': 1, 'recipe': 'abc'}) == {'accuracy': 0.5}

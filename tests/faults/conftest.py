@@ -21,7 +21,7 @@ import pytest
 from etils import epath
 
 from vit_jax import pytrees
-from vit_jax.checkpoints import manager as checkpoints
+from vit_jax.checkpoints import manager
 from vit_jax.training.runtime import log
 
 HERE = pathlib.Path(__file__).parent
@@ -197,7 +197,7 @@ class Runs:
   @staticmethod
   def outcome(workdir):
     """Returns all that a finished run leaves and that must be the same bits."""
-    saved = checkpoints.Checkpoints(
+    saved = manager.CheckpointManager(
       pathlib.Path(workdir) / 'checkpoints', keep=1, read_only=True
     )
     assert saved.latest_step() == NUM_STEPS

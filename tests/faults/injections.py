@@ -50,16 +50,16 @@ def _points():
   from vit_jax.training import plots, session, train
 
   return {
-    'start': (session.Session, 'begin'),
+    'start': (session.Session, 'restore_or_init'),
     'compile': (train, '_compile'),
     'wait': (prefetch.Prefetch, '__next__'),
-    'step': (session.Session, 'tell'),
+    'step': (session.Session, 'log_step'),
     'evaluation': (evaluate, 'report'),
     'digest': (digests, 'of'),
     'copy': (ocp.CheckpointManager, 'save'),
     'write': (json_checkpoint_handler.JsonCheckpointHandler, '_save_fn'),
-    'seal': (manifest, 'seal'),
-    'prune': (manager.Checkpoints, '_prune'),
+    'commit': (manifest, 'commit'),
+    'prune': (manager.CheckpointManager, '_prune'),
     'remove': (shutil, 'rmtree'),
     'pictures': (plots, 'learning_curve'),
   }
@@ -146,25 +146,26 @@ def record_indices(path):
   """Appends a line per step: its number and the examples it has here."""
   from vit_jax.training import session
 
-  begin, feed = session.Session.begin, session.Session.feed
+  restore_or_init = session.Session.restore_or_init
+  iterate = session.Session.iterate
   start = 0
 
-  def recording_begin(self):
+  def recording_restore(self):
     nonlocal start
-    state = begin(self)
+    state = restore_or_init(self)
     start = int(state.step)
     return state
 
-  def recording_feed(self, batches):
-    for step, batch in enumerate(feed(self, batches), start + 1):
+  def recording_iterate(self, batches):
+    for step, batch in enumerate(iterate(self, batches), start + 1):
       shards = batch['index'].addressable_shards
       index = np.concatenate([shard.data for shard in shards]).tolist()
       with open(path, 'a') as lines:
         lines.write(json.dumps([step, index]) + '\n')
       yield batch
 
-  session.Session.begin = recording_begin
-  session.Session.feed = recording_feed
+  session.Session.restore_or_init = recording_restore
+  session.Session.iterate = recording_iterate
 
 
 def stall(batch, seconds):

@@ -26,13 +26,13 @@ NO_EVAL = '--config.run.eval_every=0'
 
 
 @pytest.fixture(scope='module')
-def parts(runs):
+def components(runs):
   config = recipes.load(str(runs.recipe))
   mesh = meshes.build(config.mesh, jax.devices()[:1])
   return assembly.build(config, 4, mesh, num_steps=12)
 
 
-def batch(parts, scale=1.0):
+def batch(components, scale=1.0):
   draw = np.random.default_rng(0)
   return placement.to_devices(
     {
@@ -42,7 +42,7 @@ def batch(parts, scale=1.0):
       'index': np.arange(8),
       'scale': np.full(8, scale, np.float32),
     },
-    parts.mesh,
+    components.mesh,
   )
 
 
@@ -58,10 +58,10 @@ class Scaled:
     return loss * batch['scale'][0], metrics
 
 
-def make_step(parts, **options):
+def make_step(components, **options):
   return jax.jit(
     train_step.make_train_step(
-      Scaled(parts.objective), parts.optimizer, **options
+      Scaled(components.objective), components.optimizer, **options
     )
   )
 
@@ -74,48 +74,50 @@ def leaves(state):
 @pytest.mark.parametrize('scale', [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize('good_before', [0, 2])
 @fault(36, 'NaN or Inf in a loss or gradient', 'skipped, state bitwise as was')
-def test_a_step_that_is_not_finite_changes_no_bit(parts, scale, good_before):
-  step, state = make_step(parts), parts.init(0)
+def test_a_step_that_is_not_finite_changes_no_bit(
+  components, scale, good_before
+):
+  step, state = make_step(components), components.init(0)
   for _ in range(good_before):
-    state, _ = step(state, batch(parts))
-  after, means = step(state, batch(parts, scale))
+    state, _ = step(state, batch(components))
+  after, means = step(state, batch(components, scale))
   for given, wanted in zip(leaves(after), leaves(state)):
     np.testing.assert_array_equal(given, wanted)
   assert int(after.step) == good_before + 1
   assert means['skipped'].compute() == means['skipped_in_row'].compute() == 1
-  again, means = step(after, batch(parts))
+  again, means = step(after, batch(components))
   assert means['skipped'].compute() == 1
   assert means['skipped_in_row'].compute() == 0
   assert any((a != b).any() for a, b in zip(leaves(again), leaves(after)))
 
 
 @fault(39, 'a NaN among losses that are watched for spikes', 'still watched')
-def test_a_nan_does_not_blind_the_watch_for_spikes(parts):
-  step, state = make_step(parts, loss_spike=10.0), parts.init(0)
+def test_a_nan_does_not_blind_the_watch_for_spikes(components):
+  step, state = make_step(components, loss_spike=10.0), components.init(0)
   for scale in 1.0, np.nan, 1.0:
-    state, _ = step(state, batch(parts, scale))
-  after, means = step(state, batch(parts, 100.0))
+    state, _ = step(state, batch(components, scale))
+  after, means = step(state, batch(components, 100.0))
   assert means['skipped'].compute() == 2
   for given, wanted in zip(leaves(after), leaves(state)):
     np.testing.assert_array_equal(given, wanted)
-  _, means = step(after, batch(parts, 5.0))
+  _, means = step(after, batch(components, 5.0))
   assert means['skipped'].compute() == 2
 
 
-def test_a_halted_step_changes_nothing_at_all(parts):
-  step, state = make_step(parts), parts.init(0)
-  after, means = step(state, batch(parts), np.array([False, True]))
+def test_a_halted_step_changes_nothing_at_all(components):
+  step, state = make_step(components), components.init(0)
+  after, means = step(state, batch(components), np.array([False, True]))
   assert means['halted'].compute() == 1
   assert int(after.step) == 0
   assert digests.of(after) == digests.of(state)
 
 
-def test_no_step_is_made_after_too_many_were_skipped(parts):
-  step, state = make_step(parts, max_in_row=2), parts.init(0)
+def test_no_step_is_made_after_too_many_were_skipped(components):
+  step, state = make_step(components, max_in_row=2), components.init(0)
   for _ in range(2):
-    state, means = step(state, batch(parts, np.nan))
+    state, means = step(state, batch(components, np.nan))
   assert means['halted'].compute() == 0
-  after, means = step(state, batch(parts))
+  after, means = step(state, batch(components))
   assert means['halted'].compute() == 1
   assert digests.of(after) == digests.of(state)
 
@@ -147,7 +149,7 @@ def gone_back(runs, tmp_path_factory):
   shown = runs.finish(
     workdir, faults={'spoil': {'batches': ROWS, 'how': 'nan'}}
   )
-  assert 'going back to the parameters of step 6; batches 7 to 9' in shown
+  assert 'rolling back to the parameters of step 6; batches 7 to 9' in shown
   return runs.outcome(workdir), shown
 
 
@@ -203,8 +205,8 @@ def test_a_step_that_was_skipped_is_not_saved(runs, tmp_path):
   assert names == {'3'}
 
 
-def test_numbers_that_are_not_finite_are_never_saved(parts):
-  state = parts.init(0)
+def test_numbers_that_are_not_finite_are_never_saved(components):
+  state = components.init(0)
   bias = state.params['head']['bias']
   head = {**state.params['head'], 'bias': bias.at[1].set(jnp.nan)}
   state = state.replace(params={**state.params, 'head': head})

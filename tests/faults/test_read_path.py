@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from vit_jax import errors
-from vit_jax.checkpoints import manager as checkpoints
-from vit_jax.checkpoints import manifest, step_folder, verify
+from vit_jax.checkpoints import manager, manifest, step_folder, verify
 from vit_jax.config import recipes
 from vit_jax.sharding import mesh as meshes
 from vit_jax.training import assembly
@@ -58,7 +57,7 @@ def files(step_dir):
 def restore(workdir, state, step=None):
   """Returns the step that is restored, and what was told."""
   told = []
-  saved = checkpoints.Checkpoints(workdir / 'checkpoints', 2, told.append)
+  saved = manager.CheckpointManager(workdir / 'checkpoints', 2, told.append)
   return int(saved.restore(state, step).step), told
 
 
@@ -114,7 +113,7 @@ def test_a_flip_in_a_file_too_large_for_a_checksum_is_found(
 ):
   monkeypatch.setattr(manifest, 'SMALL', 0)
   step_dir = workdir / 'checkpoints' / '12'
-  manifest.seal(step_dir, {'step': 12, 'scheduled': True})
+  manifest.commit(step_dir, {'step': 12, 'scheduled': True})
   data = max(
     (step_dir / 'state' / 'ocdbt.process_0' / 'd').iterdir(),
     key=lambda path: path.stat().st_size,
@@ -215,9 +214,9 @@ def test_any_layout_restores_into_any_other(workdir, state, tmp_path, mesh):
   config = recipes.load(str(workdir / 'config.json'))
   config.mesh.update(mesh)
   spread = assembly.build(config, 4, meshes.build(config.mesh), 12).state
-  saved = checkpoints.Checkpoints(workdir / 'checkpoints', 2)
+  saved = manager.CheckpointManager(workdir / 'checkpoints', 2)
   there = saved.restore(spread)
-  again = checkpoints.Checkpoints(tmp_path / 'again', 2)
+  again = manager.CheckpointManager(tmp_path / 'again', 2)
   again.finish(12, there, {'metrics': []})
   back, first = again.restore(state), saved.restore(state)
   for given, wanted in zip(

@@ -13,7 +13,7 @@ KILLS = (
   (1, 'copy', 1, False, 'killed before the first save', None),
   (2, 'copy', 2, True, 'killed between copy and background write', 3),
   (3, 'write', 2, False, 'killed in the middle of the write', 3),
-  (4, 'seal', 2, False, 'killed after the data, before the manifest', 6),
+  (4, 'commit', 2, False, 'killed after the data, before the manifest', 6),
   (5, 'prune', 2, False, 'killed before the older step is removed', 6),
 )
 
@@ -36,7 +36,7 @@ def test_a_run_killed_while_saving_loses_no_bit(
   assert run.wait() == -signal.SIGKILL
   shown = finish_same(tmp_path)
   assert ('resumed at step' in shown) == (resumed is not None)
-  if point in ('seal', 'prune'):
+  if point in ('commit', 'prune'):
     assert f'resumed at step {resumed}' in shown
   names = {path.name for path in (tmp_path / 'checkpoints').iterdir()}
   assert names == {'12'}
@@ -96,7 +96,7 @@ def test_a_second_run_in_the_folder_is_refused(runs, finish_same, tmp_path):
 
 @fault(12, 'the clock jumps back', 'the newest step is the highest number')
 def test_a_clock_that_jumps_back_changes_nothing(runs, finish_same, tmp_path):
-  faults = {'kill': {'point': 'seal', 'count': 3}}
+  faults = {'kill': {'point': 'commit', 'count': 3}}
   overrides = '--config.run.checkpoints_to_keep=3'
   assert runs.train(tmp_path, overrides, faults=faults).wait() < 0
   for step, time in (3, 2e9), (6, 1e9), (9, 5e8):

@@ -85,7 +85,7 @@ def test_sums_are_of_float32_and_products_of_bfloat16(name):
 def steps(dtype):
   """Returns the losses of 20 steps, the state after them, and the batch."""
   config = tiny_config('ViT-Ti/4', dtype)
-  parts = assembly.build(
+  components = assembly.build(
     config, 5, meshes.build(config.mesh, jax.devices()[:1]), 20
   )
   draw = np.random.default_rng(0)
@@ -99,23 +99,23 @@ def steps(dtype):
       'mask': np.ones(32, bool),
       'index': np.arange(32),
     },
-    parts.mesh,
+    components.mesh,
   )
-  state, step, losses = parts.init(0), parts.train_step(), []
+  state, step, losses = components.init(0), components.train_step(), []
   for _ in range(20):
     state, means = step(state, batch)
     losses.append(means['loss'].compute())
-  return np.array(losses), parts, state, batch
+  return np.array(losses), components, state, batch
 
 
 def test_bfloat16_learns_and_predicts_the_same():
-  half_losses, half_parts, _, _ = steps('bfloat16')
-  losses, parts, state, batch = steps('float32')
+  half_losses, half_components, _, _ = steps('bfloat16')
+  losses, components, state, batch = steps('float32')
   assert losses[-1] < 0.9 * losses[0]
   np.testing.assert_allclose(half_losses, losses, rtol=5e-3)
   half, full = (
     np.asarray(each.predict()(state.params, batch))
-    for each in (half_parts, parts)
+    for each in (half_components, components)
   )
   cosines = np.sum(half * full, -1) / (
     np.linalg.norm(half, axis=-1) * np.linalg.norm(full, axis=-1)

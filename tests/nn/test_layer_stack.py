@@ -37,7 +37,7 @@ def build(
   return encoder.Encoder(
     block=encoder.Block(**block),
     depth=DEPTH,
-    execution=layer_stack.Execution(scan=scan, remat=remat),
+    stack=layer_stack.LayerStack(scan=scan, remat=remat),
     **shared,
     **fields,
   )
@@ -127,10 +127,8 @@ def test_every_layer_of_a_loop_has_its_own_dropout(rng):
   class Stack(nn.Module):
     @nn.compact
     def __call__(self, x):
-      execution = layer_stack.Execution(scan=True)
-      return execution.run(
-        self, Noise, lambda block, x, _: block(x), x, [None] * 8
-      )
+      stack = layer_stack.LayerStack(scan=True)
+      return stack.run(self, Noise, lambda block, x, _: block(x), x, [None] * 8)
 
   out = Stack().apply({}, jnp.zeros((1, 200)), rngs={'dropout': rng})
   assert len(np.unique(out)) > 5  # With one mask for all: 0 and 16.
@@ -147,10 +145,10 @@ def test_what_comes_into_each_layer_and_out_of_the_last_is_kept(scan, remat):
   class Stack(nn.Module):
     @nn.compact
     def __call__(self, x):
-      execution = layer_stack.Execution(
-        scan=scan, remat=remat, keep=lambda x: x + 1
+      stack = layer_stack.LayerStack(
+        scan=scan, remat=remat, constrain=lambda x: x + 1
       )
-      return execution.run(
+      return stack.run(
         self, Double, lambda block, x, _: block(x), x, [None] * 3
       )
 

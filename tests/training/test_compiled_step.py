@@ -55,12 +55,16 @@ def some_config(changes):
 
 @pytest.fixture(scope='module', params=CASES)
 def case(request):
-  """A name, the parts of a run and its compiled step."""
+  """A name, the components of a run and its compiled step."""
   config = some_config(CASES[request.param])
   num_devices = 1 if request.param == 'one device' else 8
   mesh = meshes.build(config.mesh, jax.devices()[:num_devices])
-  parts = assembly.build(config, 40, mesh)
-  return request.param, parts, parts.lower_train_step(config.run).compile()
+  components = assembly.build(config, 40, mesh)
+  return (
+    request.param,
+    components,
+    components.lower_train_step(config.run).compile(),
+  )
 
 
 def test_no_figure_has_risen(case, request):
@@ -85,15 +89,15 @@ def test_no_figure_has_risen(case, request):
   )
 
 
-def expected(parts, in_loop):
+def expected(components, in_loop):
   """Returns {kind: bytes} from the shapes alone."""
   sent = expected_traffic.of_parameters(
-    parts.state.params, layer_gathers=2 if in_loop else 1
+    components.state.params, layer_gathers=2 if in_loop else 1
   )
   sums = expected_traffic.of_tensor_parallelism(
     (BATCH, TOKENS, WIDTH),
     DEPTH,
-    parts.mesh.shape,
+    components.mesh.shape,
     # XLA for CPU sums the gradients of queries, keys and values one by one.
     num_sums=6,
   )
@@ -102,10 +106,10 @@ def expected(parts, in_loop):
 
 
 def test_what_is_sent_is_what_must_be_sent(case):
-  name, parts, compiled = case
+  name, components, compiled = case
   found = {}
   for (kind, _), one in collectives.traffic(compiled.as_text()).items():
     found[kind] = found.get(kind, 0) + one.num_bytes
   # Norms, losses and whether all is well are numbers of four bytes.
-  allowed = {'rel': 0.001, 'abs': 400 if parts.mesh.size > 1 else 0}
-  assert found == pytest.approx(expected(parts, 'loop' in name), **allowed)
+  allowed = {'rel': 0.001, 'abs': 400 if components.mesh.size > 1 else 0}
+  assert found == pytest.approx(expected(components, 'loop' in name), **allowed)

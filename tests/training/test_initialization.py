@@ -79,10 +79,10 @@ def test_every_leaf_lies_where_the_mesh_wants_it(tmp_path):
   config = tiny_config()
   config.init = str(tmp_path / 'a.npz')
   config.mesh.fsdp = 4
-  parts = assemble(config)
-  state = initialization.first_state(config, parts, print)
+  components = assemble(config)
+  state = initialization.first_state(config, components, print)
   given = pytrees.flatten(state)
-  for path, leaf in pytrees.flatten(parts.state).items():
+  for path, leaf in pytrees.flatten(components.state).items():
     assert given[path].sharding == leaf.sharding, path
   kernel = given['params/encoder/block_0/mlp/hidden/kernel']
   assert kernel.addressable_shards[0].data.size == kernel.size / 4

@@ -7,7 +7,7 @@ import pytest
 from vit_jax import errors
 from vit_jax.config import schema
 from vit_jax.evaluation import evaluate, records
-from vit_jax.evaluation import target as subjects
+from vit_jax.evaluation import target as targets
 from vit_jax.training import train
 from vit_jax.weights import loading
 
@@ -75,14 +75,14 @@ def test_features_of_a_run_are_measured_like_those_of_any_other(run, tmp_path):
 
 def test_features_are_what_the_encoder_pools_of_whole_images(run):
   workdir, _ = run
-  subject = subjects.of_run(workdir, subjects.Asked())
-  params, _ = subject.load()
-  _, represent = subject.functions(params)
-  batch = next(subject.batches(subject.source('validation')))
+  target = targets.of_run(workdir, targets.EvalOptions())
+  params, _ = target.load()
+  _, embed = target.functions(params)
+  batch = next(target.batches(target.source('validation')))
   model, loaded = loading.load(loading.find(str(workdir)), (SIDE, SIDE))
   images = np.asarray(batch['image'], np.float32) / 127.5 - 1
   wanted = model.apply({'params': loaded}, images, train=False).pooled
-  np.testing.assert_allclose(represent(batch), wanted, atol=1e-5)
+  np.testing.assert_allclose(embed(batch), wanted, atol=1e-5)
 
 
 def test_a_run_without_classes_has_no_accuracy_of_them(run):

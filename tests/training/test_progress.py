@@ -37,39 +37,39 @@ def told(log):
   return progress.Progress(log, lambda step: step % 2 == 0, max_in_row=3)
 
 
-def tell(told, step, now=False, **values):
-  told.tell(step, means(**values), now, take_wait=lambda: 0.5)
+def log_step(told, step, now=False, **values):
+  told.log_step(step, means(**values), now, take_wait=lambda: 0.5)
 
 
 def test_a_step_is_read_when_the_next_one_is_told(told, log):
-  tell(told, 2, loss=3.0)
+  log_step(told, 2, loss=3.0)
   assert log.lines == []
-  tell(told, 3)
-  tell(told, 4, now=True)
+  log_step(told, 3)
+  log_step(told, 4, now=True)
   values = {'loss': 3.0, 'skipped': 0}
   assert log.lines[0] == (2, values, {'data_wait': 0.5})
   assert [step for step, _, _ in log.lines] == [2, 4]
 
 
 def test_skipped_steps_are_counted(told, log):
-  tell(told, 1, now=True, skipped=1, in_row=1)
+  log_step(told, 1, now=True, skipped=1, in_row=1)
   assert told.num_in_row == 1
-  tell(told, 2, now=True, skipped=1)
+  log_step(told, 2, now=True, skipped=1)
   assert told.num_in_row == 0
   assert log.lines[-1][1]['skipped'] == 1
 
 
 def test_too_many_in_a_row_are_an_end(told, log):
-  tell(told, 4, skipped=3, in_row=3)
+  log_step(told, 4, skipped=3, in_row=3)
   with pytest.raises(progress.Diverged):
-    tell(told, 5, skipped=3, in_row=3, halted=1)
+    log_step(told, 5, skipped=3, in_row=3, halted=1)
   assert [step for step, _, _ in log.lines] == [4]
-  tell(told, 6)  # What was not read is forgotten.
-  tell(told, 7, now=True)
+  log_step(told, 6)  # What was not read is forgotten.
+  log_step(told, 7, now=True)
   assert [step for step, _, _ in log.lines] == [4, 6]
 
 
 def test_a_halted_step_is_not_logged(told, log):
   with pytest.raises(preemption.Stopped):
-    tell(told, 2, now=True, halted=1)
+    log_step(told, 2, now=True, halted=1)
   assert log.lines == []

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from vit_jax import errors, pytrees
-from vit_jax.checkpoints import manager as checkpoints
+from vit_jax.checkpoints import manager
 from vit_jax.config import recipes, schema
 from vit_jax.data import pipeline
 from vit_jax.evaluation import evaluate
@@ -43,10 +43,10 @@ def final_state(workdir):
   """Returns {path: NumPy array} of all that a run has saved at its end."""
   config = recipes.load(str(workdir / 'config.json'))
   mesh = meshes.build(config.mesh)
-  parts = assembly.build(config, 4, mesh)
-  with checkpoints.Checkpoints(workdir / 'checkpoints', 1) as saved:
+  components = assembly.build(config, 4, mesh)
+  with manager.CheckpointManager(workdir / 'checkpoints', 1) as saved:
     assert saved.latest_step() == NUM_STEPS
-    state = saved.restore(parts.state)
+    state = saved.restore(components.state)
   state = state.replace(rng=jax.random.key_data(state.rng))
   return pytrees.flatten(jax.device_get(state))
 

@@ -61,9 +61,9 @@ def steps(num_devices, **mesh):
 
   There are three: the head starts at zero, so the first one moves only it.
   """
-  parts = build(num_devices, tiny_config(**mesh))
-  batch = placement.to_devices(some_batch(), parts.mesh)
-  state, step = parts.init(0), parts.train_step()
+  components = build(num_devices, tiny_config(**mesh))
+  batch = placement.to_devices(some_batch(), components.mesh)
+  state, step = components.init(0), components.train_step()
   for _ in range(3):
     state, means = step(state, batch)
   return flat_params(state), means['loss'].compute()
@@ -98,12 +98,12 @@ def test_devices_do_not_change_a_step(on_one_device, num_devices, mesh):
 
 
 def test_loop_equals_jit(on_one_device):
-  parts = build(1, tiny_config())
-  step = train_step.make_train_step(parts.objective, parts.optimizer)
+  components = build(1, tiny_config())
+  step = train_step.make_train_step(components.objective, components.optimizer)
   init = train_step.make_init(
-    parts.objective, parts.optimizer, parts.image_size
+    components.objective, components.optimizer, components.image_size
   )
-  batch = placement.to_devices(some_batch(), parts.mesh)
+  batch = placement.to_devices(some_batch(), components.mesh)
   state = init(jax.random.key(0))
   for _ in range(3):
     state, means = step(state, batch)
@@ -113,8 +113,8 @@ def test_loop_equals_jit(on_one_device):
 
 
 def test_parameters_are_born_sharded():
-  parts = build(8, tiny_config(fsdp=8))
-  state = parts.init(0)
+  components = build(8, tiny_config(fsdp=8))
+  state = components.init(0)
   kernel = state.params['encoder']['block_0']['mlp']['hidden']['kernel']
   moment = [
     leaf
@@ -127,24 +127,30 @@ def test_parameters_are_born_sharded():
 
 
 def test_the_state_is_not_copied():
-  parts = build(1, tiny_config())
-  state, batch = parts.init(0), placement.to_devices(some_batch(), parts.mesh)
+  components = build(1, tiny_config())
+  state, batch = (
+    components.init(0),
+    placement.to_devices(some_batch(), components.mesh),
+  )
   before = jax.tree.leaves(state.params)
-  parts.train_step()(state, batch)
+  components.train_step()(state, batch)
   assert all(leaf.is_deleted() for leaf in before)
 
 
 def test_every_step_has_its_own_dropout():
-  parts = build(1, tiny_config())
-  state, batch = parts.init(0), placement.to_devices(some_batch(), parts.mesh)
-  loss = jax.jit(parts.objective.loss)
+  components = build(1, tiny_config())
+  state, batch = (
+    components.init(0),
+    placement.to_devices(some_batch(), components.mesh),
+  )
+  loss = jax.jit(components.objective.loss)
   losses = {
     float(loss(state.params, batch, jax.random.fold_in(state.rng, step))[0])
     for step in range(4)
   }
   # The head starts at zero: dropout shows once it has learned.
   assert len(losses) == 1
-  state, _ = parts.train_step()(state, batch)
+  state, _ = components.train_step()(state, batch)
   losses = {
     float(loss(state.params, batch, jax.random.fold_in(state.rng, step))[0])
     for step in range(4)
@@ -152,26 +158,26 @@ def test_every_step_has_its_own_dropout():
   assert len(losses) == 4
 
 
-# A batch in parts ------------------------------------------------------------
+# A batch in microbatches ----------------------------------------------------
 
 
-def in_parts(num_parts, batch, config=None, num_devices=1):
+def in_microbatches(num_microbatches, batch, config=None, num_devices=1):
   """Returns the state and metrics after two steps without dropout."""
   config = config or tiny_config()
   config.model.update({'dropout': 0.0, 'drop_path': 0.0})
-  config.optimizer.accumulation_steps = num_parts
-  parts = build(num_devices, config)
-  state, step = parts.init(0), parts.train_step()
-  batch = placement.to_devices(batch, parts.mesh)
+  config.optimizer.accumulation_steps = num_microbatches
+  components = build(num_devices, config)
+  state, step = components.init(0), components.train_step()
+  batch = placement.to_devices(batch, components.mesh)
   for _ in range(2):
     state, means = step(state, batch)
   return state, means
 
 
 def unevenly_masked():
-  """Returns a batch whose parts have different numbers of examples."""
+  """Returns a batch whose components have different numbers of examples."""
   batch = some_batch()
-  batch['mask'][[0, 4, 8, 12, 5]] = False  # Of four parts, one has none.
+  batch['mask'][[0, 4, 8, 12, 5]] = False  # Of four components, one has none.
   batch['label'][6] = -1
   return batch
 
@@ -183,8 +189,8 @@ def test_parts_of_a_batch_add_up_to_the_whole(mixup):
     config.data.mixup = mixup
     return config
 
-  whole, means = in_parts(1, unevenly_masked(), config())
-  state, of_parts = in_parts(4, unevenly_masked(), config())
+  whole, means = in_microbatches(1, unevenly_masked(), config())
+  state, of_parts = in_microbatches(4, unevenly_masked(), config())
   assert_close(flat_params(state), flat_params(whole))
   assert state.health.mean_loss == pytest.approx(whole.health.mean_loss)
   assert means.keys() == of_parts.keys()
@@ -196,8 +202,8 @@ def test_parts_of_a_batch_add_up_to_the_whole(mixup):
 def test_parts_add_up_over_devices_and_in_a_loop_of_layers():
   config = tiny_config(fsdp=4, tensor=2)
   config.model.scan = True
-  whole, _ = in_parts(1, unevenly_masked())
-  state, _ = in_parts(2, unevenly_masked(), config, num_devices=8)
+  whole, _ = in_microbatches(1, unevenly_masked())
+  state, _ = in_microbatches(2, unevenly_masked(), config, num_devices=8)
   state = state.replace(params=layer_stack.unstack(state.params))
   assert_close(flat_params(state), flat_params(whole))
 
@@ -206,8 +212,10 @@ def test_parameters_travel_and_tokens_stay(capfd):
   config = tiny_config(fsdp=4, tensor=2)
   config.model.scan = True
   config.optimizer.accumulation_steps = 2
-  parts = build(8, config)
-  step = parts.train_step().lower(parts.state, parts.batch(16), False)
+  components = build(8, config)
+  step = components.train_step().lower(
+    components.state, components.batch(16), False
+  )
   text = step.compile().as_text()
   assert 'nvoluntary full rematerialization' not in capfd.readouterr().err
   sent = re.findall(
@@ -236,7 +244,7 @@ def test_every_part_has_its_own_dropout():
       }
       return drawn + 0 * params['x'], means
 
-  step = train_step.make_train_step(Draw(), optax.sgd(0.1), num_parts=4)
+  step = train_step.make_train_step(Draw(), optax.sgd(0.1), num_microbatches=4)
   init = train_step.make_init(Draw(), optax.sgd(0.1), (8, 8))
   _, means = step(init(jax.random.key(0)), {'image': jnp.zeros((8, 2))})
   variance = means['square'].compute() - means['loss'].compute() ** 2
@@ -282,17 +290,17 @@ def test_a_loss_that_is_not_finite_is_enough_to_skip_a_step(value):
 
 @pytest.fixture(scope='module')
 def averaged():
-  """The parts of a run with an average, a batch and a compiled step."""
+  """The components of a run with an average, a batch and a compiled step."""
   config = tiny_config(fsdp=2)
   config.optimizer.ema_decay = 0.9
-  parts = build(2, config)
-  batch = placement.to_devices(some_batch(), parts.mesh)
-  return parts, batch, parts.train_step()
+  components = build(2, config)
+  batch = placement.to_devices(some_batch(), components.mesh)
+  return components, batch, components.train_step()
 
 
 def test_the_average_is_that_of_the_formula(averaged):
-  parts, batch, step = averaged
-  state = parts.init(0)
+  components, batch, step = averaged
+  state = components.init(0)
   wanted = flat_params(state)
   for _ in range(3):
     state, _ = step(state, batch)
@@ -316,8 +324,8 @@ def test_the_average_lies_as_the_parameters_do(averaged):
 
 
 def test_a_step_that_is_skipped_leaves_the_average_as_it_is(averaged):
-  parts, batch, step = averaged
-  state, _ = step(parts.init(0), batch)
+  components, batch, step = averaged
+  state, _ = step(components.init(0), batch)
   before = digests.of(state.ema)
   nothing = {**batch, 'mask': jnp.zeros_like(batch['mask'])}
   after, _ = step(state, nothing, np.array([True]))  # Told to halt.
@@ -344,11 +352,15 @@ def test_the_compiled_step_writes_its_state_over_the_old_one(scan):
   config.optimizer.name = 'adam'
   config.optimizer.ema_decay = 0.9
   config.model.scan = scan
-  parts = build(1, config)
-  step = parts.train_step().lower(parts.state, parts.batch(16), False)
+  components = build(1, config)
+  step = components.train_step().lower(
+    components.state, components.batch(16), False
+  )
   found = step.compile().memory_analysis()
-  leaves = jax.tree.leaves((parts.state.params, parts.state.opt_state))
-  leaves += jax.tree.leaves(parts.state.ema)
+  leaves = jax.tree.leaves(
+    (components.state.params, components.state.opt_state)
+  )
+  leaves += jax.tree.leaves(components.state.ema)
   num_bytes = sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
   assert found.alias_size_in_bytes >= num_bytes
   # What it writes anew are metrics, and no second state.

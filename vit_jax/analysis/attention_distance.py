@@ -54,7 +54,7 @@ def make_distances_of(model, grid, patch_size):
 
   @jax.jit
   def distances_of(params, pixels):
-    layers = attention_maps.looks(model, params, pixels).layers
+    layers = attention_maps.compute(model, params, pixels).layers
     distances = [
       attention_distance(layer, grid, patch_size) for layer in layers
     ]

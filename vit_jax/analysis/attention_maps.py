@@ -10,7 +10,7 @@ from vit_jax.models import vit
 from vit_jax.nn import layer_stack as stacked
 
 
-class Looks(NamedTuple):
+class AttentionMaps(NamedTuple):
   """What a model usually throws away.
 
   layers: of each layer, float32 [batch, heads, tokens, tokens]: how much a
@@ -25,8 +25,8 @@ class Looks(NamedTuple):
   pooling: jax.Array
 
 
-def looks(model, params, images):
-  """Runs the model and returns its `Looks`.
+def compute(model, params, images):
+  """Runs the model and returns its `AttentionMaps`.
 
   Args:
     model: what `models.build` returns; a plain or a hybrid ViT.
@@ -47,14 +47,14 @@ def looks(model, params, images):
     for layer in range(model.encoder.depth)
   ]
   batch, _, num_tokens, _ = layers[0].shape
-  return Looks(layers, _pooling(model, sown, batch, num_tokens))
+  return AttentionMaps(layers, _pooling(model, sown, batch, num_tokens))
 
 
 def attention_weights(model, params, images):
-  """Returns the layers of `looks` as one array.
+  """Returns the layers of `compute` as one array.
 
   Args:
-    model, params, images: as of `looks`.
+    model, params, images: as of `compute`.
 
   Returns:
     float32 [depth, batch, heads, tokens, tokens].
@@ -62,7 +62,7 @@ def attention_weights(model, params, images):
   Raises:
     UserError: the model has no attention.
   """
-  return jnp.stack(looks(model, params, images).layers)
+  return jnp.stack(compute(model, params, images).layers)
 
 
 def check(model):

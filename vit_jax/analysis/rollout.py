@@ -88,7 +88,7 @@ def make_flows_of(model):
 
   @jax.jit
   def flows_of(params, pixels):
-    seen = attention_maps.looks(model, params, pixels)
+    seen = attention_maps.compute(model, params, pixels)
     return [layer_flow(layer) for layer in seen.layers], seen.pooling
 
   return flows_of

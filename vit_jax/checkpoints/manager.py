@@ -21,7 +21,7 @@ from vit_jax.checkpoints import manifest, step_folder
 MAX_FAILURES = 3  # Saves that fail in a row before the run stops.
 
 
-class Checkpoints:
+class CheckpointManager:
   """The checkpoints of one run; writes in the background.
 
   A context manager: leaving it waits for the last write. All processes of a run
@@ -65,7 +65,7 @@ class Checkpoints:
   def steps(self):
     """Returns the steps that were saved to their end, the newest first."""
     return [
-      step for step in self.folders() if manifest.is_sealed(self._dir(step))
+      step for step in self.folders() if manifest.is_committed(self._dir(step))
     ]
 
   def folders(self):
@@ -201,7 +201,7 @@ class Checkpoints:
       if self._error:
         raise self._error
       if self._is_writer:
-        manifest.seal(self._dir(facts['step']), facts)
+        manifest.commit(self._dir(facts['step']), facts)
     except BaseException as error:  # Told by the next `poll`.
       self._error = error
       return
@@ -298,8 +298,8 @@ class Checkpoints:
         problems[candidate] = error
         continue
       self._set_aside(problems)
-      if self._is_writer and not manifest.is_sealed(self._dir(candidate)):
-        manifest.seal(self._dir(candidate), content['facts'])
+      if self._is_writer and not manifest.is_committed(self._dir(candidate)):
+        manifest.commit(self._dir(candidate), content['facts'])
       return state
     listed = '\n'.join(f'  {n}: {error}' for n, error in problems.items())
     raise errors.UserError(

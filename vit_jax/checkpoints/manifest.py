@@ -20,7 +20,7 @@ class Damaged(Exception):
   """A step is not what was saved; the message says which part of it."""
 
 
-def seal(step_dir, facts):
+def commit(step_dir, facts):
   """Brings a finished step to the disk and writes its manifest.
 
   Args:
@@ -43,7 +43,7 @@ def seal(step_dir, facts):
   _sync(step_dir.parent)
 
 
-def is_sealed(step_dir):
+def is_committed(step_dir):
   """Returns whether a step was saved to its end; its files may be damaged."""
   return (pathlib.Path(step_dir) / FILE).is_file()
 
@@ -52,7 +52,7 @@ def check(step_dir):
   """Compares the files of a step with its manifest.
 
   Returns:
-    The facts that were given to `seal`.
+    The facts that were given to `commit`.
 
   Raises:
     Damaged: names the file, and what is wrong with it.
@@ -77,7 +77,7 @@ def check(step_dir):
 
 
 def facts(step_dir):
-  """Returns the facts that were given to `seal`, and reads nothing else.
+  """Returns the facts that were given to `commit`, and reads nothing else.
 
   Raises:
     Damaged: the manifest is missing or not what was written.

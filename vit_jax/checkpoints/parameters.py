@@ -50,7 +50,7 @@ def find(workdir):
   if (workdir / FOLDER).is_dir():
     return workdir / FOLDER, ''
   directory = workdir / 'checkpoints'
-  with manager.Checkpoints(directory, 1, read_only=True) as saved:
+  with manager.CheckpointManager(directory, 1, read_only=True) as saved:
     for step in saved.steps():
       try:
         manifest.check(directory / str(step))

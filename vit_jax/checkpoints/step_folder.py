@@ -54,7 +54,7 @@ def check(step_dir):
   Raises:
     Damaged: names the file, and what is wrong with it.
   """
-  if manifest.is_sealed(step_dir):
+  if manifest.is_committed(step_dir):
     manifest.check(step_dir)
   with _as_damage():
     return json.loads((step_dir / 'run' / 'metadata').read_text())

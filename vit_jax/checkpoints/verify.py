@@ -3,8 +3,7 @@
 import pathlib
 
 from vit_jax import errors
-from vit_jax.checkpoints import manager as checkpoints
-from vit_jax.checkpoints import manifest, step_folder
+from vit_jax.checkpoints import manager, manifest, step_folder
 
 
 def run(workdir):
@@ -22,7 +21,7 @@ def run(workdir):
     raise errors.UserError(
       f'{workdir} has no checkpoints; give the --workdir of a run.'
     )
-  steps = checkpoints.Checkpoints(folder, keep=1, read_only=True).folders()
+  steps = manager.CheckpointManager(folder, keep=1, read_only=True).folders()
   told = {str(step): _tell(folder / str(step)) for step in steps}
   for path in sorted(folder.iterdir()):
     if path.name not in told and path.is_dir():
@@ -41,8 +40,8 @@ _LEFT_OVERS = {
 
 def _tell(step_dir):
   """Returns what is to be said of a step."""
-  sealed = manifest.is_sealed(step_dir)
-  state = 'committed' if sealed else 'not committed (no manifest)'
+  committed = manifest.is_committed(step_dir)
+  state = 'committed' if committed else 'not committed (no manifest)'
   try:
     step_folder.verify(step_dir)
   except manifest.Damaged as damage:

@@ -201,7 +201,7 @@ def _reproduce(args):
     )
 
 
-# What is measured on; fields of `target.Asked`.
+# What is measured on; fields of `target.EvalOptions`.
 _DATA_FLAGS = (
   *('dataset', 'data_dir', 'split', 'train_split'),
   *('resolution', 'batch_size', 'shots'),

@@ -270,8 +270,8 @@ def validate(config, num_devices):
   if config.run.num_steps is not None:
     check_warmup(config.optimizer, config.run.num_steps)
   sizes = mesh_sizes(config.mesh, num_devices)
-  num_parts = config.optimizer.accumulation_steps
-  _check_batch('run.batch_size', config.run.batch_size, sizes, num_parts)
+  num_microbatches = config.optimizer.accumulation_steps
+  _check_batch('run.batch_size', config.run.batch_size, sizes, num_microbatches)
   _check_batch('run.eval_batch_size', config.run.eval_batch_size, sizes)
 
 
@@ -385,15 +385,15 @@ def _check_learning_rates(optimizer):
     )
 
 
-def _check_batch(field, batch_size, sizes, num_parts=1):
+def _check_batch(field, batch_size, sizes, num_microbatches=1):
   shards = sizes['data'] * sizes['fsdp']
-  shares = shards * num_parts
+  shares = shards * num_microbatches
   if batch_size is not None and batch_size % shares:
     lower = batch_size // shares * shares
     fits = [str(fit) for fit in (lower, lower + shares) if fit]
-    parts = f' in optimizer.accumulation_steps={num_parts}'
+    parts = f' in optimizer.accumulation_steps={num_microbatches}'
     raise errors.UserError(
       f'{field}={batch_size} does not divide over the {shards} devices of '
-      f'mesh data x fsdp{parts if num_parts > 1 else ""}; '
+      f'mesh data x fsdp{parts if num_microbatches > 1 else ""}; '
       f'the nearest that do: {", ".join(fits)}.'
     )

@@ -16,7 +16,7 @@ MAX_TRIES = 100  # Bad examples in a row; then something else is wrong.
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainRows:
+class TrainExamples:
   """Makes rows to train on; position p is row p of all batches in a row.
 
   Attributes:
@@ -56,7 +56,7 @@ class TrainRows:
 
 
 @dataclasses.dataclass(frozen=True)
-class EvalRows:
+class EvalExamples:
   """Makes rows to evaluate on; position p is example p, padding after them.
 
   Attributes:

@@ -15,7 +15,7 @@ from absl import flags
 
 from vit_jax.config import schema
 from vit_jax.data import bad_examples, batch, order, transforms
-from vit_jax.data import examples as row_makers
+from vit_jax.data import examples as example_makers
 
 PIECE = 64  # Rows that a thread makes at a time.
 MAX_BATCHES = 2**40  # In a row of training; as good as without end.
@@ -56,7 +56,7 @@ def train_batches(
       bad, with the file or record.
   """
   order_seed, map_seed = np.random.SeedSequence(seed).generate_state(2).tolist()
-  maker = row_makers.TrainRows(
+  maker = example_makers.TrainExamples(
     source,
     transforms.for_training(data),
     order.build(source, order_seed, batch_size, data.repeats),
@@ -88,7 +88,7 @@ def eval_batches(
   """
   if chain is None:
     chain = transforms.for_evaluation(data)
-  maker = row_makers.EvalRows(source, chain, schema.image_size(data))
+  maker = example_makers.EvalExamples(source, chain, schema.image_size(data))
   batches = range(num_eval_batches(len(source), batch_size))
   wanted = _Wanted(batches, batch_size, _rows(rows, batch_size))
   bad = bad_examples.BadExamples(source, data.max_bad_share, bad_path)

@@ -9,7 +9,7 @@ from jax.experimental import multihost_utils
 from vit_jax import errors
 from vit_jax.data import pipeline
 from vit_jax.evaluation import classification, masked_patches, records, registry
-from vit_jax.evaluation import target as subjects
+from vit_jax.evaluation import target as targets
 from vit_jax.sharding import placement
 from vit_jax.training.runtime import agreement
 
@@ -21,7 +21,7 @@ def run(
   checkpoint=None,
   model_name=None,
   results_path=None,
-  **asked,
+  **options,
 ):
   """Evaluates the newest checkpoint of a run, or weights.
 
@@ -35,7 +35,7 @@ def run(
     evaluators: names of `registry.EVALUATORS`.
     results_path: of the file that takes the results; None: that of the run,
       and none for weights.
-    **asked: as of `target.Asked`.
+    **options: as of `target.EvalOptions`.
 
   Returns:
     {name: float}, what all evaluators report.
@@ -52,28 +52,28 @@ def run(
     name: errors.choose('evaluators', name, registry.EVALUATORS)
     for name in evaluators
   }
-  asked = subjects.Asked(**asked)
+  options = targets.EvalOptions(**options)
   if workdir is not None:
-    subject = subjects.of_run(workdir, asked)
+    target = targets.of_run(workdir, options)
     results_path = results_path or pathlib.Path(workdir) / records.FILE
   else:
-    subject = subjects.of_weights(checkpoint, model_name, asked)
-  ready = {name: make(subject) for name, make in prepare.items()}
-  params, facts = subject.load()
-  functions = subject.functions(params)
+    target = targets.of_weights(checkpoint, model_name, options)
+  ready = {name: make(target) for name, make in prepare.items()}
+  params, metadata = target.load()
+  functions = target.functions(params)
   report = {}
-  facts = {**facts, **_facts_of(subject)}
+  metadata = {**metadata, **_metadata_of(target)}
   for name, (measure, splits) in ready.items():
     values = measure(*functions)
     report |= values
     if results_path:
-      key = {**facts, **splits, 'evaluator': name}
+      key = {**metadata, **splits, 'evaluator': name}
       records.append(results_path, key, values)
   return report
 
 
-def _facts_of(subject):
-  data = subject.config.data
+def _metadata_of(target):
+  data = target.config.data
   return {
     'dataset': data.dataset,
     'resolution': list(data.resolution),
@@ -87,7 +87,9 @@ _OF_OBJECTIVE = {
 }
 
 
-def report(config, parts, predict, params, source, watch=iter, bad_path=None):
+def report(
+  config, components, predict, params, source, watch=iter, bad_path=None
+):
   """Returns the metrics of `params` over all of `source`, padding masked.
 
   They are those of the objective: of classes, or of the colours of patches.
@@ -99,8 +101,8 @@ def report(config, parts, predict, params, source, watch=iter, bad_path=None):
   return _OF_OBJECTIVE[config.objective.name](
     functools.partial(predict, params),
     watch(
-      placement.to_devices(batch, parts.mesh)
-      for batch in batches(config, parts.mesh, source, bad_path)
+      placement.to_devices(batch, components.mesh)
+      for batch in batches(config, components.mesh, source, bad_path)
     ),
   )
 
@@ -123,7 +125,7 @@ def num_batches(config, source):
   return pipeline.num_eval_batches(len(source), size)
 
 
-def first_predictions(config, parts, predict, params, source):
+def first_predictions(config, components, predict, params, source):
   """Returns images, labels and predicted labels of the first batch.
 
   They are NumPy arrays, uint8 [n, height, width, 3], int32 [n] and int32 [n],
@@ -131,8 +133,8 @@ def first_predictions(config, parts, predict, params, source):
   """
   if config.objective.name != 'classification':
     return None
-  first = next(iter(batches(config, parts.mesh, source)))
-  batch = placement.to_devices(first, parts.mesh)
+  first = next(iter(batches(config, components.mesh, source)))
+  batch = placement.to_devices(first, components.mesh)
   predicted = predict(params, batch).argmax(-1)
   image, label, mask, predicted = multihost_utils.process_allgather(
     (batch['image'], batch['label'], batch['mask'], predicted), tiled=True

@@ -35,19 +35,19 @@ class Features(NamedTuple):
     return Features(*(array[known] for array in self))
 
 
-def collect(represent, batches):
+def collect(embed, batches):
   """Returns the `Features` of all batches; padding is left out.
 
   All processes call it with their shares, and each gets the whole.
 
   Args:
-    represent: maps a batch on the device to features, float32 [batch, width].
+    embed: maps a batch on the device to features, float32 [batch, width].
     batches: batches on the device, as vit_jax/data/batch.py tells; the last may
       be padded, and their examples may come in any order.
   """
   parts, waiting = [], None
   for batch in batches:
-    made = represent(batch), batch['label'], batch['index'], batch['mask']
+    made = embed(batch), batch['label'], batch['index'], batch['mask']
     if waiting is not None:  # The device is at the next batch by now.
       parts.append(_fetch(waiting))
     waiting = made

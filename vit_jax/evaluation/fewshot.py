@@ -34,33 +34,34 @@ class Classifier(NamedTuple):
   kernel: np.ndarray
 
 
-def evaluate(represent, train, test, draws, shots=SHOTS):
+def evaluate(embed, train, test, subsets, shots=SHOTS):
   """Measures classifiers made of a few examples per class.
 
   Args:
-    represent: maps a batch on the device to features, float32 [batch, width].
+    embed: maps a batch on the device to features, float32 [batch, width].
     train: batches on the device that hold every example drawn.
     test: batches on the device to measure on.
-    draws: what `draw` returned, once for each seed; its numbers are the
+    subsets: what `draw` returned, once for each seed; its numbers are the
       `index` of examples of `train`.
     shots: numbers of examples per class, each at most as many as were drawn.
 
   Returns:
-    {'fewshot_5': accuracy of 5 shots, mean over the draws,
-     'fewshot_5_std': its standard deviation, of several draws; and so on}.
+    {'fewshot_5': accuracy of 5 shots, mean over the subsets,
+     'fewshot_5_std': its standard deviation, of several subsets; and so on}.
 
   Raises:
     UserError: no test example has a label.
   """
-  given = features.collect(represent, train)
-  asked = features.collect(represent, test).labelled()
+  train_set = features.collect(embed, train)
+  test_set = features.collect(embed, test).labelled()
   result = {}
   for count in shots:
     accuracies = [
-      _accuracy(given, asked, drawn[:, :count], len(drawn)) for drawn in draws
+      _accuracy(train_set, test_set, drawn[:, :count], len(drawn))
+      for drawn in subsets
     ]
     result |= metrics.over_seeds(f'fewshot_{count}', accuracies)
-  return {**result, 'fewshot_num_examples': len(asked.label)}
+  return {**result, 'fewshot_num_examples': len(test_set.label)}
 
 
 def draw(labels, num_classes, count, seed):
@@ -96,18 +97,18 @@ def draw(labels, num_classes, count, seed):
   )
 
 
-def fit(given, label, num_classes, penalty=PENALTY):
+def fit(features, label, num_classes, penalty=PENALTY):
   """Returns the `Classifier` that regularised least squares gives.
 
   Args:
-    given: features, float [examples, width].
+    features: features, float [examples, width].
     label: class index of each, int [examples].
     num_classes: number of classes.
     penalty: on the squared length of the kernel, bias included.
   """
-  given = given.astype(np.float64)
-  mean, deviation = given.mean(0), given.std(0) + _TINY
-  x = _with_bias((given - mean[None]) / deviation[None])
+  features = features.astype(np.float64)
+  mean, deviation = features.mean(0), features.std(0) + _TINY
+  x = _with_bias((features - mean[None]) / deviation[None])
   y = np.where(label[:, None] == np.arange(num_classes)[None], 1.0, -1.0)
   examples, width = x.shape
   if examples >= width:
@@ -117,22 +118,22 @@ def fit(given, label, num_classes, penalty=PENALTY):
   return Classifier(mean, deviation, kernel)
 
 
-def score(classifier, given):
+def score(classifier, features):
   """Returns scores, float64 [examples, classes], of features."""
-  white = (given - classifier.mean[None]) / classifier.deviation[None]
+  white = (features - classifier.mean[None]) / classifier.deviation[None]
   return _with_bias(white) @ classifier.kernel
 
 
-def _accuracy(given, asked, drawn, num_classes):
+def _accuracy(train_set, test_set, drawn, num_classes):
   # Examples that could not be read are in no batch.
-  rows = np.flatnonzero(np.isin(given.index, drawn))
-  classifier = fit(given.features[rows], given.label[rows], num_classes)
+  rows = np.flatnonzero(np.isin(train_set.index, drawn))
+  classifier = fit(train_set.features[rows], train_set.label[rows], num_classes)
   num_right = 0
-  for start in range(0, len(asked.label), _ROWS):
+  for start in range(0, len(test_set.label), _ROWS):
     part = slice(start, start + _ROWS)
-    best = score(classifier, asked.features[part]).argmax(-1)
-    num_right += int(np.sum(best == asked.label[part]))
-  return num_right / len(asked.label)
+    best = score(classifier, test_set.features[part]).argmax(-1)
+    num_right += int(np.sum(best == test_set.label[part]))
+  return num_right / len(test_set.label)
 
 
 def _with_bias(x):

@@ -21,11 +21,11 @@ TEMPERATURE = 0.07
 _NUM_PAIRS = 1 << 26  # Similarities that are held at a time.
 
 
-def evaluate(represent, train, test, num_classes):
+def evaluate(embed, train, test, num_classes):
   """Measures how often the neighbours of a test image elect its class.
 
   Args:
-    represent: maps a batch on the device to features, float32 [batch, width].
+    embed: maps a batch on the device to features, float32 [batch, width].
     train: batches on the device of the whole training split.
     test: batches on the device to measure on.
     num_classes: number of classes.
@@ -37,15 +37,15 @@ def evaluate(represent, train, test, num_classes):
     UserError: fewer training examples than neighbours have a label, or no
       test example has one.
   """
-  given = features.collect(represent, train).labelled()
-  check(len(given.label))
-  asked = features.collect(represent, test).labelled()
+  train_set = features.collect(embed, train).labelled()
+  check(len(train_set.label))
+  test_set = features.collect(embed, test).labelled()
   elected = votes(
-    given.features, given.label, asked.features, num_classes
+    train_set.features, train_set.label, test_set.features, num_classes
   ).argmax(-1)
   return {
-    f'knn_{NUM_NEIGHBOURS}': float(np.mean(elected == asked.label)),
-    'knn_num_examples': len(asked.label),
+    f'knn_{NUM_NEIGHBOURS}': float(np.mean(elected == test_set.label)),
+    'knn_num_examples': len(test_set.label),
   }
 
 
@@ -58,24 +58,26 @@ def check(num_examples):
     )
 
 
-def votes(given, label, asked, num_classes, count=NUM_NEIGHBOURS):
-  """Returns the weight of the votes, float32 [asked, classes], of neighbours.
+def votes(
+  train_features, label, test_features, num_classes, count=NUM_NEIGHBOURS
+):
+  """Returns the weight of the votes, float32 [test, classes], of neighbours.
 
   Args:
-    given: features of the training examples, float [examples, width].
+    train_features: features of the training examples, float [examples, width].
     label: class index of each of them, int [examples].
-    asked: features of others, float [asked, width].
+    test_features: features of others, float [test, width].
     num_classes: number of classes.
     count: number of neighbours.
   """
-  given, asked = _unit(given), _unit(asked)
-  rows = max(1, min(len(asked), _NUM_PAIRS // len(given)))
-  given, label = jnp.asarray(given), jnp.asarray(label)
+  train_features, test_features = _unit(train_features), _unit(test_features)
+  rows = max(1, min(len(test_features), _NUM_PAIRS // len(train_features)))
+  train_features, label = jnp.asarray(train_features), jnp.asarray(label)
   result = []
-  for start in range(0, len(asked), rows):
-    part = asked[start : start + rows]
+  for start in range(0, len(test_features), rows):
+    part = test_features[start : start + rows]
     padded = np.pad(part, ((0, rows - len(part)), (0, 0)))
-    voted = _votes(given, label, padded, num_classes, count)
+    voted = _votes(train_features, label, padded, num_classes, count)
     result.append(np.asarray(voted)[: len(part)])
   return np.concatenate(result)
 
@@ -88,11 +90,11 @@ def _unit(x):
 
 
 @functools.partial(jax.jit, static_argnums=(3, 4))
-def _votes(given, label, asked, num_classes, count):
-  similarity = jnp.matmul(asked, given.T, precision='highest')
-  nearest, index = jax.lax.top_k(similarity, count)  # [asked, count]
+def _votes(train_features, label, test_features, num_classes, count):
+  similarity = jnp.matmul(test_features, train_features.T, precision='highest')
+  nearest, index = jax.lax.top_k(similarity, count)  # [test, count]
   # Relative to the nearest: the election is the same, and nothing overflows.
   weight = jnp.exp((nearest - nearest[:, :1]) / TEMPERATURE)
-  row = jnp.arange(len(asked))[:, None]
-  empty = jnp.zeros((len(asked), num_classes))
+  row = jnp.arange(len(test_features))[:, None]
+  empty = jnp.zeros((len(test_features), num_classes))
   return empty.at[row, label[index]].add(weight)

@@ -15,12 +15,12 @@ from vit_jax import errors
 FILE = 'evaluations.jsonl'
 
 
-def append(path, facts, values):
+def append(path, metadata, values):
   """Adds a line; of several processes the first one writes.
 
   Args:
     path: of the file; need not exist.
-    facts: {name: anything JSON holds}, what the numbers are of.
+    metadata: {name: anything JSON holds}, what the numbers are of.
     values: {name: number}.
 
   Raises:
@@ -32,7 +32,7 @@ def append(path, facts, values):
     name: value if math.isfinite(value) else None
     for name, value in values.items()
   }
-  line = json.dumps({**facts, 'values': numbers}, allow_nan=False)
+  line = json.dumps({**metadata, 'values': numbers}, allow_nan=False)
   path = pathlib.Path(path)
   try:
     with path.open('a+') as lines:
@@ -59,10 +59,10 @@ def read(path):
   ]
 
 
-def find(path, facts):
-  """Returns the values of the newest line that has all these facts, or None."""
+def find(path, metadata):
+  """Returns the values of the newest line with this metadata, or None."""
   for found in reversed(read(path)):
-    if all(found.get(name) == fact for name, fact in facts.items()):
+    if all(found.get(name) == value for name, value in metadata.items()):
       return found['values']
   return None
 

@@ -1,7 +1,7 @@
 """The evaluators by name, and what each of them reads of a data set.
 
-`EVALUATORS[name](subject)` finds and checks the data, so that mistakes show
-before anything is computed, and returns what is `Ready`.
+`EVALUATORS[name](target)` finds and checks the data, so that mistakes show
+before anything is computed, and returns a `PreparedEvaluator`.
 """
 
 from collections.abc import Callable
@@ -22,11 +22,11 @@ _FEWSHOT_SPLITS = {'imagenet2012': 'train[:65000]'}
 _FEWSHOT_SCALE = 8 / 7  # 256 pixels, of which 224 are taken.
 
 
-class Ready(NamedTuple):
+class PreparedEvaluator(NamedTuple):
   """An evaluator whose data have been found.
 
   Attributes:
-    measure: maps predict and represent, both of a batch, to {name: float}.
+    measure: maps predict and embed, both of a batch, to {name: float}.
     splits: what it reads, by use.
   """
 
@@ -34,35 +34,35 @@ class Ready(NamedTuple):
   splits: dict
 
 
-def _classification(subject):
-  split = subject.config.data.eval_split
-  source = subject.source(split)
-  _check_head(subject, source.num_classes)
+def _classification(target):
+  split = target.config.data.eval_split
+  source = target.source(split)
+  _check_head(target, source.num_classes)
 
   def measure(predict, _):
-    return classification.evaluate(predict, subject.batches(source))
+    return classification.evaluate(predict, target.batches(source))
 
-  return Ready(measure, {'split': split})
+  return PreparedEvaluator(measure, {'split': split})
 
 
-def _real(subject):
-  _check_head(subject, real_labels.NUM_CLASSES)
+def _real(target):
+  _check_head(target, real_labels.NUM_CLASSES)
   labels = real_labels.read(fetch_real_labels())
-  data = subject.config.data
+  data = target.config.data
   source = real_labels.build(data, data.eval_split, len(labels))
 
   def measure(predict, _):
-    return real.evaluate(predict, subject.batches(source), labels)
+    return real.evaluate(predict, target.batches(source), labels)
 
-  return Ready(measure, {'split': data.eval_split})
+  return PreparedEvaluator(measure, {'split': data.eval_split})
 
 
-def _fewshot(subject):
-  data, shots = subject.config.data, subject.asked.shots
+def _fewshot(target):
+  data, shots = target.config.data, target.options.shots
   usual = _FEWSHOT_SPLITS.get(data.dataset, data.train_split)
-  train_split = subject.asked.train_split or usual
-  train = subject.source(train_split)
-  test = subject.source(data.eval_split)
+  train_split = target.options.train_split or usual
+  train = target.source(train_split)
+  test = target.source(data.eval_split)
   _check_classes(train, test)
   labels = subset.labels(train)
   draws = [
@@ -73,34 +73,36 @@ def _fewshot(subject):
   places = places.reshape(np.shape(draws))
   chain = _fewshot_chain(data)
 
-  def measure(_, represent):
+  def measure(_, embed):
     return fewshot.evaluate(
-      represent,
-      subject.batches(subset.Subset(train, drawn), chain),
-      subject.batches(test, chain),
+      embed,
+      target.batches(subset.Subset(train, drawn), chain),
+      target.batches(test, chain),
       places,
       shots,
     )
 
-  return Ready(measure, {'split': data.eval_split, 'train_split': train_split})
+  return PreparedEvaluator(
+    measure, {'split': data.eval_split, 'train_split': train_split}
+  )
 
 
-def _knn(subject):
-  data = subject.config.data
-  train = subject.source(data.train_split)
-  test = subject.source(data.eval_split)
+def _knn(target):
+  data = target.config.data
+  train = target.source(data.train_split)
+  test = target.source(data.eval_split)
   _check_classes(train, test)
   knn.check(len(train))
 
-  def measure(_, represent):
+  def measure(_, embed):
     return knn.evaluate(
-      represent,
-      subject.batches(train),
-      subject.batches(test),
+      embed,
+      target.batches(train),
+      target.batches(test),
       train.num_classes,
     )
 
-  return Ready(
+  return PreparedEvaluator(
     measure, {'split': data.eval_split, 'train_split': data.train_split}
   )
 
@@ -137,14 +139,14 @@ def fetch_real_labels():
     ) from error
 
 
-def _check_head(subject, num_classes):
+def _check_head(target, num_classes):
   """Raises UserError where the head names other classes than the labels."""
-  if subject.num_classes == num_classes:
+  if target.num_classes == num_classes:
     return
-  data = subject.config.data
-  has = f'a head of {subject.num_classes} classes'
+  data = target.config.data
+  has = f'a head of {target.num_classes} classes'
   raise errors.UserError(
-    f'{subject.name} has {has if subject.num_classes else "no head"}, and '
+    f'{target.name} has {has if target.num_classes else "no head"}, and '
     f'{data.dataset} ({data.eval_split}) has {num_classes} classes. Give '
     'another --dataset, or --evaluators=fewshot,knn, which need no head.'
   )

@@ -14,7 +14,7 @@ from jax.sharding import NamedSharding
 from ml_collections import config_dict
 
 from vit_jax import errors, models, pytrees
-from vit_jax.checkpoints import manager as checkpoints
+from vit_jax.checkpoints import manager
 from vit_jax.config import recipes, schema
 from vit_jax.data import batch, datasets, pipeline, sources, transforms
 from vit_jax.data.datasets import vtab
@@ -29,7 +29,7 @@ BATCH_SIZE = 32  # Of released weights, images on each device.
 _NATIVE = (224,)  # For weights that fit any size.
 
 
-class Asked(NamedTuple):
+class EvalOptions(NamedTuple):
   """What the user says of the data; None: as the run or the catalogue has it.
 
   dataset: a name of `datasets.DATASETS` or of TFDS, a task of VTAB, a folder,
@@ -52,24 +52,24 @@ class Asked(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Subject:
+class Target:
   """A model and its data, before anything large is read.
 
   Attributes:
     name: how the user calls it.
     config: whose parts model, data and mesh count.
     num_classes: outputs of the head; 0: there is none.
-    asked: what the user said of the data.
+    options: what the user said of the data.
     mesh: of devices.
     chain: transforms of an image, from file to model.
-    load: returns the parameters, on the mesh, and the facts of where they are
+    load: returns the parameters, on the mesh, and metadata of where they come
       from, which JSON can hold.
   """
 
   name: str
   config: config_dict.ConfigDict
   num_classes: int
-  asked: Asked
+  options: EvalOptions
   mesh: jax.sharding.Mesh
   chain: tuple
   load: Callable
@@ -79,7 +79,7 @@ class Subject:
     return sources.build(self.config.data, split)
 
   def functions(self, params):
-    """Returns predict(batch) and represent(batch), float32, compiled.
+    """Returns predict(batch) and embed(batch), float32, compiled.
 
     Without a head, predict has nothing to return.
     """
@@ -116,8 +116,8 @@ class Subject:
       yield placement.to_devices(examples, self.mesh)
 
 
-def of_run(workdir, asked):
-  """Returns the `Subject` of a run: its newest checkpoint, at its resolution.
+def of_run(workdir, options):
+  """Returns the `Target` of a run: its newest checkpoint, at its resolution.
 
   Raises:
     UserError: `workdir` holds no run or no checkpoint, or does not go with what
@@ -129,40 +129,44 @@ def of_run(workdir, asked):
       f'{workdir} holds no run: it has no {recipes.FILE}. '
       'Give the --workdir of a training.'
     )
-  if asked.resolution:
+  if options.resolution:
     raise errors.UserError(
       'A run is evaluated at its own resolution; to resize it, give '
       f'--checkpoint={workdir} in place of --workdir.'
     )
   config = recipes.load(str(workdir / recipes.FILE))
-  saved = checkpoints.Checkpoints(
+  saved = manager.CheckpointManager(
     workdir / 'checkpoints', config.run.checkpoints_to_keep, read_only=True
   )
   if not saved.folders():
     raise errors.UserError(f'{workdir} has no checkpoint yet.')
   num_classes = loading.find(str(workdir)).num_classes
   digest = recipes.digest(config)
-  if asked.batch_size:
-    config.run.eval_batch_size = asked.batch_size
-  _set_data(config.data, asked)
+  if options.batch_size:
+    config.run.eval_batch_size = options.batch_size
+  _set_data(config.data, options)
   mesh = _mesh(config)
 
   def load():
-    parts = assembly.build(config, num_classes, mesh)
-    state = saved.restore(parts.state)
-    facts = {'workdir': str(workdir), 'step': int(state.step), 'recipe': digest}
-    return state.eval_params, facts
+    components = assembly.build(config, num_classes, mesh)
+    state = saved.restore(components.state)
+    metadata = {
+      'workdir': str(workdir),
+      'step': int(state.step),
+      'recipe': digest,
+    }
+    return state.eval_params, metadata
 
   chain = transforms.for_evaluation(config.data)
-  return Subject(str(workdir), config, num_classes, asked, mesh, chain, load)
+  return Target(str(workdir), config, num_classes, options, mesh, chain, load)
 
 
-def of_weights(checkpoint, model_name, asked):
-  """Returns the `Subject` of weights, as they were meant to be evaluated.
+def of_weights(checkpoint, model_name, options):
+  """Returns the `Target` of weights, as they were meant to be evaluated.
 
   Args:
     checkpoint, model_name: as of `weights.find`.
-    asked: must name a data set, unless the weights are those of a run.
+    options: must name a data set, unless the weights are those of a run.
 
   Raises:
     UserError: there are no such weights, or they don't fit what was asked for.
@@ -171,31 +175,31 @@ def of_weights(checkpoint, model_name, asked):
   if found.entry and found.entry.note:
     print(f'{found.entry.name}: {found.entry.note}', file=sys.stderr)
   is_run = found.format == 'orbax'
-  facts = {'checkpoint': checkpoint}
+  metadata = {'checkpoint': checkpoint}
   if is_run:
     config = recipes.load(str(pathlib.Path(found.path) / recipes.FILE))
-    facts['recipe'] = recipes.digest(config)
+    metadata['recipe'] = recipes.digest(config)
   else:
     config = _config_of(found)
-    if asked.dataset is None:
+    if options.dataset is None:
       raise errors.UserError(
         f'What is {checkpoint} to be evaluated on? Give --dataset=NAME, for '
         'example --dataset=imagenet2012.'
       )
-  _set_data(config.data, asked)
-  if asked.resolution:
-    config.data.resolution = asked.resolution
-  if asked.batch_size:
-    config.run.eval_batch_size = asked.batch_size
+  _set_data(config.data, options)
+  if options.resolution:
+    config.data.resolution = options.resolution
+  if options.batch_size:
+    config.run.eval_batch_size = options.batch_size
   mesh = _mesh(config)
   image_size = schema.image_size(config.data)
   if is_run:
     chain = transforms.for_evaluation(config.data)
   else:
     chain = (transforms.DecodeCrop(predict.crop(found, image_size)),)
-  load = functools.partial(_load_weights, found, image_size, mesh, facts)
-  return Subject(
-    checkpoint, config, found.num_classes, asked, mesh, chain, load
+  load = functools.partial(_load_weights, found, image_size, mesh, metadata)
+  return Target(
+    checkpoint, config, found.num_classes, options, mesh, chain, load
   )
 
 
@@ -209,7 +213,7 @@ def _config_of(found):
   return config
 
 
-def _load_weights(found, image_size, mesh, facts):
+def _load_weights(found, image_size, mesh, metadata):
   """Returns the parameters, each read, fitted and placed before the next."""
   shapes = loading.params_of(loading.build(found), image_size)
   specs = pytrees.flatten(rules.specs(shapes, mesh))
@@ -223,7 +227,7 @@ def _load_weights(found, image_size, mesh, facts):
 
   changes = loading.changes_to(found, found.model, image_size)
   params, _ = found.load(shapes, changes, place)
-  return params, facts
+  return params, metadata
 
 
 def _mesh(config):
@@ -233,18 +237,19 @@ def _mesh(config):
   return meshes.build(config.mesh, devices)
 
 
-def _set_data(data, asked):
+def _set_data(data, options):
   """Puts what the user said of the data into the configuration."""
-  data.data_dir = asked.data_dir or data.data_dir
-  if asked.dataset:
+  data.data_dir = options.data_dir or data.data_dir
+  if options.dataset:
     data.num_classes = None
-    data.source, data.dataset, *splits = _facts(asked.dataset)
+    data.source, data.dataset, *splits = _facts(options.dataset)
     data.train_split, data.eval_split = splits
-  data.train_split = asked.train_split or data.train_split
-  data.eval_split = asked.split or data.eval_split
+  data.train_split = options.train_split or data.train_split
+  data.eval_split = options.split or data.eval_split
   if not data.eval_split:
     raise errors.UserError(
-      f'Which split of {asked.dataset} is to be measured on? Give --split=NAME.'
+      f'Which split of {options.dataset} is to be measured on? '
+      'Give --split=NAME.'
     )
 
 

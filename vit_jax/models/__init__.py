@@ -17,21 +17,21 @@ FAMILIES = (
 NAMES = tuple(name for _, _, names in FAMILIES for name in names)
 
 
-def build(model, num_classes, keep=lambda x: x):
+def build(model, num_classes, constrain=lambda x: x):
   """Returns the linen module that `model.name` and its fields describe.
 
   Args:
     model: the configuration's part for the model.
     num_classes: number of outputs of the head; 0: no head.
-    keep: maps what goes from layer to layer, [batch, ...], to the same, laid
-      out over devices; by default, as the compiler likes.
+    constrain: maps activations between layers, [batch, ...], to the same under
+      a sharding constraint; by default there is none.
 
   Raises:
     UserError: no such model, or fields that the model does not have.
   """
   for pattern, build_family, _ in FAMILIES:
     if re.fullmatch(pattern, model.name):
-      return build_family(model, num_classes, keep)
+      return build_family(model, num_classes, constrain)
   raise errors.UserError(
     f'model.name={model.name!r} is unknown. {errors.nearest(model.name, NAMES)}'
   )

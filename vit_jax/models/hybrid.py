@@ -48,7 +48,7 @@ NAMES = (
 )
 
 
-def build(model, num_classes, keep):
+def build(model, num_classes, constrain):
   """Returns the hybrid of a name such as R50+ViT-B/16.
 
   Raises:
@@ -67,9 +67,9 @@ def build(model, num_classes, keep):
     patch_size=backbone.patch_size,
     width=size.width,
     dtype=dtype,
-    keep=keep,
+    constrain=constrain,
   )
-  return vit.assemble(model, size, stem, num_classes, keep)
+  return vit.assemble(model, size, stem, num_classes, constrain)
 
 
 class ResNetStem(nn.Module, kw_only=True):
@@ -79,7 +79,7 @@ class ResNetStem(nn.Module, kw_only=True):
   patch_size: int
   width: int
   dtype: jnp.dtype = jnp.float32
-  keep: Callable = lambda x: x  # As of `models.build`.
+  constrain: Callable = lambda x: x  # As of `models.build`.
 
   @nn.compact
   def __call__(self, images, *, train):
@@ -94,7 +94,7 @@ class ResNetStem(nn.Module, kw_only=True):
     x = nn.relu(_norm(dtype=self.dtype, name='root_norm')(x))
     x = nn.max_pool(x, (3, 3), (2, 2), 'SAME')
     for block in residual_blocks.stack(Unit, self.units, 64, self.dtype):
-      x = self.keep(block(x))
+      x = self.constrain(block(x))
     patch = (self.patch_size, self.patch_size)
     return nn.Conv(
       self.width, patch, patch, 'VALID', dtype=self.dtype, name='embedding'

@@ -103,7 +103,7 @@ class Mixer(nn.Module, kw_only=True):
   drop_path: float = 0.0  # Of the last block; rises linearly from zero.
   head_bias: float = 0.0
   dtype: jnp.dtype = jnp.float32
-  execution: layer_stack.Execution = layer_stack.Execution()
+  stack: layer_stack.LayerStack = layer_stack.LayerStack()
 
   @nn.compact
   def __call__(self, images, *, train):
@@ -123,14 +123,14 @@ class Mixer(nn.Module, kw_only=True):
     def call(block, x, rate):
       return block(x, rate, train=train)
 
-    x = self.execution.run(self, self.block.clone, call, x, rates)
+    x = self.stack.run(self, self.block.clone, call, x, rates)
     tokens = nn.LayerNorm(encoder.EPSILON, dtype=self.dtype, name='norm')(x)
     pooled = jnp.mean(tokens, axis=1)
     logits = head.logits(pooled, self.num_classes, self.head_bias)
     return outputs.Output(tokens, pooled, logits)
 
 
-def build(model, num_classes, keep):
+def build(model, num_classes, constrain):
   """Returns the Mixer of a name such as Mixer-B/16, at any patch size.
 
   Raises:
@@ -164,8 +164,8 @@ def build(model, num_classes, keep):
     drop_path=model.drop_path,
     head_bias=model.head_bias,
     dtype=dtype,
-    execution=layer_stack.Execution(
-      scan=model.scan, remat=model.remat, keep=keep
+    stack=layer_stack.LayerStack(
+      scan=model.scan, remat=model.remat, constrain=constrain
     ),
   )
 

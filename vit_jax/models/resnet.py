@@ -42,7 +42,7 @@ NAMES = (
 _FIELDS = ('name', 'head_bias', 'dtype')
 
 
-def build(model, num_classes, keep):
+def build(model, num_classes, constrain):
   """Returns the ResNet of a name such as BiT-R50x1, of any widening factor.
 
   Raises:
@@ -56,7 +56,7 @@ def build(model, num_classes, keep):
     num_classes=num_classes,
     head_bias=model.head_bias,
     dtype=jnp.dtype(model.dtype),
-    keep=keep,
+    constrain=constrain,
   )
 
 
@@ -79,7 +79,7 @@ class ResNet(nn.Module, kw_only=True):
   num_classes: int  # 0: no head.
   head_bias: float = 0.0
   dtype: jnp.dtype = jnp.float32
-  keep: Callable = lambda x: x  # As of `models.build`.
+  constrain: Callable = lambda x: x  # As of `models.build`.
 
   @nn.compact
   def __call__(self, images, *, train):
@@ -99,7 +99,7 @@ class ResNet(nn.Module, kw_only=True):
     for block in residual_blocks.stack(
       Unit, self.units, self.width, self.dtype
     ):
-      x = self.keep(block(x))
+      x = self.constrain(block(x))
     x = nn.relu(_norm(dtype=self.dtype, name='norm')(x))
     tokens = x.reshape(x.shape[0], -1, x.shape[-1])
     pooled = jnp.mean(tokens, axis=1)

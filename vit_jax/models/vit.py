@@ -71,7 +71,7 @@ class ViT(nn.Module, kw_only=True):
   head_hidden: bool = False  # A tanh layer before the head (section 3.2).
   head_bias: float = 0.0
   dtype: jnp.dtype = jnp.float32
-  keep: Callable = lambda x: x  # As of `models.build`.
+  constrain: Callable = lambda x: x  # As of `models.build`.
 
   @nn.compact
   def __call__(self, images, *, train, corrupt=None):
@@ -98,7 +98,7 @@ class ViT(nn.Module, kw_only=True):
       token = jnp.tile(token, (batch, 1, 1)).astype(self.dtype)
       x = jnp.concatenate([token, x], axis=1)
     tokens = self.encoder(x, (rows, columns), train=train)
-    pooled = self.keep(self.pooling(tokens, train=train))
+    pooled = self.constrain(self.pooling(tokens, train=train))
     if self.head_hidden:
       pooled = nn.tanh(
         nn.Dense(width, dtype=self.dtype, name='head_hidden')(pooled)
@@ -136,7 +136,7 @@ POOLINGS = {
 HEADS = {'linear': False, 'tanh_hidden': True}  # name: has a hidden layer
 
 
-def build(model, num_classes, keep):
+def build(model, num_classes, constrain):
   """Returns the plain ViT of a name such as ViT-B/16, at any patch size."""
   size_name, patch_size = re.fullmatch(r'ViT-(\w+)/(\d+)', model.name).groups()
   size = resize(model, size_name)
@@ -144,7 +144,7 @@ def build(model, num_classes, keep):
   stem = patches.PatchEmbedding(
     patch_size=int(patch_size), width=size.width, dtype=dtype
   )
-  return assemble(model, size, stem, num_classes, keep)
+  return assemble(model, size, stem, num_classes, constrain)
 
 
 def resize(model, size_name):
@@ -173,7 +173,7 @@ def resize(model, size_name):
   return size
 
 
-def assemble(model, size, stem, num_classes, keep):
+def assemble(model, size, stem, num_classes, constrain):
   """Returns a ViT of the given size on the given stem."""
   dtype = jnp.dtype(model.dtype)
   block = encoder.Block(
@@ -194,8 +194,8 @@ def assemble(model, size, stem, num_classes, keep):
     drop_path=model.drop_path,
     norm_epsilon=model.norm_epsilon,
     dtype=dtype,
-    execution=layer_stack.Execution(
-      scan=model.scan, remat=model.remat, keep=keep
+    stack=layer_stack.LayerStack(
+      scan=model.scan, remat=model.remat, constrain=constrain
     ),
   )
   return ViT(
@@ -207,7 +207,7 @@ def assemble(model, size, stem, num_classes, keep):
     head_hidden=HEADS[model.head],
     head_bias=model.head_bias,
     dtype=dtype,
-    keep=keep,
+    constrain=constrain,
   )
 
 

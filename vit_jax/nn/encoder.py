@@ -69,7 +69,7 @@ class Encoder(nn.Module, kw_only=True):
   drop_path: float = 0.0  # Of the last block; rises linearly from zero.
   norm_epsilon: float = EPSILON  # Of the norm after the last block.
   dtype: jnp.dtype = jnp.float32
-  execution: layer_stack.Execution = layer_stack.Execution()
+  stack: layer_stack.LayerStack = layer_stack.LayerStack()
 
   @nn.compact
   def __call__(self, x, grid, *, train):
@@ -91,7 +91,7 @@ class Encoder(nn.Module, kw_only=True):
       return block(x, relative_keys, rate, train=train)
 
     each = list(zip(positions, rates))
-    x = self.execution.run(self, self.block.clone, call, x, each)
+    x = self.stack.run(self, self.block.clone, call, x, each)
     return nn.LayerNorm(self.norm_epsilon, dtype=self.dtype, name='norm')(
       x
     )  # eq. 4

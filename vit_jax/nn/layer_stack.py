@@ -38,19 +38,19 @@ REMAT = {
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Execution:
+class LayerStack:
   """How layers are run; it changes what they cost and not what they compute.
 
   Attributes:
     scan: whether they are a loop.
     remat: 'none', or one of `REMAT`.
-    keep: maps what goes from layer to layer, [batch, ...], to the same, laid
-      out over devices as it should be.
+    constrain: maps activations between layers, [batch, ...], to the same under
+      a sharding constraint.
   """
 
   scan: bool = False
   remat: str = 'none'
-  keep: Callable = lambda x: x
+  constrain: Callable = lambda x: x
 
   def run(self, module, make_block, call, x, each):
     """Returns x after all layers, in a compact method of `module`.
@@ -62,7 +62,7 @@ class Execution:
       x: what the first layer gets.
       each: of each layer, what `call` gets as `own`; trees of one structure.
     """
-    call, x = self._prepared(call), self.keep(x)
+    call, x = self._prepared(call), self.constrain(x)
 
     def in_turn(module, x):
       for layer, own in enumerate(each):
@@ -86,7 +86,7 @@ class Execution:
 
   def _prepared(self, call):
     def kept(block, x, own):
-      return self.keep(call(block, x, own))
+      return self.constrain(call(block, x, own))
 
     if self.remat == 'none':
       return kept

@@ -34,13 +34,13 @@ def text(config, num_devices):
   counted = config.copy_and_resolve_references()
   if attention:
     counted.model.attention = 'xla'  # What cuDNN does can't be counted.
-  parts = assembly.build(counted, num_classes, mesh)
+  components = assembly.build(counted, num_classes, mesh)
   sections = [
     _config(config),
     attention,
-    _parameters(config, parts.state.params),
-    _cost(parts, mesh),
-    '\n'.join(rules.report(parts.state.params, mesh)),
+    _parameters(config, components.state.params),
+    _cost(components, mesh),
+    '\n'.join(rules.report(components.state.params, mesh)),
   ]
   return '\n\n'.join(filter(None, sections))
 
@@ -97,21 +97,24 @@ def _split(sharding):
   return ' x '.join(axes)
 
 
-def _cost(parts, mesh):
+def _cost(components, mesh):
   """Returns FLOPs per image and bytes per device."""
-  images = jax.ShapeDtypeStruct((1, *parts.image_size, 3), jnp.uint8)
+  images = jax.ShapeDtypeStruct((1, *components.image_size, 3), jnp.uint8)
   forward = compute_cost.forward_flops(
-    parts.objective.predict, parts.state.params, {'image': images}
+    components.objective.predict, components.state.params, {'image': images}
   )
-  params = _bytes_per_device(parts.state.params)
-  optimizer = _bytes_per_device(parts.state.opt_state)
+  params = _bytes_per_device(components.state.params)
+  optimizer = _bytes_per_device(components.state.opt_state)
   rows = [
     ('FLOPs per image, forward', f'{forward:,}'),
     ('FLOPs per image, training', f'{3 * forward:,}'),
     ('devices', f'{mesh.size} ({dict(mesh.shape)})'),
     ('bytes per device, parameters', f'{params:,}'),
     ('bytes per device, optimizer', f'{optimizer:,}'),
-    ('bytes per device, average', f'{_bytes_per_device(parts.state.ema):,}'),
+    (
+      'bytes per device, average',
+      f'{_bytes_per_device(components.state.ema):,}',
+    ),
     ('bytes per device, gradients', f'{params:,}'),
   ]
   note = 'FLOPs are those of matrix products, 2 per multiply-add.'

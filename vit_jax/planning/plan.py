@@ -119,27 +119,31 @@ def make(config, topology):
   """
   devices = _devices(topology)
   mesh = meshes.build(config.mesh, devices)
-  parts = assembly.build(config, sources.num_classes(config.data), mesh)
+  components = assembly.build(config, sources.num_classes(config.data), mesh)
   began = time.monotonic()
   memory, needed, traffic = None, None, {}
   capacity = topology.device_memory
   try:
-    compiled = parts.lower_train_step(config.run).compile()
+    compiled = components.lower_train_step(config.run).compile()
   except jax.errors.JaxRuntimeError as error:
-    needed, capacity = _found_no_room(error, _bytes_per_device(parts.state))
+    needed, capacity = _found_no_room(
+      error, _bytes_per_device(components.state)
+    )
   else:
     memory = compiled_cost.memory(compiled)
     needed = memory.total
     traffic = collectives.traffic(compiled.as_text())
-  params_bytes = _bytes_per_device(parts.state.params)
+  params_bytes = _bytes_per_device(components.state.params)
   return Plan(
     config=config,
     topology=topology,
     mesh=dict(mesh.shape),
-    num_params=sum(leaf.size for leaf in jax.tree.leaves(parts.state.params)),
+    num_params=sum(
+      leaf.size for leaf in jax.tree.leaves(components.state.params)
+    ),
     params_bytes=params_bytes,
-    optimizer_bytes=_bytes_per_device(parts.state) - params_bytes,
-    flops=_flops(config, parts),
+    optimizer_bytes=_bytes_per_device(components.state) - params_bytes,
+    flops=_flops(config, components),
     compiler=_compiler(devices),
     seconds=time.monotonic() - began,
     memory=memory,
@@ -152,8 +156,8 @@ def make(config, topology):
 def _state_bytes(config, num_devices):
   """Returns the bytes per device of a training state; compiles nothing."""
   mesh = meshes.abstract(config.mesh, num_devices)
-  parts = assembly.build(config, sources.num_classes(config.data), mesh)
-  return _bytes_per_device(parts.state)
+  components = assembly.build(config, sources.num_classes(config.data), mesh)
+  return _bytes_per_device(components.state)
 
 
 def _devices(topology):
@@ -170,10 +174,10 @@ def _compiler(devices):
   return topologies.tpu_compiler() if kind == 'tpu' else 'XLA for CPU'
 
 
-def _flops(config, parts):
-  image = jax.ShapeDtypeStruct((1, *parts.image_size, 3), jnp.uint8)
+def _flops(config, components):
+  image = jax.ShapeDtypeStruct((1, *components.image_size, 3), jnp.uint8)
   return config.run.batch_size * compute_cost.training_flops(
-    parts.objective.predict, parts.state.params, {'image': image}
+    components.objective.predict, components.state.params, {'image': image}
   )
 
 

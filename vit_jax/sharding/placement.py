@@ -32,7 +32,7 @@ def local_rows(mesh, batch_size):
   return (shards[:, None] * per_shard + np.arange(per_shard)).ravel()
 
 
-def keep_split(mesh):
+def activation_constraint(mesh):
   """Returns a function that maps [batch, ...] to the same, split by examples.
 
   Without it the compiler may spread `width`, as parameters are, between layers
@@ -41,12 +41,12 @@ def keep_split(mesh):
   """
   sharding = batch_sharding(mesh)
 
-  def keep(x):
+  def constrain(x):
     if x.shape[0] % _num_shards(mesh):
       return x
     return jax.lax.with_sharding_constraint(x, sharding)
 
-  return keep
+  return constrain
 
 
 def to_devices(batch, mesh):

@@ -1,4 +1,4 @@
-"""The parts of a run, put together from its configuration."""
+"""The components of a run, assembled from its configuration."""
 
 import dataclasses
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from vit_jax.training.optim import optimizers
 
 
 @dataclasses.dataclass(frozen=True)
-class Assembly:
+class Components:
   """What a run needs; nothing of it holds an array."""
 
   mesh: jax.sharding.Mesh | jax.sharding.AbstractMesh
@@ -28,7 +28,7 @@ class Assembly:
   image_size: tuple[int, int]  # (rows, columns) in pixels.
   state: train_step.TrainState  # Shapes, dtypes and shardings.
   mix: Callable | None  # As of `train_step.make_train_step`,
-  num_parts: int  # and so are these
+  num_microbatches: int  # and so are these
   ema_decay: float | None
   trained: Any  # three.
 
@@ -53,7 +53,7 @@ class Assembly:
       self.objective,
       self.optimizer,
       mix=self.mix,
-      num_parts=self.num_parts,
+      num_microbatches=self.num_microbatches,
       ema_decay=self.ema_decay,
       trained=self.trained,
       **options,
@@ -89,7 +89,7 @@ class Assembly:
 
     return jax.tree.map(spec, batches.padding(*self.image_size))
 
-  def blank_batch(self, size):
+  def dummy_batch(self, size):
     """Returns a batch of zeros, made by each process for itself."""
     return jax.tree.map(
       lambda spec: jax.make_array_from_callback(
@@ -108,7 +108,7 @@ class Assembly:
 
 
 def build(config, num_classes, mesh, num_steps=None):
-  """Returns the `Assembly` of a configuration.
+  """Returns the `Components` of a configuration.
 
   Args:
     config: a valid configuration.
@@ -118,7 +118,9 @@ def build(config, num_classes, mesh, num_steps=None):
       where nothing is trained.
   """
   image_size = schema.image_size(config.data)
-  model = models.build(config.model, num_classes, placement.keep_split(mesh))
+  model = models.build(
+    config.model, num_classes, placement.activation_constraint(mesh)
+  )
   objective = objectives.build(config.objective, model, num_classes)
   rng = jax.eval_shape(lambda: jax.random.key(0))
   params = jax.eval_shape(lambda rng: objective.init(rng, image_size), rng)
@@ -137,14 +139,14 @@ def build(config, num_classes, mesh, num_steps=None):
     state,
     placement.state_shardings(state, mesh),
   )
-  return Assembly(
+  return Components(
     mesh,
     objective,
     optimizer,
     image_size,
     state,
     mix=mixing.build(config.data, num_classes),
-    num_parts=config.optimizer.accumulation_steps,
+    num_microbatches=config.optimizer.accumulation_steps,
     ema_decay=ema_decay,
     trained=optimizers.trained(config.optimizer, params),
   )

@@ -27,7 +27,7 @@ def check(config, workdir):
     _check_numerics(config, loading.find(config.init))
 
 
-def first_state(config, parts, say):
+def first_state(config, components, say):
   """Returns the state of step 0.
 
   With `config.init`, parameters are those of the weights it names: position
@@ -37,19 +37,19 @@ def first_state(config, parts, say):
 
   Args:
     config: a valid configuration.
-    parts: the `assembly.Assembly` of it.
+    components: the `assembly.Components` of it.
     say: takes the report of what was loaded.
 
   Raises:
     UserError: the weights can't be had, or do not fit the model.
   """
-  state = parts.init(config.seed)
+  state = components.init(config.seed)
   if config.init is None:
     return state
   found = loading.find(config.init)
   image_size = schema.image_size(config.data)
   # Weights come layer by layer, even if the model has them stacked.
-  single = pytrees.flatten(layer_stack.unstack(parts.state.params))
+  single = pytrees.flatten(layer_stack.unstack(components.state.params))
 
   def place(path, array):
     return jax.make_array_from_callback(
@@ -65,17 +65,17 @@ def first_state(config, parts, say):
     place,
   )
   say(f'{config.init}: {report}')
-  return _start_from(params, state, parts)
+  return _start_from(params, state, components)
 
 
-def _start_from(params, state, parts):
+def _start_from(params, state, components):
   """Returns the state with other parameters, the optimizer told of them."""
-  shardings = jax.tree.map(lambda leaf: leaf.sharding, parts.state)
+  shardings = jax.tree.map(lambda leaf: leaf.sharding, components.state)
 
   def start(params, state):
     if layer_stack.are_stacked(state.params):
       params = layer_stack.stack(params)
-    return state.with_params(params, parts.optimizer)
+    return state.with_params(params, components.optimizer)
 
   return jax.jit(start, out_shardings=shardings)(params, state)
 

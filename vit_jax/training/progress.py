@@ -35,7 +35,7 @@ class Progress:
     self._unread = []
     self.num_in_row = 0
 
-  def tell(self, step, means, now, take_wait):
+  def log_step(self, step, means, now, take_wait):
     """Takes the metrics of a step, and reads those of the step before it.
 
     Args:

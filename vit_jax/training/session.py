@@ -1,7 +1,7 @@
-"""What surrounds the loop of a run, so that nothing it has done is lost.
+"""Fault tolerance around the training loop, so that no work is lost.
 
-It holds the lock of the folder, the log, the checkpoints and the watchdog,
-hears the signals, and knows the way back when numbers go wrong.
+It holds the lock of the run's folder, its log, checkpoints and watchdog,
+handles signals, and rolls back when numbers go wrong.
 """
 
 import contextlib
@@ -11,7 +11,7 @@ import itertools
 import jax
 
 from vit_jax import errors, pytrees
-from vit_jax.checkpoints import manager as checkpoints
+from vit_jax.checkpoints import manager
 from vit_jax.config import recipes
 from vit_jax.training import initialization, progress
 from vit_jax.training.runtime import agreement, lock, log, preemption, watchdog
@@ -23,7 +23,7 @@ class Session:
   Args:
     config: of the run.
     workdir: absolute path of the run's folder, which exists.
-    parts: the `assembly.Assembly`.
+    components: the `assembly.Components`.
     num_steps: of the whole training.
     data: facts of the data that it trains on, as {name: value}; what goes on
       from a checkpoint must have the same.
@@ -36,18 +36,18 @@ class Session:
       of this run differ in configuration, code or data.
   """
 
-  def __init__(self, config, workdir, parts, num_steps, data):
+  def __init__(self, config, workdir, components, num_steps, data):
     self._config = config
     self._workdir = workdir
-    self._parts = parts
+    self._components = components
     self._num_steps = num_steps
-    self._agreement = agreement.Agreement(parts.mesh)
+    self._agreement = agreement.Agreement(components.mesh)
     self._origin = {
       'config': config.to_dict(),
       'code': agreement.code_version(),
       'data': data,
     }
-    self._fallback = None  # The step that was gone back to.
+    self._fallback = None  # The step of the last rollback.
     self._batches = None
     self.log = log.RunLog(
       workdir,
@@ -71,13 +71,13 @@ class Session:
         recipes.save(self._config, self._workdir)
       agreement.check_shared(self._workdir)
       stack.enter_context(self.log)
-      self._saved = stack.enter_context(
-        checkpoints.Checkpoints(
+      self._checkpoints = stack.enter_context(
+        manager.CheckpointManager(
           self._workdir / 'checkpoints', run.checkpoints_to_keep, self.log.say
         )
       )
-      self._dog = stack.enter_context(
-        watchdog.Watchdog(run.watchdog_seconds, self._saved.num_bytes)
+      self._watchdog = stack.enter_context(
+        watchdog.Watchdog(run.watchdog_seconds, self._checkpoints.num_bytes)
       )
       self._stack = stack.pop_all()
     return self
@@ -87,32 +87,32 @@ class Session:
 
   # From the start to the first step -------------------------------------------
 
-  def begin(self):
-    """Returns the state to go on from: the newest that is whole, or the first.
+  def restore_or_init(self):
+    """Returns the state to resume from: the newest that is whole, or the first.
 
     Raises:
       UserError: no checkpoint is whole, the newest doesn't fit the model, the
         optimizer or the data, or the disk has no room for another.
     """
-    if self._saved.is_empty():
+    if self._checkpoints.is_empty():
       state, records = self._first_state(), []
     else:
-      state = self._saved.restore(self._parts.state)
-      origin = self._saved.record(int(state.step))
+      state = self._checkpoints.restore(self._components.state)
+      origin = self._checkpoints.record(int(state.step))
       self._check_origin(origin)
       records = origin['metrics']
       self.log.say(f'resumed at step {int(state.step)}')
     if int(state.step) < self._num_steps:
-      self._saved.check_room(self._parts.state)
+      self._checkpoints.check_room(self._components.state)
     self.log.start(int(state.step), records)
-    self._dog.beat(watchdog.PATIENCE)  # Compiling comes next.
+    self._watchdog.beat(watchdog.PATIENCE)  # Compiling comes next.
     return state
 
-  def run(self):
-    """Says that all is compiled: from now on, a signal saves before it ends."""
+  def mark_ready(self):
+    """Tells that all is compiled: a signal now saves before it ends."""
     agreement.wait('vit_jax:compiled')
-    self._dog.beat()
-    self._stop.run()
+    self._watchdog.beat()
+    self._stop.mark_ready()
 
   def _check_origin(self, origin):
     if origin['data'] != self._origin['data']:
@@ -131,30 +131,32 @@ class Session:
       )
 
   def _first_state(self):
-    return initialization.first_state(self._config, self._parts, self.log.say)
+    return initialization.first_state(
+      self._config, self._components, self.log.say
+    )
 
   # From step to step ----------------------------------------------------------
 
-  def feed(self, batches):
-    """Yields the batches of the training; blank ones once told to stop.
+  def iterate(self, batches):
+    """Yields the batches of the training; dummies once told to stop.
 
     Args:
       batches: an iterator with `take_wait`; see `prefetch.Prefetch`.
     """
     self._batches = batches
     size = self._config.run.batch_size
-    make_blank = functools.partial(self._parts.blank_batch, size)
-    return self._dog.watch(self._stop.feed(batches, make_blank))
+    make_dummy = functools.partial(self._components.dummy_batch, size)
+    return self._watchdog.watch(self._stop.iterate(batches, make_dummy))
 
-  def halt(self):
-    """Returns what `train_step` takes as `halt`."""
+  def stop_flags(self):
+    """Returns the stop flags, which `train_step` takes as `halt`."""
     return self._agreement.flags(self._stop.is_requested)
 
-  def tell(self, step, means, now):
-    """Takes what a step tells; see `progress.Progress.tell`."""
-    self._progress.tell(step, means, now, self._batches.take_wait)
+  def log_step(self, step, means, now):
+    """Logs the metrics of a step; see `progress.Progress.log_step`."""
+    self._progress.log_step(step, means, now, self._batches.take_wait)
 
-  def watch(self, batches, count):
+  def iterate_evaluation(self, batches, count):
     """Yields the first `count` batches of an evaluation.
 
     Raises:
@@ -162,18 +164,18 @@ class Session:
     """
     run = self._config.run
     size = run.eval_batch_size or run.batch_size
-    make_blank = functools.partial(self._parts.blank_batch, size)
-    fed = self._dog.watch(self._stop.feed(batches, make_blank))
+    make_dummy = functools.partial(self._components.dummy_batch, size)
+    fed = self._watchdog.watch(self._stop.iterate(batches, make_dummy))
     for batch in itertools.islice(fed, count):
       if self._agreement.ask(self._stop.is_requested):
         raise preemption.Stopped
       yield batch
-    if self._agreement.last_answer():  # The last batch may have been blank.
+    if self._agreement.last_answer():  # The last batch may have been a dummy.
       raise preemption.Stopped
 
   def must_save(self, step):
     """Returns whether a save is scheduled, or the last one has failed."""
-    failed = self._saved.poll()
+    failed = self._checkpoints.poll()
     # Several processes would have to agree on it: they wait for the next one.
     again = failed and jax.process_count() == 1
     return again or due(step, self._config.run.checkpoint_every)
@@ -181,20 +183,22 @@ class Session:
   def save(self, step, state):
     """Starts to save the state after `step` steps, if its numbers are sound."""
     if not self._progress.num_in_row:
-      self._saved.save(step, state, self._record(), self._is_scheduled(step))
+      self._checkpoints.save(
+        step, state, self._record(), self._is_scheduled(step)
+      )
 
   def finish(self, step, state):
     """Saves the state after `step` steps; it is on the disk on return."""
     scheduled = self._is_scheduled(step)
-    self._saved.finish(step, state, self._record(), scheduled)
+    self._checkpoints.finish(step, state, self._record(), scheduled)
 
-  def leave(self, state):
-    """Saves the state and raises Preempted, which tells how to go on."""
+  def save_and_exit(self, state):
+    """Saves the state and raises Preempted, which tells how to resume."""
     step = int(state.step)
     self.finish(step, state)
     raise preemption.Preempted(
-      f'Stopped after step {step} of {self._num_steps}, which is saved. To go '
-      f'on: vit_jax train --config={self._workdir / recipes.FILE} '
+      f'Stopped after step {step} of {self._num_steps}, which is saved. To '
+      f'resume: vit_jax train --config={self._workdir / recipes.FILE} '
       f'--workdir={self._workdir}'
     )
 
@@ -207,20 +211,20 @@ class Session:
 
   # When numbers go wrong ------------------------------------------------------
 
-  def go_back(self, step):
-    """Returns the state of the last scheduled checkpoint, as if at `step`.
+  def roll_back(self, step):
+    """Returns the state of the last scheduled checkpoint, moved to `step`.
 
     The batches since then are left out. Without a break or with many, a run
-    goes back to the same step, since it comes by each of them in the same way.
+    rolls back to the same step, since it comes by each of them in the same way.
 
     Raises:
-      DivergedError: it has gone back to that checkpoint before.
+      DivergedError: it has rolled back to that checkpoint before.
     """
-    self._dog.beat(watchdog.PATIENCE)  # A restore comes next.
-    self._saved.wait()
-    scheduled = self._saved.scheduled_steps()
+    self._watchdog.beat(watchdog.PATIENCE)  # A restore comes next.
+    self._checkpoints.wait()
+    scheduled = self._checkpoints.scheduled_steps()
     if scheduled:
-      past = self._saved.restore(self._parts.state, scheduled[0])
+      past = self._checkpoints.restore(self._components.state, scheduled[0])
     else:
       past = self._first_state()
     first = int(past.step)
@@ -233,12 +237,12 @@ class Session:
       )
     self._fallback = first
     self.log.say(
-      f'{found}: going back to the parameters of step {first}; '
+      f'{found}: rolling back to the parameters of step {first}; '
       f'batches {first + 1} to {step} are left out'
     )
-    return self._moved_on(past, step)
+    return self._skipped_ahead(past, step)
 
-  def _moved_on(self, state, step):
+  def _skipped_ahead(self, state, step):
     """Returns the state as it is when the batches up to `step` are left out."""
 
     def move(state):
@@ -248,7 +252,7 @@ class Session:
       )
       return state.replace(step=state.step * 0 + step, health=health)
 
-    shardings = jax.tree.map(lambda leaf: leaf.sharding, self._parts.state)
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, self._components.state)
     return jax.jit(move, donate_argnums=0, out_shardings=shardings)(state)
 
 

@@ -1,7 +1,7 @@
 """The training run, top to bottom: build, restore, loop, evaluate, save.
 
-However often a run is interrupted, the same command goes on from its last
-checkpoint and ends with the same bits as a run that never was.
+However often a run is interrupted, the same command resumes it from its last
+checkpoint, bit for bit as if it had never stopped.
 """
 
 import functools
@@ -14,12 +14,13 @@ from vit_jax.data import bad_examples, pipeline, prefetch, sources
 from vit_jax.evaluation import evaluate
 from vit_jax.sharding import mesh as meshes
 from vit_jax.sharding import placement
-from vit_jax.training import assembly, initialization, plots, progress, session
+from vit_jax.training import assembly, initialization, plots, progress
+from vit_jax.training import session as sessions
 from vit_jax.training.runtime import preemption
 
 
 def run(config, workdir):
-  """Trains as `config` says, or goes on where `workdir` left off.
+  """Trains as `config` says, or resumes the run in `workdir`.
 
   Args:
     config: what `recipes.load` returns.
@@ -43,49 +44,58 @@ def run(config, workdir):
   eval_source = sources.build(config.data, config.data.eval_split)
   num_steps = schema.num_steps(config.run, len(source))
   mesh = meshes.build(config.mesh, devices)
-  parts = assembly.build(config, source.num_classes, mesh, num_steps)
+  components = assembly.build(config, source.num_classes, mesh, num_steps)
 
   data = {
     'num_examples': len(source),
     'fingerprint': sources.fingerprint(source),
   }
-  with session.Session(config, workdir, parts, num_steps, data) as safe:
-    safe.log.say(f'{len(devices)} {devices[0].platform} device(s)')
-    state = safe.begin()
+  with sessions.Session(
+    config, workdir, components, num_steps, data
+  ) as session:
+    session.log.say(f'{len(devices)} {devices[0].platform} device(s)')
+    state = session.restore_or_init()
     step = int(state.step)
-    train_step, predict = _compile(config.run, parts)
-    batches = safe.feed(_batches(config, source, mesh, step, workdir))
+    train_step, predict = _compile(config.run, components)
+    batches = session.iterate(_batches(config, source, mesh, step, workdir))
     evaluation = _make_evaluation(
-      config, parts, predict, eval_source, workdir, safe
+      config, components, predict, eval_source, workdir, session
     )
-    safe.run()
+    session.mark_ready()
     report, evaluated = None, None  # The last one, and its step.
     try:
-      if _must_evaluate(config, step) and not safe.log.has_evaluation(step):
+      if _must_evaluate(config, step) and not session.log.has_evaluation(step):
         evaluation(step, state)  # A signal had cut it short.
       while step < num_steps:
-        state, means = train_step(state, next(batches), safe.halt())
+        state, means = train_step(state, next(batches), session.stop_flags())
         step += 1
-        evaluating, saving = _must_evaluate(config, step), safe.must_save(step)
+        evaluating, saving = (
+          _must_evaluate(config, step),
+          session.must_save(step),
+        )
         try:
-          safe.tell(step, means, now=evaluating or saving or step == num_steps)
+          session.log_step(
+            step, means, now=evaluating or saving or step == num_steps
+          )
         except progress.Diverged:
           step, state = int(state.step), None  # No room for two.
-          state = safe.go_back(step)
-          batches = safe.feed(_batches(config, source, mesh, step, workdir))
+          state = session.roll_back(step)
+          batches = session.iterate(
+            _batches(config, source, mesh, step, workdir)
+          )
           continue
         if evaluating:
           report, evaluated = evaluation(step, state), step
         if saving and step < num_steps:  # What it holds has been logged.
-          safe.save(step, state)
+          session.save(step, state)
       if evaluated != step:
         report = evaluation(step, state)
-      safe.finish(step, state)
+      session.finish(step, state)
     except preemption.Stopped:
-      safe.leave(state)
+      session.save_and_exit(state)
 
     shown = evaluate.first_predictions(
-      config, parts, predict, state.eval_params, eval_source
+      config, components, predict, state.eval_params, eval_source
     )
   if jax.process_index() == 0:
     plots.learning_curve(workdir)
@@ -96,12 +106,12 @@ def run(config, workdir):
   return report
 
 
-def _compile(run, parts):
+def _compile(run, components):
   """Returns train_step and predict, so that no step waits for a compiler."""
-  eval_batch = parts.batch(run.eval_batch_size or run.batch_size)
+  eval_batch = components.batch(run.eval_batch_size or run.batch_size)
   return (
-    parts.lower_train_step(run).compile(),
-    parts.predict().lower(parts.state.params, eval_batch).compile(),
+    components.lower_train_step(run).compile(),
+    components.predict().lower(components.state.params, eval_batch).compile(),
   )
 
 
@@ -120,26 +130,26 @@ def _batches(config, source, mesh, start, workdir):
   return prefetch.prefetch(placed, config.data.prefetch_batches)
 
 
-def _make_evaluation(config, parts, predict, source, workdir, safe):
+def _make_evaluation(config, components, predict, source, workdir, session):
   """Returns evaluation(step, state), which logs a report and returns it."""
   count = evaluate.num_batches(config, source)
 
   def evaluation(step, state):
     report = evaluate.report(
       config,
-      parts,
+      components,
       predict,
       state.eval_params,
       source,
-      functools.partial(safe.watch, count=count),
+      functools.partial(session.iterate_evaluation, count=count),
       bad_examples.path(workdir, jax.process_index()),
     )
-    if not safe.log.has_evaluation(step):
-      safe.log.evaluation(step, report)
+    if not session.log.has_evaluation(step):
+      session.log.evaluation(step, report)
     return report
 
   return evaluation
 
 
 def _must_evaluate(config, step):
-  return session.due(step, config.run.eval_every)
+  return sessions.due(step, config.run.eval_every)

@@ -88,7 +88,7 @@ def make_train_step(
   max_in_row=None,
   loss_spike=None,
   mix=None,
-  num_parts=1,
+  num_microbatches=1,
   ema_decay=None,
   trained=None,
 ):
@@ -110,8 +110,8 @@ def make_train_step(
     loss_spike: a batch whose loss is more than this many times the running
       mean is skipped too; None: none is.
     mix: maps a batch and a key to the batch for the loss; None: the same one.
-    num_parts: in how many parts a batch goes through the model, one after the
-      other, for a single update; saves memory and changes no gradient.
+    num_microbatches: into how many microbatches a batch is split for one update
+      (gradient accumulation); saves memory and changes no gradient.
     ema_decay: the share of the average that an update leaves in place; None
       where there is no average.
     trained: tree of bools: which parameters are; None: all. The gradients of
@@ -124,7 +124,7 @@ def make_train_step(
       mix_rng, rng = jax.random.split(rng)
       batch = mix(batch, mix_rng)
     loss, metrics, grads = _differentiate(
-      objective.loss, state.params, batch, rng, num_parts
+      objective.loss, state.params, batch, rng, num_microbatches
     )
     proposed = _propose(optimizer, state, grads, ema_decay)
     halted = jnp.any(jnp.asarray(halt))
@@ -141,30 +141,32 @@ def make_train_step(
   return train_step
 
 
-def _differentiate(loss, params, batch, rng, num_parts):
+def _differentiate(loss, params, batch, rng, num_microbatches):
   """Returns the loss of a batch, its metrics and its gradients."""
   differentiate = jax.value_and_grad(loss, has_aux=True)
-  if num_parts == 1:
+  if num_microbatches == 1:
     (value, metrics), grads = differentiate(params, batch, rng)
     return value, metrics, grads
 
-  def weighted(part):
-    index, batch = part
-    rng_of_part = jax.random.fold_in(rng, index)
-    (value, metrics), grads = differentiate(params, batch, rng_of_part)
+  def weighted(microbatch):
+    index, batch = microbatch
+    rng_of_it = jax.random.fold_in(rng, index)
+    (value, metrics), grads = differentiate(params, batch, rng_of_it)
     weight = metrics['loss'].count  # Of examples that are no padding.
     return metrics, jax.tree.map(lambda leaf: weight * leaf, (value, grads))
 
-  def add(total, part):
-    return jax.tree.map(jnp.add, total, weighted(part)), None
+  def add(total, microbatch):
+    return jax.tree.map(jnp.add, total, weighted(microbatch)), None
 
-  parts = (
-    jnp.arange(num_parts),
-    jax.tree.map(lambda leaf: _split(leaf, num_parts), batch),
+  microbatches = (
+    jnp.arange(num_microbatches),
+    jax.tree.map(lambda leaf: _split(leaf, num_microbatches), batch),
   )
-  shapes = jax.eval_shape(weighted, jax.tree.map(lambda leaf: leaf[0], parts))
+  shapes = jax.eval_shape(
+    weighted, jax.tree.map(lambda leaf: leaf[0], microbatches)
+  )
   zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-  (metrics, sums), _ = jax.lax.scan(add, zeros, parts)
+  (metrics, sums), _ = jax.lax.scan(add, zeros, microbatches)
   count = jnp.maximum(metrics['loss'].count, 1)
   value, grads = jax.tree.map(lambda leaf: leaf / count, sums)
   return value, metrics, grads
@@ -179,13 +181,13 @@ def _norm(grads, trained):
   return optax.tree.norm(grads)
 
 
-def _split(leaf, num_parts):
-  """Maps [batch, ...] to [parts, batch / parts, ...].
+def _split(leaf, num_microbatches):
+  """Maps [batch, ...] to [microbatches, batch / microbatches, ...].
 
-  Each part takes every so many-th example. Of a batch that is split over
+  Each microbatch takes every so many-th example. Of a batch that is split over
   devices it so takes an equal share from each, and none has to move.
   """
-  leaf = leaf.reshape(-1, num_parts, *leaf.shape[1:])
+  leaf = leaf.reshape(-1, num_microbatches, *leaf.shape[1:])
   return leaf.swapaxes(0, 1)
 
 

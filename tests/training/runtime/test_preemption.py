@@ -13,7 +13,7 @@ def left(monkeypatch):
   """Exit statuses with which the process would have ended."""
   statuses = []
   monkeypatch.setattr(
-    preemption, '_leave', lambda status, _: statuses.append(status)
+    preemption, '_exit', lambda status, _: statuses.append(status)
   )
   return statuses
 
@@ -35,7 +35,7 @@ def test_before_the_first_step_a_signal_ends_the_process(left):
 @pytest.mark.parametrize('number', preemption.SIGNALS)
 def test_the_first_signal_is_a_request_and_the_second_an_order(left, number):
   with preemption.Stop() as stop:
-    stop.run()
+    stop.mark_ready()
     signal.raise_signal(number)
     wait_until(lambda: stop.is_requested)
     assert left == []
@@ -68,8 +68,8 @@ def test_a_wait_for_data_ends_with_the_signal(left):
     threading.Event().wait(60)
 
   with preemption.Stop() as stop:
-    stop.run()
-    fed = stop.feed(slow(), lambda: 'blank')
+    stop.mark_ready()
+    fed = stop.iterate(slow(), lambda: 'blank')
     assert next(fed) == 'first'
     told = (os.getpid(), signal.SIGTERM)
     threading.Timer(0.2, os.kill, told).start()
@@ -79,7 +79,7 @@ def test_a_wait_for_data_ends_with_the_signal(left):
 
 
 def test_a_feed_ends_with_its_batches():
-  assert list(preemption.Stop().feed([1, 2], lambda: None)) == [1, 2]
+  assert list(preemption.Stop().iterate([1, 2], lambda: None)) == [1, 2]
 
 
 def test_in_another_thread_it_does_nothing():

@@ -1,4 +1,4 @@
-"""Being told to stop: SIGTERM from a scheduler, SIGINT from a person, SIGHUP.
+"""Preemption: SIGTERM from a scheduler, SIGINT from a person, SIGHUP.
 
 The first signal lets the run save what it has and leave with the exit status
 `STATUS`; the second ends it at once. Before the first step there is nothing to
@@ -12,7 +12,7 @@ import socket
 import sys
 import threading
 
-STATUS = 75  # EX_TEMPFAIL of sysexits.h: the same command goes on from here.
+STATUS = 75  # EX_TEMPFAIL of sysexits.h: the same command resumes the run.
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -25,7 +25,7 @@ class Preempted(Exception):
 
 
 class Stop:
-  """A context in which the signals are requests.
+  """A context that turns signals into stop requests.
 
   In a thread other than the main one, which can't receive signals, it does
   nothing.
@@ -36,25 +36,25 @@ class Stop:
 
   def __init__(self):
     self.is_requested = False
-    self._is_running = False
+    self._is_ready = False
     self._num_told = 0
     self._interrupts = False
     self._undo = contextlib.ExitStack()
 
   def __enter__(self):
     if threading.current_thread() is threading.main_thread():
-      self._listen()
+      self._install()
     return self
 
   def __exit__(self, *_):
     self._undo.close()
 
-  def run(self):
-    """Says that from now on the run looks at `is_requested` by itself."""
-    self._is_running = True
+  def mark_ready(self):
+    """Tells that the run now checks `is_requested` by itself."""
+    self._is_ready = True
 
-  def feed(self, batches, make_blank):
-    """Yields batches; once told to stop, blank ones and at once.
+  def iterate(self, batches, make_dummy):
+    """Yields batches; once told to stop, dummies and at once.
 
     So a process that awaits data goes on in step with the others until all
     have agreed to stop.
@@ -67,7 +67,7 @@ class Stop:
       except StopIteration:
         return
       except Stopped:
-        batch = make_blank()
+        batch = make_dummy()
       yield batch
 
   @contextlib.contextmanager
@@ -81,7 +81,7 @@ class Stop:
     finally:
       self._interrupts = False
 
-  def _listen(self):
+  def _install(self):
     for number in SIGNALS:
       previous = signal.getsignal(number)
       if previous is signal.SIG_IGN:  # As under nohup.
@@ -113,16 +113,16 @@ class Stop:
   def _act(self, told):
     if told not in SIGNALS:
       return
-    if not self._is_running:
-      _leave(STATUS, f'{told.name} before the first step: nothing to save.')
+    if not self._is_ready:
+      _exit(STATUS, f'{told.name} before the first step: nothing to save.')
     if self._num_told:
-      _leave(128 + told, f'{told.name} again: leaving at once.')
+      _exit(128 + told, f'{told.name} again: leaving at once.')
     self._num_told += 1
     self.is_requested = True
     print(f'{told.name}: saving, then leaving.', file=sys.stderr, flush=True)
 
 
-def _leave(status, text):
+def _exit(status, text):
   """Ends the process from any thread, whatever the others are at."""
   print(text, file=sys.stderr, flush=True)
   os._exit(status)
