@@ -83,11 +83,11 @@ def sharded(path):
 def _load(path, place, mesh=None, rules=None):
   import jax
 
-  from vit_jax import pytrees
+  from vit_jax import models, pytrees
   from vit_jax.weights import loading
 
   found = loading.find(path)
-  wanted = loading.params_of(loading.build(found), found.image_size)
+  wanted = models.params_of(loading.build(found), found.image_size)
   if mesh is not None:
     specs = pytrees.flatten(rules.specs(wanted, mesh))
 
@@ -143,14 +143,14 @@ def write(path, name):
   """Writes a random file of a model."""
   from vit_jax import models, pytrees
   from vit_jax.config import schema
-  from vit_jax.weights import loading, mapping
+  from vit_jax.weights import mapping
   from vit_jax.weights.files import npz
   from vit_jax.weights.tables import vit
 
   config = schema.default()
   config.model.name = name
   model = models.build(config.model, 21_843)
-  shapes = pytrees.flatten(loading.params_of(model, (224, 224)))
+  shapes = pytrees.flatten(models.params_of(model, (224, 224)))
   rng = np.random.default_rng(0)
   flat = {p: rng.random(s.shape, np.float32) for p, s in shapes.items()}
   npz.save(path, mapping.to_theirs(flat, vit.rows()))

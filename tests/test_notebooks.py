@@ -14,7 +14,7 @@ from matplotlib import pyplot
 
 from vit_jax import models, pytrees
 from vit_jax.config import schema
-from vit_jax.weights import loading, mapping
+from vit_jax.weights import mapping
 from vit_jax.weights.catalog import augreg
 from vit_jax.weights.files import npz
 from vit_jax.weights.tables import vit
@@ -56,7 +56,7 @@ def save(path, name, num_classes, side):
   config = schema.default()
   config.model.update(name=name, width=16, depth=2, num_heads=2, mlp_dim=32)
   model = models.build(config.model, num_classes)
-  shapes = pytrees.flatten(loading.params_of(model, (side, side)))
+  shapes = pytrees.flatten(models.params_of(model, (side, side)))
   noise = np.random.default_rng(0)
   flat = {
     path: 0.2 * noise.standard_normal(leaf.shape, np.float32)

@@ -20,7 +20,7 @@ Cost: 0.95 exaFLOPs, 0.7 H100 hours at 40 % of their peak.
 """
 
 from vit_jax import errors
-from vit_jax.config import schema
+from vit_jax.config import model_names, schema
 from vit_jax.data import datasets
 from vit_jax.data.datasets import vtab
 
@@ -53,7 +53,7 @@ def get_config(
 ):
   config = schema.default()
   steps, rates = _row(dataset)
-  name = variant if '-' in variant else f'ViT-{variant}'
+  name = model_names.of_variant(variant)
   file = name.replace('ViT-', '').replace('+', '_').replace('/', '_')
 
   config.init = init or f'augreg/{file}'

@@ -15,7 +15,7 @@ set:
 Cost: 22.2 exaFLOPs, 15.6 H100 hours at 40 % of their peak; H/14 62 and 44.
 """
 
-from vit_jax.config import schema
+from vit_jax.config import model_names, schema
 
 RESOLUTIONS = {'L/16': 512, 'H/14': 518}
 RATES = (0.003, 0.01, 0.03, 0.06)
@@ -28,9 +28,10 @@ def get_grid():
 
 def get_config(variant='L/16', init=''):
   config = schema.default()
+  name = model_names.of_variant(variant)
 
-  config.init = init or f'imagenet21k/ViT-{variant.replace("/", "_")}'
-  config.model.name = f'ViT-{variant}'
+  config.init = init or f'imagenet21k/{model_names.to_file(name)}'
+  config.model.name = name
   config.model.dtype = 'bfloat16'
   config.model.remat = 'full'
 

@@ -23,7 +23,7 @@ Cost: 1.70 exaFLOPs, 1.2 H100 hours at 40 % of their peak; ImageNet the double.
 """
 
 from vit_jax import errors
-from vit_jax.config import schema
+from vit_jax.config import model_names, schema
 from vit_jax.data import datasets
 from vit_jax.data.datasets import vtab
 
@@ -56,11 +56,11 @@ def get_config(
   config = schema.default()
   name = dataset.partition('/')[0]
 
-  config.model.name = variant if '-' in variant else f'ViT-{variant}'
+  config.model.name = model_names.of_variant(variant)
   config.init = init or f'imagenet21k/{config.model.name.replace("/", "_")}'
 
   _set_data(config.data, dataset, choosing)
-  patch = schema.patch_size(config.model.name) or 1
+  patch = model_names.patch_size(config.model.name) or 1
   config.data.resolution = (resolution or 384 // patch * patch,)
   config.data.eval_crop = 'squash'  # Small images have no border to spare.
 

@@ -16,7 +16,7 @@ Cost: 10.5 exaFLOPs, 7.4 H100 hours at 40 % of their peak; L/16 141 and 99.
 import itertools
 
 from vit_jax import errors
-from vit_jax.config import schema
+from vit_jax.config import model_names, schema
 
 # As released files call an augmentation: as the paper calls it.
 AUGMENTATIONS = {
@@ -53,7 +53,7 @@ def get_config(
   config.data.eval_split = 'train[99%:]'
   config.data.augmentation = augmentation
 
-  config.model.name = variant if '-' in variant else f'ViT-{variant}'
+  config.model.name = model_names.of_variant(variant)
   config.model.dropout = rate
   config.model.drop_path = rate
   config.model.dtype = 'bfloat16'

@@ -13,7 +13,7 @@ JFT-300M, and finds gains from ImageNet, too; it tells of no weight decay.
 Cost: 432 exaFLOPs, 303 H100 hours at 40 % of their peak.
 """
 
-from vit_jax.config import schema
+from vit_jax.config import model_names, schema
 
 
 def get_config(variant='B/16', dataset='imagenet2012', num_steps=1_000_000):
@@ -23,7 +23,7 @@ def get_config(variant='B/16', dataset='imagenet2012', num_steps=1_000_000):
   config.data.train_split = 'train[:99%]'
   config.data.eval_split = 'train[99%:]'
 
-  config.model.name = f'ViT-{variant}'
+  config.model.name = model_names.of_variant(variant)
   config.model.dtype = 'bfloat16'
 
   config.objective.name = 'masked_patches'

@@ -11,7 +11,7 @@ the authors report 74.79, 69.19, 72.59 and 66.90 %.
 Cost: 40.1 exaFLOPs, 28 H100 hours at 40 % of their peak; L/16 141 and 99.
 """
 
-from vit_jax.config import schema
+from vit_jax.config import model_names, schema
 
 
 def get_config(variant='B/16', num_epochs=300.0):
@@ -21,7 +21,7 @@ def get_config(variant='B/16', num_epochs=300.0):
   config.data.train_split = 'train[:99%]'  # The rest is for choosing.
   config.data.eval_split = 'train[99%:]'
 
-  config.model.name = f'ViT-{variant}'
+  config.model.name = model_names.of_variant(variant)
   config.model.head = 'tanh_hidden'
   config.model.dropout = 0.1
   config.model.dtype = 'bfloat16'

@@ -15,7 +15,7 @@ TFDS has no ImageNet-21k: `dataset` names a builder of your own, or
 Cost: 134 exaFLOPs, 94 H100 hours at 40 % of their peak; L/16 470 and 330.
 """
 
-from vit_jax.config import schema
+from vit_jax.config import model_names, schema
 
 
 def get_config(
@@ -28,7 +28,7 @@ def get_config(
   config.data.train_split = f'train[{eval_images}:]'
   config.data.eval_split = f'train[:{eval_images}]'
 
-  config.model.name = f'ViT-{variant}'
+  config.model.name = model_names.of_variant(variant)
   config.model.head = 'tanh_hidden'
   config.model.head_bias = -10.0
   config.model.dropout = 0.1

@@ -15,7 +15,7 @@ Cost: 224 exaFLOPs, 157 H100 hours at 40 % of their peak; H/14 4260 and 2990.
 """
 
 from vit_jax import errors
-from vit_jax.config import schema
+from vit_jax.config import model_names, schema
 
 # Model: epochs (of those printed, the first), learning rate.
 ROWS = {
@@ -40,7 +40,7 @@ def get_config(
   variant='B/16', num_epochs=0.0, num_images=303_000_000, dataset='jft'
 ):
   config = schema.default()
-  name = variant if '-' in variant else f'ViT-{variant}'
+  name = model_names.of_variant(variant)
   epochs, learning_rate = errors.choose('knob variant', name, ROWS)
 
   config.data.dataset = dataset

@@ -11,7 +11,7 @@ from vit_jax.analysis import attention_distance, rollout
 from vit_jax.checkpoints import parameters
 from vit_jax.cli import main
 from vit_jax.config import recipes, schema
-from vit_jax.weights import loading, mapping
+from vit_jax.weights import mapping
 from vit_jax.weights.files import npz
 from vit_jax.weights.tables import big_vision, bit, mixer, vit
 
@@ -27,7 +27,7 @@ def draw(side, name='ViT-B/16', has_uniform_attention=False, **fields):
   flat = {
     path: 0.3 * noise.standard_normal(leaf.shape, np.float32)
     for path, leaf in pytrees.flatten(
-      loading.params_of(model, (side, side))
+      models.params_of(model, (side, side))
     ).items()
   }
   if has_uniform_attention:

@@ -34,13 +34,18 @@ def build_tiny(name='ViT-B/16', depth=2, **fields):
   return build(name, width=32, depth=depth, num_heads=2, mlp_dim=64, **fields)
 
 
+def attention_weights(module, params, images):
+  """Returns the maps of all layers, [depth, batch, heads, tokens, tokens]."""
+  return jnp.stack(attention_maps.compute(module, params, images).layers)
+
+
 @pytest.mark.parametrize('dtype', ['float32', 'bfloat16'])
 @pytest.mark.parametrize(
   'name, num_tokens', [('ViT-B/32', 7), ('R+ViT-Ti/16', 7)]
 )
 def test_each_token_gives_away_all_of_its_attention(name, num_tokens, dtype):
   module, params = build_tiny(name, dtype=dtype)
-  weights = attention_maps.attention_weights(module, params, IMAGES)
+  weights = attention_weights(module, params, IMAGES)
   assert weights.shape == (2, 2, 2, num_tokens, num_tokens)
   assert weights.dtype == jnp.float32
   np.testing.assert_allclose(weights.sum(-1), 1, atol=1e-5)
@@ -53,7 +58,7 @@ def test_layers_come_in_order():
   module, params = build_tiny(depth=11)
   layer = params['encoder']['block_10']['attention']
   layer['query'] = jax.tree.map(jnp.zeros_like, layer['query'])
-  weights = attention_maps.attention_weights(module, params, IMAGES)
+  weights = attention_weights(module, params, IMAGES)
   spread = np.asarray(weights.std(axis=(1, 2, 3, 4)))
   assert spread[10] < 1e-6
   assert (spread[:10] > 1e-3).all()
@@ -61,7 +66,7 @@ def test_layers_come_in_order():
 
 def test_pooling_by_attention_does_not_get_in_the_way():
   module, params = build_tiny(pooling='attention')
-  weights = attention_maps.attention_weights(module, params, IMAGES)
+  weights = attention_weights(module, params, IMAGES)
   assert weights.shape == (2, 2, 2, 24, 24)
 
 
@@ -79,7 +84,9 @@ def test_the_program_without_the_request_knows_nothing_of_it(monkeypatch):
   assert program() == with_sow
 
 
-def test_a_resnet_has_none():
-  module, params = build('BiT-R50x1')
-  with pytest.raises(errors.UserError, match='ResNet has no attention weights'):
-    attention_maps.attention_weights(module, params, IMAGES)
+@pytest.mark.parametrize(
+  'name, title', [('BiT-R50x1', 'ResNet'), ('Mixer-S/16', 'Mixer')]
+)
+def test_a_model_without_attention_has_none(name, title):
+  with pytest.raises(errors.UserError, match=f'{title} has no attention wei'):
+    attention_maps.check(models.family(name))

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from sklearn import decomposition
 
+from vit_jax import models, pytrees
 from vit_jax.analysis import patch_filters
+from vit_jax.config import schema
 
 
 def random_kernel(rows=4, columns=3, width=40, seed=0):
@@ -59,30 +61,27 @@ def test_there_are_no_more_components_than_directions(rows, width, count):
 
 
 @pytest.mark.parametrize(
-  ('kernels', 'wanted'),
+  ('name', 'shape', 'std'),
   [
-    ({'stem/embedding/kernel': (16, 16, 3, 8)}, 'stem/embedding/kernel'),
-    (  # Of a hybrid, whose patches are of a feature map.
-      {
-        'stem/embedding/kernel': (1, 1, 64, 8),
-        'stem/root_conv/kernel': (7, 7, 3, 16),
-      },
-      'stem/root_conv/kernel',
-    ),
-    ({'root_conv/kernel': (7, 7, 3, 16)}, 'root_conv/kernel'),
+    ('ViT-B/32', (32, 32, 3, 768), None),
+    ('Mixer-S/8', (8, 8, 3, 512), None),
+    ('R26+ViT-S/32', (7, 7, 3, 64), 1),  # Whose patches are of a feature map.
+    ('BiT-R50x3', (7, 7, 3, 192), 1),
   ],
 )
-def test_the_kernel_that_is_found_reads_pixels(kernels, wanted):
-  shapes = {path: np.zeros(shape) for path, shape in kernels.items()}
-  shapes['head/kernel'] = np.zeros((8, 3))
-  assert patch_filters.find(shapes) == wanted
-
-
-def test_a_standardized_kernel_is_shown_as_the_image_meets_it():
+def test_the_kernel_of_every_family_is_shown_as_pixels_meet_it(
+  name, shape, std
+):
+  family = models.family(name)
+  model = schema.default().model
+  model.name = name
+  module = models.build(model, num_classes=3)
+  shapes = pytrees.flatten(models.params_of(module, (32, 32)))
+  assert shapes[family.pixel_kernel].shape == shape
   kernel = random_kernel() * 5 + 2
-  for path in 'stem/root_conv/kernel', 'root_conv/kernel':
-    shown = np.asarray(patch_filters.as_applied(path, kernel))
+  shown = np.asarray(family.as_applied(kernel))
+  if std is None:
+    np.testing.assert_array_equal(shown, kernel)
+  else:
     np.testing.assert_allclose(shown.mean(axis=(0, 1, 2)), 0, atol=1e-5)
-    np.testing.assert_allclose(shown.std(axis=(0, 1, 2)), 1, rtol=1e-3)
-  plain = patch_filters.as_applied('stem/embedding/kernel', kernel)
-  np.testing.assert_array_equal(plain, kernel)
+    np.testing.assert_allclose(shown.std(axis=(0, 1, 2)), std, rtol=1e-3)

@@ -188,14 +188,6 @@ def test_one_number_is_a_square():
   assert schema.image_size(data) == (64, 32)
 
 
-@pytest.mark.parametrize(
-  'name, pixels',
-  [('ViT-B/16', 16), ('R50+ViT-L/32', 32), ('BiT-R50x1', None)],
-)
-def test_the_patch_size_is_read_off_the_name(name, pixels):
-  assert schema.patch_size(name) == pixels
-
-
 def test_the_mesh_takes_the_devices_that_are_left():
   mesh = config(**{'mesh.fsdp': 2, 'mesh.tensor': 2}).mesh
   assert schema.mesh_sizes(mesh, 16) == {'data': 4, 'fsdp': 2, 'tensor': 2}

@@ -73,7 +73,7 @@ def released(tmp_path_factory):
   config = schema.default()
   config.model.update({'name': 'ViT-B/16', **TINY, 'num_heads': 1})
   model = models.build(config.model, 6)
-  shapes = pytrees.flatten(loading.params_of(model, (32, 32)))
+  shapes = pytrees.flatten(models.params_of(model, (32, 32)))
   rng = np.random.default_rng(0)
   flat = {
     path: 0.3 * rng.standard_normal(leaf.shape, np.float32)

@@ -14,7 +14,7 @@ from vit_jax import models, pytrees
 from vit_jax.cli import main
 from vit_jax.config import schema
 from vit_jax.data.datasets import class_names
-from vit_jax.weights import loading, mapping
+from vit_jax.weights import mapping
 from vit_jax.weights.files import npz
 from vit_jax.weights.tables import vit
 
@@ -31,7 +31,7 @@ def save(path, num_classes=7, side=32, **fields):
   config = schema.default()
   config.model.update(name='ViT-B/16', **(TINY | fields))
   model = models.build(config.model, num_classes)
-  shapes = pytrees.flatten(loading.params_of(model, (side, side)))
+  shapes = pytrees.flatten(models.params_of(model, (side, side)))
   rng = np.random.default_rng(0)
   flat = {
     path: 0.3 * rng.standard_normal(leaf.shape, np.float32)

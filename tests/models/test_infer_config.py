@@ -6,7 +6,6 @@ import pytest
 
 from vit_jax import errors, models, pytrees
 from vit_jax.config import schema
-from vit_jax.models import identification
 
 SMALL = {'width': 8, 'depth': 2, 'num_heads': 2, 'mlp_dim': 12}
 
@@ -33,7 +32,7 @@ def without_heads(shapes):
 
 @pytest.mark.parametrize('name', models.NAMES)
 def test_every_named_model_is_recognised(name):
-  found = identification.identify(shapes_of(name))
+  found = models.infer_config(shapes_of(name))
   assert found.fields['name'] == name
   assert found.num_classes == 5
   assert found.image_size in (None, (224, 224))
@@ -49,7 +48,7 @@ def test_every_named_model_is_recognised(name):
   ],
 )
 def test_variants_are_recognised(fields):
-  found = identification.identify(shapes_of('ViT-S/32', 0, 384, **fields))
+  found = models.infer_config(shapes_of('ViT-S/32', 0, 384, **fields))
   assert found.fields == {'name': 'ViT-S/32', **fields}
   assert found.num_classes == 0
   sines = 'position_embedding' in fields
@@ -59,7 +58,7 @@ def test_variants_are_recognised(fields):
 @pytest.mark.parametrize('name', ['ViT-B/8', 'R+ViT-Ti/16'])
 def test_a_model_of_any_size_is_recognised_by_its_numbers(name):
   shapes = shapes_of(name, side=64, **SMALL)
-  found = identification.identify(shapes)
+  found = models.infer_config(shapes)
   config = schema.default()
   config.model.update(found.fields)
   assert shapes_of(**config.model, num_classes=5, side=64) == shapes
@@ -67,24 +66,24 @@ def test_a_model_of_any_size_is_recognised_by_its_numbers(name):
 
 def test_the_name_tells_the_heads_where_the_file_does_not():
   shapes = without_heads(shapes_of('ViT-S/16'))
-  assert identification.identify(shapes).fields['name'] == 'ViT-S/16'
+  assert models.infer_config(shapes).fields['name'] == 'ViT-S/16'
   shapes = without_heads(shapes_of('ViT-S/16', **SMALL))
   with pytest.raises(errors.UserError, match='not tell the number of heads'):
-    identification.identify(shapes)
-  found = identification.identify(shapes, num_heads=2)
+    models.infer_config(shapes)
+  found = models.infer_config(shapes, num_heads=2)
   assert found.fields['num_heads'] == 2
 
 
 def test_a_given_name_counts():
   shapes = shapes_of('ViT-B/16', pooling='average', **SMALL)
-  found = identification.identify(shapes, 'ViT-S/16-gap')
+  found = models.infer_config(shapes, 'ViT-S/16-gap')
   assert found.fields == {'name': 'ViT-S/16', 'pooling': 'average'}
 
 
 def test_positions_that_are_no_square_tell_no_size():
   shapes = shapes_of('ViT-S/16')
   path = 'encoder/position_embedding/embedding'
-  found = identification.identify(shapes | {path: (1, 7, 384)})
+  found = models.infer_config(shapes | {path: (1, 7, 384)})
   assert found.image_size is None
 
 
@@ -99,19 +98,19 @@ def test_positions_that_are_no_square_tell_no_size():
 def test_what_no_model_has_is_refused(changes, message):
   shapes = shapes_of('ViT-S/16') | changes if changes else {'strange': (1,)}
   with pytest.raises(errors.UserError, match=message):
-    identification.identify(shapes)
+    models.infer_config(shapes)
 
 
 def test_a_resnet_of_other_blocks_is_refused():
   shapes = shapes_of('BiT-R50x1')
   del shapes['block_4/unit_3/conv_1/kernel']
   with pytest.raises(errors.UserError, match=r'No BiT has blocks of \(3, 4, 6'):
-    identification.identify(shapes)
+    models.infer_config(shapes)
 
 
 def test_a_mixer_of_other_hidden_units_is_refused():
   shapes = shapes_of('Mixer-S/16', **{'depth': 1, 'width': 8})
-  assert identification.identify(shapes).fields['depth'] == 1
+  assert models.infer_config(shapes).fields['depth'] == 1
   shapes['block_0/token_mlp/hidden/kernel'] = (196, 7)
   with pytest.raises(errors.UserError, match='mixes patches in 7 hidden'):
-    identification.identify(shapes)
+    models.infer_config(shapes)

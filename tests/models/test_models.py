@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from vit_jax import errors, models, pytrees
-from vit_jax.config import schema
+from vit_jax.config import model_names, schema
 from vit_jax.models import hybrid
 
 TINY = {'width': 32, 'depth': 2, 'num_heads': 2, 'mlp_dim': 64}
@@ -188,7 +188,7 @@ def test_widths_that_do_not_divide_are_refused(name, fields, message):
   ],
 )
 def test_patch_size_is_the_pixels_that_a_token_spans(name, pixels):
-  assert schema.patch_size(name) == pixels
+  assert model_names.patch_size(name) == pixels
   if pixels:
     side = 4 * pixels
     images = jax.ShapeDtypeStruct((1, side, side, 3), jnp.float32)
@@ -290,3 +290,10 @@ def test_paths_of_a_resnet_are_the_ones_that_tables_rely_on():
     'head/kernel',
     'head/bias',
   } <= set(paths)
+
+
+def test_every_field_is_of_some_family_and_every_family_has_real_fields():
+  fields = {
+    field for family in models.FAMILIES.values() for field in family.fields
+  }
+  assert fields == set(schema.default().model)

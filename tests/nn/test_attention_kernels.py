@@ -9,7 +9,6 @@ from vit_jax import errors, models
 from vit_jax.analysis import attention_maps
 from vit_jax.config import schema
 from vit_jax.nn import attention, attention_kernels
-from vit_jax.weights import loading
 
 HEADS, HEAD_DIM = 2, 8
 on_gpu = pytest.mark.skipif(
@@ -159,10 +158,12 @@ def test_who_asks_for_the_weights_gets_them_from_xla(by_jax, monkeypatch):
   module = models.build(model, 3)
   assert module.encoder.block.attention == 'cudnn'
   images = jnp.ones((1, 8, 8, 3))
-  shapes = loading.params_of(module, (8, 8))
+  shapes = models.params_of(module, (8, 8))
   by_jax.clear()
   program = jax.make_jaxpr(
-    lambda params: attention_maps.attention_weights(module, params, images)
+    lambda params: jnp.stack(
+      attention_maps.compute(module, params, images).layers
+    )
   )(shapes)
   assert not by_jax
   assert program.out_avals[0].shape == (2, 1, 2, 5, 5)

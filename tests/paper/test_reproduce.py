@@ -20,7 +20,7 @@ from vit_jax.paper import (
   vit_tables,
 )
 from vit_jax.training import sweep
-from vit_jax.weights import loading, mapping
+from vit_jax.weights import mapping
 from vit_jax.weights.files import npz
 from vit_jax.weights.tables import vit
 
@@ -193,7 +193,7 @@ def pretrained(tmp_path):
   model = schema.default().model
   model.update(name='ViT-B/16', head='tanh_hidden', **SIZES)
   shapes = pytrees.flatten(
-    loading.params_of(models.build(model, 7), (2 * SIDE, 2 * SIDE))
+    models.params_of(models.build(model, 7), (2 * SIDE, 2 * SIDE))
   )
   draw = np.random.default_rng(0)
   flat = {

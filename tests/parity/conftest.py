@@ -11,7 +11,7 @@ import pytest
 from vit_jax import models, pytrees
 from vit_jax.config import schema
 from vit_jax.inference import predict
-from vit_jax.weights import loading, mapping
+from vit_jax.weights import mapping
 from vit_jax.weights.files import npz
 
 try:
@@ -81,7 +81,7 @@ def lab(tmp_path):
     config = schema.default()
     config.model.update(name=name, **fields)
     model = models.build(config.model, NUM_CLASSES)
-    shapes = pytrees.flatten(loading.params_of(model, (SIDE, SIDE)))
+    shapes = pytrees.flatten(models.params_of(model, (SIDE, SIDE)))
     flat = {path: draw(path, leaf.shape) for path, leaf in shapes.items()}
     npz.save(tmp_path / 'ours.npz', mapping.to_theirs(flat, rows))
     return tmp_path / 'ours.npz'

@@ -19,7 +19,6 @@ from vit_jax.nn import layer_stack
 from vit_jax.sharding import mesh as meshes
 from vit_jax.sharding import rules
 from vit_jax.training import assembly
-from vit_jax.weights import loading
 
 GOLDEN = pathlib.Path(__file__).parents[1] / 'golden/sharding'
 MESHES = {  # For 8 devices.
@@ -38,7 +37,7 @@ MODELS = {
 def shapes_of(name):
   model = schema.default().model
   model.name = name
-  return loading.params_of(models.build(model, 1000), (224, 224))
+  return models.params_of(models.build(model, 1000), (224, 224))
 
 
 def mesh_of(sizes):

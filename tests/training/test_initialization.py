@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from vit_jax import errors, pytrees
+from vit_jax import errors, models, pytrees
 from vit_jax.config import recipes, schema
 from vit_jax.sharding import mesh as meshes
 from vit_jax.training import assembly, initialization, train
@@ -39,7 +39,7 @@ def save(path, num_classes=7, image_size=(16, 16), **fields):
   """Writes a random model as Google's .npz; returns its parameters, flat."""
   config = tiny_config(**fields)
   found = loading.models.build(config.model, num_classes)
-  shapes = pytrees.flatten(loading.params_of(found, image_size))
+  shapes = pytrees.flatten(models.params_of(found, image_size))
   rng = np.random.default_rng(0)
   flat = {
     path: 0.3 * rng.standard_normal(leaf.shape, np.float32)
@@ -105,7 +105,7 @@ def test_a_run_is_a_start_for_another(tmp_path):
   train.run(config, tmp_path / 'first')
   given = loading.find(str(tmp_path / 'first'))
   params, _ = given.load(
-    loading.params_of(loading.build(given), (8, 8)),
+    models.params_of(loading.build(given), (8, 8)),
     loading.changes_to(given, given.model, (8, 8)),
   )
   config = tiny_config()

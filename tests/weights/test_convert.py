@@ -31,7 +31,7 @@ def save(path, name='ViT-B/16', rows=None, num_classes=7, side=32, **fields):
   config = schema.default()
   config.model.update(name=name, **fields)
   model = models.build(config.model, num_classes)
-  shapes = pytrees.flatten(loading.params_of(model, (side, side)))
+  shapes = pytrees.flatten(models.params_of(model, (side, side)))
   rng = np.random.default_rng(0)
   flat = {
     path: 0.3 * rng.standard_normal(leaf.shape, np.float32)

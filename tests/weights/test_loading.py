@@ -19,7 +19,7 @@ def save(path, rows, prefix='', name='ViT-B/16', side=32, **fields):
   config = schema.default()
   config.model.update(name=name, **TINY, **fields)
   model = models.build(config.model, 5)
-  shapes = pytrees.flatten(loading.params_of(model, (side, side)))
+  shapes = pytrees.flatten(models.params_of(model, (side, side)))
   rng = np.random.default_rng(0)
   flat = {
     path: 0.3 * rng.standard_normal(leaf.shape, np.float32)
@@ -47,7 +47,7 @@ def fetched(monkeypatch, tmp_path):
 def load(found, **options):
   size = found.image_size
   params, _ = found.load(
-    loading.params_of(loading.build(found), size),
+    models.params_of(loading.build(found), size),
     loading.changes_to(found, found.model, size),
     **options,
   )
@@ -125,7 +125,7 @@ def test_one_file_for_all_patch_sizes_is_resized_to_those_of_the_model(
   found.model.update(TINY)
   model = loading.build(found)
   params, report = found.load(
-    loading.params_of(model, (240, 240)),
+    models.params_of(model, (240, 240)),
     loading.changes_to(found, found.model, (240, 240)),
   )
   assert set(report.resized) == {

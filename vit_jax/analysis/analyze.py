@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vit_jax import errors, pytrees
+from vit_jax import errors, models, pytrees
 from vit_jax.analysis import (
   attention_distance,
   attention_maps,
@@ -19,7 +19,7 @@ from vit_jax.analysis import (
   position_similarity,
   rollout,
 )
-from vit_jax.config import schema
+from vit_jax.config import model_names, schema
 from vit_jax.inference import predict
 from vit_jax.nn import position_embedding
 from vit_jax.weights import loading
@@ -151,7 +151,7 @@ def _rollout(found, images, folder):
 def _attention_distance(found, images, folder):
   model, params = loading.load(found, images.size)
   grid = _grid(found, images.size)
-  patch_size = schema.patch_size(found.model.name)
+  patch_size = model_names.patch_size(found.model.name)
   distances_of = attention_distance.make_distances_of(model, grid, patch_size)
   total, num_images = 0.0, 0
   for _, _, distances in images.map(lambda x: distances_of(params, x)):
@@ -174,12 +174,13 @@ def _attention_distance(found, images, folder):
 
 
 def _check_attention(found):
-  attention_maps.check(loading.build(found))
+  attention_maps.check(models.family(found.model.name))
 
 
 def _check_positions(found):
   kind = found.model.position_embedding
-  if 'ViT' not in found.model.name or kind in ('none', 'relative'):
+  has = 'position_embedding' in models.family(found.model.name).fields
+  if not has or kind in ('none', 'relative'):
     raise errors.UserError(
       f'This {found.model.name} has no position embeddings '
       f'(model.position_embedding={kind}); a ViT with learned ones, or with '
@@ -211,7 +212,7 @@ def _position_embeddings(found, size):
   ]()
   pattern = r'class_token|encoder/position_embedding\w*/.*'
   encoder = _load_part(found, size, pattern).get('encoder', {})
-  shapes = loading.params_of(loading.build(found), size)
+  shapes = models.params_of(loading.build(found), size)
   rows, columns = _grid(found, size)
   num_tokens = rows * columns + ('class_token' in shapes)
   tokens = jnp.zeros((1, num_tokens, *shapes['encoder']['norm']['scale'].shape))
@@ -224,10 +225,10 @@ def _position_embeddings(found, size):
 
 
 def _filters(found, size, folder):
-  shapes = pytrees.flatten(loading.params_of(loading.build(found), size))
-  path = patch_filters.find(shapes)
+  family = models.family(found.model.name)
+  path = family.pixel_kernel
   part = pytrees.flatten(_load_part(found, size, re.escape(path)))
-  kernel = patch_filters.as_applied(path, part[path])
+  kernel = family.as_applied(part[path])
   components, shares = patch_filters.principal_components(kernel)
   return (
     _save(folder / 'filters.npz', components=components, shares=shares),
@@ -248,13 +249,13 @@ ANALYSES = {
 
 
 def _grid(found, size):
-  patch_size = schema.patch_size(found.model.name)
+  patch_size = model_names.patch_size(found.model.name)
   return size[0] // patch_size, size[1] // patch_size
 
 
 def _load_part(found, size, pattern):
   """Returns the tree of those parameters whose paths match a pattern."""
-  shapes = pytrees.flatten(loading.params_of(loading.build(found), size))
+  shapes = pytrees.flatten(models.params_of(loading.build(found), size))
   wanted = {
     path: shape for path, shape in shapes.items() if re.fullmatch(pattern, path)
   }

@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 
 from vit_jax import errors
-from vit_jax.models import vit
 from vit_jax.nn import layer_stack as stacked
 
 
@@ -29,14 +28,10 @@ def compute(model, params, images):
   """Runs the model and returns its `AttentionMaps`.
 
   Args:
-    model: what `models.build` returns; a plain or a hybrid ViT.
+    model: what `models.build` returns, of a family that passes `check`.
     params: its parameters.
     images: [batch, height, width, 3], in [-1, 1].
-
-  Raises:
-    UserError: the model has no attention.
   """
-  check(model)
   _, state = model.apply(
     {'params': params}, images, train=False, mutable=['intermediates']
   )
@@ -50,27 +45,11 @@ def compute(model, params, images):
   return AttentionMaps(layers, _pooling(model, sown, batch, num_tokens))
 
 
-def attention_weights(model, params, images):
-  """Returns the layers of `compute` as one array.
-
-  Args:
-    model, params, images: as of `compute`.
-
-  Returns:
-    float32 [depth, batch, heads, tokens, tokens].
-
-  Raises:
-    UserError: the model has no attention.
-  """
-  return jnp.stack(compute(model, params, images).layers)
-
-
-def check(model):
-  """Raises UserError where a model has no attention."""
-  if not isinstance(model, vit.ViT):
+def check(family):
+  """Raises UserError where models of a `models.Family` have no attention."""
+  if not family.has_attention:
     raise errors.UserError(
-      f'A {type(model).__name__} has no attention weights; a plain or a '
-      'hybrid ViT has.'
+      f'A {family.title} has no attention weights; a plain or a hybrid ViT has.'
     )
 
 

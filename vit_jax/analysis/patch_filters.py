@@ -5,33 +5,7 @@ ViT paper, section 4.5; figure 7 (left).
 
 import numpy as np
 
-from vit_jax.nn import weight_standardization
-
 COUNT = 28  # In figure 7.
-
-# Kernels that may read the pixels, and what their layer does to them first.
-_KERNELS = {
-  'stem/embedding/kernel': lambda kernel: kernel,
-  'stem/root_conv/kernel': weight_standardization.divide_by_deviation,
-  'root_conv/kernel': weight_standardization.divide_by_root_of_variance,
-}
-
-
-def find(shapes):
-  """Returns the path of the kernel that reads the colours of pixels.
-
-  Args:
-    shapes: {path: array or shape} of a model's parameters.
-  """
-  (path,) = (
-    path for path in _KERNELS if path in shapes and shapes[path].shape[2] == 3
-  )
-  return path
-
-
-def as_applied(path, kernel):
-  """Returns the kernel of a path of `find` as the image meets it."""
-  return _KERNELS[path](kernel)
 
 
 def principal_components(kernel, count=COUNT):

@@ -5,11 +5,10 @@ A recipe (a file in configs/) starts from `default()` and states what differs;
 The configuration is locked: an unknown field or a wrong type is an error.
 """
 
-import re
-
 from ml_collections import config_dict
 
 from vit_jax import errors
+from vit_jax.config import model_names
 
 
 def default():
@@ -287,14 +286,6 @@ def image_size(data):
   return data.resolution * 2 if len(data.resolution) == 1 else data.resolution
 
 
-def patch_size(model_name):
-  """Returns the pixels that one token spans, or None: not a transformer."""
-  if model_name.startswith('R+'):
-    return 32  # The name tells half: patches of 8 x 8 where 4 pixels are one.
-  match = re.fullmatch(r'.*/(\d+)', model_name)
-  return int(match[1]) if match else None
-
-
 def num_steps(run, num_examples):
   """Returns the number of training steps, from steps or from epochs."""
   if run.num_steps is not None:
@@ -355,7 +346,7 @@ def check_resolution(resolution, model_name):
       f'data.resolution={resolution} is neither (side,) nor '
       '(rows, columns), in pixels.'
     )
-  patch = patch_size(model_name)
+  patch = model_names.patch_size(model_name)
   for side in resolution:
     if patch and (side % patch or side < patch):
       lower = side // patch * patch

@@ -215,7 +215,7 @@ def _config_of(found):
 
 def _load_weights(found, image_size, mesh, metadata):
   """Returns the parameters, each read, fitted and placed before the next."""
-  shapes = loading.params_of(loading.build(found), image_size)
+  shapes = models.params_of(loading.build(found), image_size)
   specs = pytrees.flatten(rules.specs(shapes, mesh))
 
   def place(path, array):

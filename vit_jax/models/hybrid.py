@@ -8,14 +8,14 @@ odd pixel goes to the right and the bottom.
 
 import dataclasses
 import functools
-import re
 from collections.abc import Callable
 
 import flax.linen as nn
 import jax.numpy as jnp
 
 from vit_jax import errors
-from vit_jax.models import vit
+from vit_jax.config import model_names
+from vit_jax.models import parameter_shapes, vit
 from vit_jax.nn import residual_blocks, weight_standardization
 
 
@@ -54,13 +54,11 @@ def build(model, num_classes, constrain):
   Raises:
     UserError: no such ResNet at this patch size, or no such Transformer.
   """
-  resnet, size_name, patch_size = re.fullmatch(
-    r'(R\d*)\+ViT-(\w+)/(\d+)', model.name
-  ).groups()
+  name = model_names.parse(model.name)
   backbone = errors.choose(
-    'The ResNet in model.name', f'{resnet}/{patch_size}', BACKBONES
+    'The ResNet in model.name', f'{name.backbone}/{name.patch}', BACKBONES
   )
-  size = vit.resize(model, size_name)
+  size = vit.size_of(model)
   dtype = jnp.dtype(model.dtype)
   stem = ResNetStem(
     units=backbone.units,
@@ -70,6 +68,28 @@ def build(model, num_classes, constrain):
     constrain=constrain,
   )
   return vit.assemble(model, size, stem, num_classes, constrain)
+
+
+def infer_config(shapes, name, num_heads):
+  """Returns (fields, image size) as of `Family.infer_config`.
+
+  Raises:
+    UserError: no hybrid has such a ResNet, or nothing tells the heads.
+  """
+  return vit.infer_on_stem(shapes, name, num_heads, _name_on_resnet, NAMES)
+
+
+def _name_on_resnet(shapes):
+  patch_size = vit.square_patch(shapes)
+  units = parameter_shapes.units(shapes, 'stem/block_')
+  for name, backbone in BACKBONES.items():
+    if backbone == Backbone(units, patch_size):
+      resnet, _, patch = name.partition('/')
+      return f'{resnet}+ViT-{{}}/{patch}'
+  raise errors.UserError(
+    f'No hybrid has a ResNet of {units} units and patches of {patch_size}; '
+    f'known are {", ".join(BACKBONES)}.'
+  )
 
 
 class ResNetStem(nn.Module, kw_only=True):

@@ -1,14 +1,13 @@
 """MLP-Mixer (Tolstikhin et al., 2021): MLPs over patches and over channels."""
 
 import dataclasses
-import re
 
 import flax.linen as nn
 import jax.numpy as jnp
 
 from vit_jax import errors
-from vit_jax.config import schema
-from vit_jax.models import outputs
+from vit_jax.config import model_names
+from vit_jax.models import outputs, parameter_shapes
 from vit_jax.nn import drop_path, encoder, head, layer_stack, mlp, patches
 
 
@@ -41,15 +40,10 @@ NAMES = (
   'Mixer-H/14',
 )
 
-# What a Mixer does not have; all of it is for Transformers.
-_FOREIGN = (
-  'num_heads',
-  'pooling',
-  'head',
-  'position_embedding',
-  'position_placement',
-  'norm_epsilon',
-  'attention',
+# What a Mixer reads of the configuration.
+FIELDS = (
+  *('name', 'width', 'depth', 'mlp_dim', 'head_bias'),
+  *('dropout', 'drop_path', 'gelu', 'dtype', 'scan', 'remat'),
 )
 
 
@@ -134,13 +128,10 @@ def build(model, num_classes, constrain):
   """Returns the Mixer of a name such as Mixer-B/16, at any patch size.
 
   Raises:
-    UserError: no such size, or a field is set that no Mixer has.
+    UserError: no such size.
   """
-  size_name, patch_size = re.fullmatch(
-    r'Mixer-(\w+)/(\d+)', model.name
-  ).groups()
-  _check_fields(model)
-  size = errors.choose('The size in model.name', size_name, SIZES)
+  name = model_names.parse(model.name)
+  size = errors.choose('The size in model.name', name.size, SIZES)
   given = {
     field: model[field]
     for field in ('width', 'depth', 'mlp_dim')
@@ -150,7 +141,7 @@ def build(model, num_classes, constrain):
   dtype = jnp.dtype(model.dtype)
   return Mixer(
     stem=patches.PatchEmbedding(
-      patch_size=int(patch_size), width=size.width, dtype=dtype
+      patch_size=name.patch_size, width=size.width, dtype=dtype
     ),
     block=Block(
       mlp_dim=size.mlp_dim,
@@ -170,11 +161,41 @@ def build(model, num_classes, constrain):
   )
 
 
-def _check_fields(model):
-  default = schema.default().model
-  for field in _FOREIGN:
-    if model[field] != default[field]:
-      raise errors.UserError(
-        f'model.{field}={model[field]} does not fit {model.name}: a Mixer has '
-        f'no such thing. Leave it at {default[field]}.'
-      )
+def measure(shapes):
+  """Returns the `Size` of parameters, of {path: shape}."""
+  return Size(
+    width=shapes['stem/embedding/kernel'][-1],
+    depth=parameter_shapes.count(
+      shapes, r'block_(\d+)/token_mlp/hidden/kernel'
+    ),
+    mlp_dim=shapes['block_0/channel_mlp/hidden/kernel'][1],
+    token_mlp_dim=shapes['block_0/token_mlp/hidden/kernel'][1],
+  )
+
+
+def infer_config(shapes, name, num_heads):
+  """Returns (fields, image size) as of `Family.infer_config`.
+
+  Raises:
+    UserError: no Mixer has such hidden units.
+  """
+  del num_heads
+  patch_size = shapes['stem/embedding/kernel'][0]
+  fields = {'name': name} if name else _infer_size(measure(shapes), patch_size)
+  num_patches = shapes['block_0/token_mlp/hidden/kernel'][0]
+  return fields, parameter_shapes.image_size(num_patches, patch_size)
+
+
+def _infer_size(found, patch_size):
+  """Returns the name, and the fields in which the model differs from it."""
+  for size_name, size in SIZES.items():
+    if found.token_mlp_dim == size.token_mlp_dim:
+      fields = {'name': f'Mixer-{size_name}/{patch_size}'}
+      given = dataclasses.asdict(found)
+      del given['token_mlp_dim']
+      return fields if found == size else {**fields, **given}
+  known = ', '.join(str(size.token_mlp_dim) for size in SIZES.values())
+  raise errors.UserError(
+    f'No Mixer mixes patches in {found.token_mlp_dim} hidden units; known: '
+    f'{known}.'
+  )

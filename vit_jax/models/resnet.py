@@ -5,15 +5,14 @@ are padded with zeros on all sides alike, before the pooling too.
 """
 
 import functools
-import re
 from collections.abc import Callable
 
 import flax.linen as nn
 import jax.numpy as jnp
 
 from vit_jax import errors
-from vit_jax.config import schema
-from vit_jax.models import outputs
+from vit_jax.config import model_names
+from vit_jax.models import outputs, parameter_shapes
 from vit_jax.nn import head, residual_blocks, weight_standardization
 
 # Units in each of the four blocks (He et al., 2016a, table 1, and 2016b).
@@ -38,21 +37,20 @@ NAMES = (
   'BiT-R200x3',
 )
 
-# What a ResNet reads of the configuration; the rest is for Transformers.
-_FIELDS = ('name', 'head_bias', 'dtype')
+# What a ResNet reads of the configuration.
+FIELDS = ('name', 'head_bias', 'dtype')
 
 
 def build(model, num_classes, constrain):
   """Returns the ResNet of a name such as BiT-R50x1, of any widening factor.
 
   Raises:
-    UserError: no such ResNet, or a field is set that no ResNet has.
+    UserError: no such ResNet.
   """
-  depth, factor = re.fullmatch(r'BiT-(R\d+)x(\d+)', model.name).groups()
-  _check_fields(model)
+  name = model_names.parse(model.name)
   return ResNet(
-    units=errors.choose('The ResNet in model.name', depth, UNITS),
-    width=64 * int(factor),
+    units=errors.choose('The ResNet in model.name', name.size, UNITS),
+    width=64 * name.widening,
     num_classes=num_classes,
     head_bias=model.head_bias,
     dtype=jnp.dtype(model.dtype),
@@ -60,15 +58,21 @@ def build(model, num_classes, constrain):
   )
 
 
-def _check_fields(model):
-  default = schema.default().model
-  for field in default:
-    if field not in _FIELDS and model[field] != default[field]:
-      raise errors.UserError(
-        f'model.{field}={model[field]} does not fit {model.name}: a ResNet '
-        f'has no such thing. Leave it at {default[field]}; what a ResNet has: '
-        f'{", ".join("model." + name for name in _FIELDS)}.'
-      )
+def infer_config(shapes, name, num_heads):
+  """Returns (fields, image size) as of `Family.infer_config`.
+
+  Raises:
+    UserError: no ResNet has such blocks.
+  """
+  del num_heads
+  if name:
+    return {'name': name}, None
+  units = parameter_shapes.units(shapes, 'block_')
+  factor = shapes['root_conv/kernel'][-1] // 64
+  for depth, known in UNITS.items():
+    if units == known:
+      return {'name': f'BiT-{depth}x{factor}'}, None
+  raise errors.UserError(f'No BiT has blocks of {units} units; known: {UNITS}.')
 
 
 class ResNet(nn.Module, kw_only=True):

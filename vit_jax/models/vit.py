@@ -1,14 +1,14 @@
 """The Vision Transformer (Dosovitskiy et al., 2021, section 3.1)."""
 
 import dataclasses
-import re
 from collections.abc import Callable
 
 import flax.linen as nn
 import jax.numpy as jnp
 
 from vit_jax import errors
-from vit_jax.models import outputs
+from vit_jax.config import model_names
+from vit_jax.models import outputs, parameter_shapes
 from vit_jax.nn import (
   attention,
   attention_kernels,
@@ -58,6 +58,20 @@ NAMES = (
   'ViT-g/14',
   'ViT-G/14',
 )
+
+# What a ViT reads of the configuration.
+FIELDS = (
+  *('name', 'width', 'depth', 'num_heads', 'mlp_dim'),
+  *('pooling', 'head', 'head_bias'),
+  *('position_embedding', 'position_placement'),
+  *('dropout', 'drop_path', 'gelu', 'norm_epsilon'),
+  *('dtype', 'attention', 'scan', 'remat'),
+)
+
+_STEM = 'stem/embedding/kernel'
+_POSITIONS = 'encoder/position_embedding/embedding'
+# Paths of parameters that every ViT has.
+SIGNS = (_STEM, 'encoder/block_0/mlp/hidden/kernel')
 
 
 class ViT(nn.Module, kw_only=True):
@@ -138,21 +152,23 @@ HEADS = {'linear': False, 'tanh_hidden': True}  # name: has a hidden layer
 
 def build(model, num_classes, constrain):
   """Returns the plain ViT of a name such as ViT-B/16, at any patch size."""
-  size_name, patch_size = re.fullmatch(r'ViT-(\w+)/(\d+)', model.name).groups()
-  size = resize(model, size_name)
+  size = size_of(model)
   dtype = jnp.dtype(model.dtype)
   stem = patches.PatchEmbedding(
-    patch_size=int(patch_size), width=size.width, dtype=dtype
+    patch_size=model_names.patch_size(model.name),
+    width=size.width,
+    dtype=dtype,
   )
   return assemble(model, size, stem, num_classes, constrain)
 
 
-def resize(model, size_name):
+def size_of(model):
   """Returns the named size with what the configuration replaces of it.
 
   Raises:
     UserError: no such size, or a width that the heads do not divide.
   """
+  size_name = model_names.parse(model.name).size
   size = errors.choose('The size in model.name', size_name, SIZES)
   given = {
     field.name: model[field.name]
@@ -218,12 +234,106 @@ def choose_attention(model):
     model: the configuration's part for the model.
 
   Raises:
-    UserError: as `attention_kernels.choose` and `resize`.
+    UserError: as `attention_kernels.choose` and `size_of`.
   """
-  size = resize(model, re.search(r'ViT-(\w+)/', model.name)[1])
+  size = size_of(model)
   return attention_kernels.choose(
     model.attention,
     jnp.dtype(model.dtype),
     size.width // size.num_heads,
     model.position_embedding == 'relative',
   )
+
+
+def measure(shapes, num_heads=None):
+  """Returns the `Size` of parameters.
+
+  Args:
+    shapes: {path: shape}.
+    num_heads: to be used where projections to heads are flat, which tell
+      nothing of it.
+  """
+  query = shapes['encoder/block_0/attention/query/kernel']
+  return Size(
+    width=shapes[_STEM][-1],
+    depth=parameter_shapes.count(
+      shapes, r'encoder/block_(\d+)/mlp/hidden/kernel'
+    ),
+    mlp_dim=shapes['encoder/block_0/mlp/hidden/kernel'][1],
+    num_heads=query[1] if len(query) == 3 else num_heads,
+  )
+
+
+def infer_config(shapes, name, num_heads):
+  """Returns (fields, image size) as of `Family.infer_config`.
+
+  Raises:
+    UserError: the patches are no squares, or nothing tells the heads.
+  """
+  return infer_on_stem(shapes, name, num_heads, _name_on_patches)
+
+
+def infer_on_stem(shapes, name, num_heads, name_on_stem, known=()):
+  """Returns (fields, image size) of a ViT on any stem.
+
+  Args:
+    shapes, name, num_heads: as of `Family.infer_config`.
+    name_on_stem: (shapes) -> the name, with {} for that of the size.
+    known: names to be preferred where the size has none.
+  """
+  if name:
+    fields = {'name': name}
+  else:
+    fields = _infer_size(
+      measure(shapes, num_heads), name_on_stem(shapes).format, known
+    )
+  if 'class_token' in shapes:
+    fields['pooling'] = 'class_token'
+  else:
+    mapped = 'pooling/probe' in shapes
+    fields['pooling'] = 'attention' if mapped else 'average'
+  if 'head_hidden/kernel' in shapes:
+    fields['head'] = 'tanh_hidden'
+  if _POSITIONS not in shapes:
+    return {**fields, 'position_embedding': 'sincos_2d'}, None
+  num_patches = shapes[_POSITIONS][1] - ('class_token' in shapes)
+  patch_size = model_names.patch_size(fields['name'])
+  return fields, parameter_shapes.image_size(num_patches, patch_size)
+
+
+def square_patch(shapes):
+  """Returns the side of the patches that the stem embeds.
+
+  Raises:
+    UserError: they are no squares.
+  """
+  rows, columns = shapes[_STEM][:2]
+  if rows != columns:
+    raise errors.UserError(
+      f'Patches are squares here; those of the file have {rows} x {columns} '
+      'pixels.'
+    )
+  return rows
+
+
+def _name_on_patches(shapes):
+  return f'ViT-{{}}/{square_patch(shapes)}'
+
+
+def _infer_size(found, name_of, known):
+  """Returns the name, and the fields in which the model differs from it."""
+  for size_name, size in SIZES.items():
+    heads = found.num_heads or size.num_heads
+    if dataclasses.replace(found, num_heads=heads) == size:
+      return {'name': name_of(size_name)}
+  if found.num_heads is None:
+    raise errors.UserError(
+      f'No model of width {found.width}, {found.depth} layers and '
+      f'{found.mlp_dim} hidden units is known, and the file does not tell the '
+      'number of heads. A config.json beside it would; so would the name of '
+      'the model.'
+    )
+  # Any size will do, since the fields tell; one that is known, if there is.
+  sizes = [name for name in SIZES if name_of(name) in known]
+  like = name_of(sizes[0] if sizes else 'B')
+  return {'name': like, **dataclasses.asdict(found)}

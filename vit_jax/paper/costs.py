@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 import vit_jax
 from vit_jax import errors, models
-from vit_jax.config import grids, recipes, schema
+from vit_jax.config import grids, model_names, recipes, schema
 from vit_jax.data import datasets
 from vit_jax.data.datasets import vtab
 from vit_jax.data.sources import real_labels, tfds_builders
@@ -97,7 +97,7 @@ def tried(recipe):
 def num_parameters(name, num_classes=1000):
   """Returns how many parameters a model has at 224 pixels."""
   module = _module(name, num_classes=num_classes)
-  params = loading.params_of(module, (224, 224))
+  params = models.params_of(module, (224, 224))
   return sum(leaf.size for leaf in jax.tree.leaves(params))
 
 
@@ -221,17 +221,20 @@ def _forward_of(name, image_size, num_classes, sizes=()):
 def _headless(name, image_size, sizes):
   """Returns the operations up to what the head reads, and its width.
 
-  Layers of a Transformer cost alike, so that two of them tell of all.
+  Layers that `model.depth` counts cost alike, so that two tell of all.
   """
-  module = _module(name, sizes)
-  if 'ViT' not in name:
-    return _trace(module, image_size)
+  family = models.family(name)
+  if 'depth' not in family.fields:
+    return _trace(_module(name, sizes), image_size)
+  depth = dict(sizes).get('depth')
+  if depth is None:
+    depth = family.sizes[model_names.parse(name).size].depth
   one, two = (
     _trace(_module(name, (*sizes, ('depth', depth))), image_size)
     for depth in (1, 2)
   )
   layer = two[0] - one[0]
-  return one[0] + (module.encoder.depth - 1) * layer, one[1]
+  return one[0] + (depth - 1) * layer, one[1]
 
 
 def _trace(module, image_size):
@@ -240,7 +243,7 @@ def _trace(module, image_size):
   def pooled(params, images):
     return module.apply({'params': params}, images, train=False).pooled
 
-  params = loading.params_of(module, image_size)
+  params = models.params_of(module, image_size)
   flops = compute_cost.forward_flops(pooled, params, images, on_padding=False)
   return flops, jax.eval_shape(pooled, params, images).shape[-1]
 

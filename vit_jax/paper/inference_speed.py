@@ -10,8 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from vit_jax import models
-from vit_jax.config import schema
-from vit_jax.weights import loading
+from vit_jax.config import model_names, schema
 
 MODELS = (
   'ViT-B/32',
@@ -60,7 +59,7 @@ def table(names=MODELS, sides=SIDES, largest=None, seconds=2.0):
   ]
   for name in names:
     for side in sides:
-      patch = schema.patch_size(name) or 1
+      patch = model_names.patch_size(name) or 1
       side = side // patch * patch
       found = measure(name, side, largest, seconds)
       lines.append(
@@ -77,7 +76,7 @@ def measure(name, side, largest, seconds):
   module = models.build(model, num_classes=1000)
   params = jax.tree.map(
     lambda leaf: jnp.zeros(leaf.shape, leaf.dtype),
-    loading.params_of(module, (side, side)),
+    models.params_of(module, (side, side)),
   )
 
   @jax.jit

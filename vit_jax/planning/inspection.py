@@ -6,10 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vit_jax import pytrees
+from vit_jax import models, pytrees
 from vit_jax.config import overrides, schema
 from vit_jax.data import sources
-from vit_jax.models import vit
 from vit_jax.planning import compute_cost
 from vit_jax.sharding import mesh as meshes
 from vit_jax.sharding import rules
@@ -53,9 +52,10 @@ def _config(config):
 
 def _attention(model):
   """Tells what computes attention here, and why it is not cuDNN."""
-  if 'ViT-' not in model.name:
+  family = models.family(model.name)
+  if not family.has_attention:
     return ''
-  choice = vit.choose_attention(model)
+  choice = family.choose_attention(model)
   reason = f' ({choice.reason})' if choice.reason else ''
   return f'attention is computed by {choice.name}{reason}'
 

@@ -121,7 +121,9 @@ def build(config, num_classes, mesh, num_steps=None):
   model = models.build(
     config.model, num_classes, placement.activation_constraint(mesh)
   )
-  objective = objectives.build(config.objective, model, num_classes)
+  objective = objectives.build(
+    config.objective, model, num_classes, models.family(config.model.name)
+  )
   rng = jax.eval_shape(lambda: jax.random.key(0))
   params = jax.eval_shape(lambda rng: objective.init(rng, image_size), rng)
   if num_steps is None:

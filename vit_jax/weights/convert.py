@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vit_jax import errors, pytrees
+from vit_jax import errors, models, pytrees
 from vit_jax.checkpoints import parameters
-from vit_jax.config import recipes, schema
+from vit_jax.config import model_names, recipes, schema
 from vit_jax.data.datasets import class_names
 from vit_jax.nn import position_embedding
 from vit_jax.weights import loading, positions, publishing, torch_config
@@ -36,7 +36,7 @@ def run(source, target, to, model_name=None, format_name=None, drop=None):
   _check_new(target)
   found = loading.find(source, model_name, format_name)
   image_size = found.image_size or (224, 224)
-  wanted = pytrees.flatten(loading.params_of(loading.build(found), image_size))
+  wanted = pytrees.flatten(models.params_of(loading.build(found), image_size))
   wanted, unused = _without(wanted, drop)
   changes = loading.changes_to(found, found.model, image_size)
   params, _ = found.load(
@@ -86,7 +86,7 @@ def _with_positions(params, model, image_size):
   width = params.get('encoder', {}).get('norm', {}).get('scale')
   if model.position_embedding not in ('sincos_2d', 'none') or width is None:
     return params
-  pixels = schema.patch_size(model.name)
+  pixels = model_names.patch_size(model.name)
   grid = image_size[0] // pixels, image_size[1] // pixels
   num_tokens = grid[0] * grid[1] + ('class_token' in params)
   module = position_embedding.POSITION_EMBEDDINGS[model.position_embedding]()

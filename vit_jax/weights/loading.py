@@ -9,14 +9,12 @@ import pathlib
 import re
 from collections.abc import Callable
 
-import jax
 import jax.numpy as jnp
 from ml_collections import config_dict
 
 from vit_jax import errors, models, pytrees
 from vit_jax.checkpoints import parameters
-from vit_jax.config import recipes, schema
-from vit_jax.models import identification
+from vit_jax.config import model_names, recipes, schema
 from vit_jax.training import objectives
 from vit_jax.weights import catalog, fitting, formats, publishing, torch_config
 from vit_jax.weights.catalog import augreg
@@ -100,20 +98,11 @@ def load(weights, image_size):
   schema.check_resolution(image_size, weights.model.name)
   model = build(weights)
   params, _ = weights.load(
-    params_of(model, image_size),
+    models.params_of(model, image_size),
     changes_to(weights, weights.model, image_size),
     lambda path, array: jnp.asarray(array),
   )
   return model, params
-
-
-def params_of(model, image_size):
-  """Returns the tree of shapes of a model's parameters."""
-  image = jnp.zeros((1, *image_size, 3))
-  tree = jax.eval_shape(
-    lambda rng: model.init(rng, image, train=False), jax.random.key(0)
-  )
-  return tree['params']
 
 
 def changes_to(weights, model, image_size, head='keep'):
@@ -145,7 +134,7 @@ def changes_to(weights, model, image_size, head='keep'):
 
 
 def _grid(name, image_size):
-  pixels = schema.patch_size(name)
+  pixels = model_names.patch_size(name)
   if image_size is None or not pixels:
     return None
   return image_size[0] // pixels, image_size[1] // pixels
@@ -202,19 +191,18 @@ def _from_file(path, model_name, format_name, entry):
       pathlib.Path(formats.split(path)[0]).parent, format_name
     )
   name = model_name or (entry and entry.model)
-  identity = identification.identify(shapes, name, told.num_heads)
+  inferred = models.infer_config(shapes, name, told.num_heads)
   model = schema.default().model
-  model.update(identity.fields)
-  if not model.name.startswith('BiT'):
-    model.update(gelu=told.gelu)
-  if 'ViT' in model.name:
-    model.update(norm_epsilon=told.norm_epsilon)
-  image_size = told.image_size or identity.image_size
+  model.update(inferred.fields)
+  for field in models.family(model.name).fields:
+    if field in ('gelu', 'norm_epsilon'):
+      model[field] = getattr(told, field)
+  image_size = told.image_size or inferred.image_size
   if entry:
     image_size = (entry.resolution, entry.resolution)
   load = functools.partial(formats.load, path, format_name)
   return Weights(
-    path, format_name, model, identity.num_classes, image_size, entry, load
+    path, format_name, model, inferred.num_classes, image_size, entry, load
   )
 
 

@@ -36,7 +36,7 @@ class Model(nn.Module):
 def _objective(dropout=0.0, dtype='float32', **changes):
   config = schema.default().objective
   config.update(changes)
-  return objectives.build(config, Model(dropout, dtype), CLASSES)
+  return objectives.build(config, Model(dropout, dtype), CLASSES, None)
 
 
 def _batch(size=4):

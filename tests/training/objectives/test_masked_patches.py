@@ -25,8 +25,15 @@ def build(**fields):
     | fields
   )
   config.objective.name = 'masked_patches'
+  return _build(config)
+
+
+def _build(config):
   return objectives.build(
-    config.objective, models.build(config.model, 10), num_classes=10
+    config.objective,
+    models.build(config.model, 10),
+    num_classes=10,
+    family=models.family(config.model.name),
   )
 
 
@@ -301,4 +308,4 @@ def test_a_mixer_is_refused():
   config = schema.default()
   config.model.name, config.objective.name = 'Mixer-S/16', 'masked_patches'
   with pytest.raises(errors.UserError, match='not a Mixer'):
-    objectives.build(config.objective, models.build(config.model, 10), 10)
+    _build(config)

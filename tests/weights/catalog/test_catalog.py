@@ -13,7 +13,6 @@ import pytest
 
 from vit_jax import errors, models, pytrees
 from vit_jax.config import schema
-from vit_jax.models import identification
 from vit_jax.weights import catalog, formats, mapping, publishing
 from vit_jax.weights.catalog import augreg
 from vit_jax.weights.files import npz, weights_file
@@ -175,7 +174,7 @@ def test_every_file_is_recognised_and_goes_back(name, pretend):
     rows = file.table
   back = jax.eval_shape(lambda flat: mapping.to_theirs(flat, rows), shapes)
   assert not pytrees.diff(back, theirs)
-  found = identification.identify({p: leaf.shape for p, leaf in shapes.items()})
+  found = models.infer_config({p: leaf.shape for p, leaf in shapes.items()})
   assert found.num_classes == entry.num_classes
   fields = {'pooling': 'class_token'} if 'ViT' in entry.model else {}
   fields |= fields_of(name) | {'name': entry.model}

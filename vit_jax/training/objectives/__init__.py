@@ -11,7 +11,7 @@ OBJECTIVES = {
 OWN = {'classification': (), 'masked_patches': masked_patches.OWN}
 
 
-def build(objective, model, num_classes):
+def build(objective, model, num_classes, family):
   """Returns the objective of a run.
 
   Args:
@@ -19,9 +19,10 @@ def build(objective, model, num_classes):
     model: a Flax module that maps images [batch, rows, columns, 3] to an
       output whose `logits` are [batch, classes].
     num_classes: number of classes, the last dimension of the logits.
+    family: the `models.Family` of the model.
 
   Raises:
-    UserError: there is no such objective or loss.
+    UserError: there is no such objective or loss, or the model does not fit.
   """
   choice = errors.choose('objective.name', objective.name, OBJECTIVES)
-  return choice(objective, model, num_classes)
+  return choice(objective, model, num_classes, family)

@@ -81,8 +81,9 @@ class Classification:
     return jax.nn.one_hot(label, self.num_classes), batch['mask'] & (label >= 0)
 
 
-def build(objective, model, num_classes):
+def build(objective, model, num_classes, family):
   """Returns the `Classification` that the configuration describes."""
+  del family  # Every model has logits.
   return Classification(
     model=model,
     num_classes=num_classes,

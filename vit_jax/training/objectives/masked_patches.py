@@ -16,8 +16,6 @@ import optax
 from vit_jax import errors
 from vit_jax.data import batch as batches
 from vit_jax.evaluation import metrics
-from vit_jax.models import vit
-from vit_jax.nn import patches as stems
 
 LEVELS = 8  # Of red, green and blue: 3 bits each.
 COLOURS = LEVELS**3
@@ -76,12 +74,12 @@ class MaskedPatches:
   Its parameters are those of the model, `mask_token` and `head`.
 
   Attributes:
-    model: a `vit.ViT` without a head.
+    model: a module that embeds patches one by one, without a head.
     patch_size: side of a patch in pixels.
     width: of a patch embedding.
   """
 
-  model: vit.ViT
+  model: nn.Module
   patch_size: int
   width: int
 
@@ -198,7 +196,7 @@ def mean_colours(image, patch_size):
   return level @ jnp.array([LEVELS**2, LEVELS, 1])
 
 
-def build(objective, model, num_classes):
+def build(objective, model, num_classes, family):
   """Returns the `MaskedPatches` of a model; its classes are of no use.
 
   Raises:
@@ -206,13 +204,10 @@ def build(objective, model, num_classes):
       of masked patches through their neighbours.
   """
   del objective, num_classes
-  is_plain = isinstance(model, vit.ViT) and isinstance(
-    model.stem, stems.PatchEmbedding
-  )
-  if not is_plain:
+  if not family.embeds_patches:
     raise errors.UserError(
       'objective.name=masked_patches needs a plain ViT, as ViT-B/16, whose '
-      f'patches are embedded one by one; not a {_name(model)}.'
+      f'patches are embedded one by one; not a {family.title}.'
     )
   if model.head_hidden:
     raise errors.UserError(
@@ -221,7 +216,3 @@ def build(objective, model, num_classes):
     )
   headless = model.clone(num_classes=0)
   return MaskedPatches(headless, model.stem.patch_size, model.stem.width)
-
-
-def _name(model):
-  return 'hybrid' if isinstance(model, vit.ViT) else type(model).__name__
