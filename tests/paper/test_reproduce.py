@@ -191,7 +191,7 @@ SIDE, CLASSES = 32, 3
 def pretrained(tmp_path):
   """Returns a file with the names of imagenet21k/ViT-B_16, but small."""
   model = schema.default().model
-  model.update(name='ViT-B/16', head='tanh_hidden', **SIZES)
+  model.update(name='ViT-B/16', head='pre_logits', **SIZES)
   shapes = pytrees.flatten(
     loading.params_of(models.build(model, 7), (2 * SIDE, 2 * SIDE))
   )

@@ -19,7 +19,7 @@ from vit_jax.analysis import (
   position_similarity,
   rollout,
 )
-from vit_jax.config import schema
+from vit_jax.config import schema, validation
 from vit_jax.inference import predict
 from vit_jax.nn import position_embedding
 from vit_jax.weights import loading
@@ -62,7 +62,7 @@ def run(
   size = predict.image_size(found, resolution)
   analysis.check(found)
   if not analysis.of_images:
-    schema.check_resolution(size, found.model.name)
+    validation.check_resolution(size, found.model.name)
     _print(analysis.draw(found, size, _made(output)))
     return 0
   images = _Images(predict.open_images(source, found, resolution))

@@ -20,7 +20,7 @@ from ml_collections import config_dict
 
 from vit_jax import errors, pytrees
 from vit_jax.config import overrides as config_overrides
-from vit_jax.config import schema
+from vit_jax.config import schema, versions
 
 FILE = 'config.json'
 
@@ -34,7 +34,7 @@ MAY_CHANGE = (
   'data.data_dir',
   'data.num_threads',
   'data.num_workers',
-  'data.max_bad_share',
+  'data.max_bad_fraction',
   'data.prefetch_batches',
   'run.eval_batch_size',
   'run.eval_every',
@@ -46,15 +46,6 @@ MAY_CHANGE = (
   'mesh.fsdp',
   'mesh.tensor',
 )
-
-# Fields that older versions did not have, and what they did.
-ADDED = {
-  'model.attention': 'xla',
-  'model.scan': False,
-  'model.remat': 'none',
-  'optimizer.accumulation_steps': 1,
-  'optimizer.ema_decay': None,
-}
 
 
 def load(spec, overrides=()):
@@ -72,8 +63,8 @@ def load(spec, overrides=()):
   path, knobs = _split(spec)
   if path.suffix == '.json':
     saved = _read_json(path)
-    given = ADDED | saved
-    _tell_added(path, given.keys() - saved.keys())
+    given = versions.upgrade(saved)
+    _tell_added(path, versions.ADDED.keys() - saved.keys())
   else:
     given = config_overrides.flatten(_run_recipe(path, knobs))
   config = config_overrides.unflatten(given, path)
@@ -107,7 +98,7 @@ def check_same(config, workdir):
       if field not in MAY_CHANGE
     }
     for flat in (
-      ADDED | _read_json(workdir / FILE),
+      versions.upgrade(_read_json(workdir / FILE)),
       config_overrides.flatten(config),
     )
   )
@@ -218,7 +209,9 @@ def _read_json(path):
 def _tell_added(path, added):
   """Tells which fields are newer than a config.json, and what they are."""
   if added:
-    values = ', '.join(f'{field}={ADDED[field]}' for field in sorted(added))
+    values = ', '.join(
+      f'{field}={versions.ADDED[field]}' for field in sorted(added)
+    )
     print(
       f'{path} is of an older version; what it lacks is as it was: {values}.',
       file=sys.stderr,

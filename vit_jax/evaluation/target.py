@@ -15,7 +15,7 @@ from ml_collections import config_dict
 
 from vit_jax import errors, models, pytrees
 from vit_jax.checkpoints import manager
-from vit_jax.config import recipes, schema
+from vit_jax.config import recipes, schema, validation
 from vit_jax.data import batch, datasets, pipeline, sources, transforms
 from vit_jax.data.datasets import vtab
 from vit_jax.evaluation import fewshot
@@ -26,6 +26,7 @@ from vit_jax.training import assembly
 from vit_jax.weights import loading
 
 BATCH_SIZE = 32  # Of released weights, images on each device.
+_CHOICES = {**models.CHOICES, **sources.CHOICES, **transforms.CHOICES}
 _NATIVE = (224,)  # For weights that fit any size.
 
 
@@ -233,7 +234,8 @@ def _load_weights(found, image_size, mesh, metadata):
 def _mesh(config):
   """Returns the mesh, once configuration and devices are known to fit."""
   devices = meshes.devices()
-  schema.validate(config, len(devices))
+  validation.check_choices(config, _CHOICES)
+  validation.validate(config, len(devices))
   return meshes.build(config.mesh, devices)
 
 

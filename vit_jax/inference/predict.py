@@ -160,6 +160,6 @@ def image_size(found, resolution):
 def crop(found, size):
   """Returns what crops images as those that the weights were evaluated on."""
   if found.format == 'huggingface':  # As transformers' image processor.
-    return crops.Squash(*size, 'bilinear_antialiased')
+    return crops.Stretch(*size, 'bilinear_antialiased')
   scale = found.entry.scale if found.entry else entry.CENTRAL
   return crops.Central(*size, scale=scale)

@@ -31,6 +31,7 @@ COSTLY = {
 # the rest again (Chen et al., 2016). Products with parameters take most of the
 # time; attention's own, which have batch dimensions, take most of the memory.
 REMAT = {
+  'none': None,
   'elementwise': lambda primitive, *_, **__: primitive.name in COSTLY,
   'dots': jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
   'full': jax.checkpoint_policies.nothing_saveable,
@@ -43,7 +44,7 @@ class LayerStack:
 
   Attributes:
     scan: whether they are a loop.
-    remat: 'none', or one of `REMAT`.
+    remat: a key of `REMAT`.
     constrain: maps activations between layers, [batch, ...], to the same under
       a sharding constraint.
   """

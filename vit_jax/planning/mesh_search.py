@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any
 
 from vit_jax import errors
-from vit_jax.config import schema
+from vit_jax.training import assembly
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,7 +89,7 @@ def search(config, num_devices, capacity, state_bytes, make):
     if least > capacity:
       tries.append(Try(changes, least))
       continue
-    schema.validate(changed, num_devices)
+    assembly.validate(changed, num_devices)
     plan = make(changed)
     tries.append(Try(changes, plan.needed, plan))
     if plan.fits:

@@ -12,7 +12,6 @@ import time
 import jax
 import jax.numpy as jnp
 
-from vit_jax.config import schema
 from vit_jax.data import sources
 from vit_jax.planning import (
   chips,
@@ -87,7 +86,7 @@ def run(config, topology, mesh=None, mfu=None, price=None):
       are no such chips.
   """
   topology, mfu = chips.parse(topology), mfu or MFU
-  schema.validate(config, topology.num_devices)
+  assembly.validate(config, topology.num_devices)
   if mesh is None:
     return report.text(make(config, topology), mfu, price)
   found, tries = search(config, topology)

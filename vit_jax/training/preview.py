@@ -6,7 +6,7 @@ import numpy as np
 from vit_jax.config import schema
 from vit_jax.data import pipeline, sources
 from vit_jax.data.transforms import mixing
-from vit_jax.training import plots
+from vit_jax.training import assembly, plots
 
 
 def run(config, output):
@@ -22,7 +22,7 @@ def run(config, output):
   Raises:
     UserError: the configuration or the data does not fit.
   """
-  schema.validate(config, jax.device_count())
+  assembly.validate(config, jax.device_count())
   source = sources.build(config.data, config.data.train_split)
   batch = first_batch(config, source)
   shown = {key: batch[key][: plots.MAX_IMAGES] for key in batch}

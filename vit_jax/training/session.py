@@ -58,7 +58,7 @@ class Session:
     self._progress = progress.Progress(
       self.log,
       lambda step: step == num_steps or due(step, config.run.log_every),
-      config.run.max_skipped_in_row,
+      config.run.max_consecutive_skips,
     )
 
   def __enter__(self):
@@ -228,7 +228,7 @@ class Session:
     else:
       past = self._first_state()
     first = int(past.step)
-    num_in_row = self._config.run.max_skipped_in_row
+    num_in_row = self._config.run.max_consecutive_skips
     found = f'{num_in_row} updates in a row were skipped, up to step {step}'
     if first == self._fallback:
       raise errors.DivergedError(

@@ -37,7 +37,7 @@ def run(config, workdir):
   """
   workdir = pathlib.Path(workdir).absolute()
   devices = meshes.devices()
-  schema.validate(config, len(devices))
+  assembly.validate(config, len(devices))
   recipes.check_same(config, workdir)
   initialization.check(config, workdir)
   source = sources.build(config.data, config.data.train_split)

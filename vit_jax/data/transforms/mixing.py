@@ -29,13 +29,13 @@ def build(data, num_classes):
     mixers.append(functools.partial(mixup, alpha, num_classes))
   if data.cutmix:
     mixers.append(functools.partial(cutmix, data.cutmix, num_classes))
-  if not mixers and not data.erasing:
+  if not mixers and not data.random_erasing:
     return None
 
   def mix(batch, rng):
     erase_rng, choice_rng, mix_rng = jax.random.split(rng, 3)
-    if data.erasing:
-      batch = erase(data.erasing, batch, erase_rng)
+    if data.random_erasing:
+      batch = erase(data.random_erasing, batch, erase_rng)
     if len(mixers) == 1:
       return mixers[0](batch, mix_rng)
     if mixers:

@@ -216,7 +216,7 @@ def build(objective, model, num_classes):
     )
   if model.head_hidden:
     raise errors.UserError(
-      'model.head=tanh_hidden does not fit objective.name=masked_patches, '
+      'model.head=pre_logits does not fit objective.name=masked_patches, '
       'which has a head of its own; leave model.head at linear.'
     )
   headless = model.clone(num_classes=0)
