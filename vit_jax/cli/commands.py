@@ -217,8 +217,8 @@ COMMANDS = {
     flags=('config', 'workdir', *_MEETING_FLAGS),
     required=('config', 'workdir'),
     examples=(
-      '--config=configs/quickstart.py --workdir=/tmp/quickstart',
-      '--config=configs/pretrain/vit_i1k.py:variant=B/16 --workdir=/tmp/b16 '
+      '--config=quickstart.py --workdir=/tmp/quickstart',
+      '--config=pretrain/vit_i1k.py:variant=B/16 --workdir=/tmp/b16 '
       '--config.run.batch_size=1024',
     ),
   ),
@@ -244,10 +244,10 @@ COMMANDS = {
     flags=('config', 'workdir', 'sweep', 'seeds', 'suite', 'held_out'),
     required=('config', 'workdir'),
     examples=(
-      '--config=configs/finetune/transfer.py:dataset=cifar10 '
+      '--config=finetune/transfer.py:dataset=cifar10 '
       '--workdir=/tmp/cifar10 --seeds=3',
-      '--config=configs/finetune/transfer.py --workdir=/tmp/vtab --suite=vtab',
-      '--config=configs/quickstart.py --workdir=/tmp/rates '
+      '--config=finetune/transfer.py --workdir=/tmp/vtab --suite=vtab',
+      '--config=quickstart.py --workdir=/tmp/rates '
       '--sweep=optimizer.learning_rate=0.001,0.002 --sweep=data.mixup=0,0.5',
     ),
   ),
@@ -265,8 +265,8 @@ COMMANDS = {
     flags=('config', 'devices'),
     required=('config',),
     examples=(
-      '--config=configs/quickstart.py',
-      '--config=configs/pretrain/vit_i1k.py --devices=8 --config.mesh.fsdp=8',
+      '--config=quickstart.py',
+      '--config=pretrain/vit_i1k.py --devices=8 --config.mesh.fsdp=8',
     ),
   ),
   'plan': Command(
@@ -275,9 +275,9 @@ COMMANDS = {
     flags=('config', 'topology', 'mesh', 'mfu', 'price'),
     required=('config', 'topology'),
     examples=(
-      '--config=configs/pretrain/vit_i21k.py:variant=H/14 '
+      '--config=pretrain/vit_i21k.py:variant=H/14 '
       '--topology=v5p:8x8x8 --config.model.scan=true',
-      '--config=configs/pretrain/vit_i1k.py --topology=h100:8 --mesh=auto',
+      '--config=pretrain/vit_i1k.py --topology=h100:8 --mesh=auto',
     ),
   ),
   'predict': Command(
@@ -318,7 +318,7 @@ COMMANDS = {
     purpose='Draw the first batch as the model will see it.',
     flags=('config', 'output'),
     required=('config', 'output'),
-    examples=('--config=configs/quickstart.py --output=/tmp/batch.png',),
+    examples=('--config=quickstart.py --output=/tmp/batch.png',),
   ),
   'analyze': Command(
     run=_analyze,

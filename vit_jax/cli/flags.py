@@ -79,7 +79,7 @@ def _resolution(text):
 
 FLAGS = {
   'config': Flag(
-    str, 'RECIPE', "recipe.py, recipe.py:knob=value,..., or a run's config.json"
+    str, 'RECIPE', "name.py or path.py, :knob=value,..., or a run's config.json"
   ),
   'workdir': Flag(
     str, 'FOLDER', 'where the run keeps configuration, metrics, checkpoints'

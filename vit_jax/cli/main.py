@@ -6,6 +6,7 @@ It parses and dispatches; `commands` tells what there is.
 import argparse
 import sys
 
+import vit_jax
 from vit_jax import errors
 from vit_jax.cli import commands, flags
 
@@ -25,6 +26,9 @@ def main(argv=None):
     if not argv or argv[0] in ('-h', '--help'):
       print(_overview())
       return 0 if argv else 2
+    if argv[0] == '--version':
+      print(f'vit_jax {vit_jax.__version__}')
+      return 0
     name, *rest = argv
     if name not in commands.COMMANDS:
       raise errors.UserError(
@@ -38,6 +42,12 @@ def main(argv=None):
     print(f'vit_jax: error: {error}', file=sys.stderr)
     return 2
 
+
+RECIPES = """
+A recipe is a Python file, given by its path, or one of those that come with
+vit_jax, by its name in configs/, from any folder; the part after : sets knobs:
+  --config=quickstart.py   --config=finetune/transfer.py:dataset=cifar10
+"""
 
 OVERRIDES = """
 Every field of the configuration (vit_jax/config/schema.py) can be overridden:
@@ -54,7 +64,8 @@ def _overview():
     [
       'Vision Transformer in JAX.\n\nUsage: vit_jax COMMAND --flag=value ...\n',
       *rows,
-      '\n`vit_jax COMMAND --help` tells the flags of a command.',
+      '\n`vit_jax COMMAND --help` tells the flags of a command, '
+      '`vit_jax --version` the version.',
     ]
   )
 
@@ -67,6 +78,8 @@ def _help(name):
     needed = ' (required)' if flag in command.required else ''
     written = f'{flag}={value}' if value else flag
     lines.append(f'  --{written:23}{purpose}{needed}')
+  if 'config' in command.flags:
+    lines.append(RECIPES.rstrip())
   if command.takes_overrides:
     lines.append(OVERRIDES.rstrip())
   lines += ['', 'Examples:']

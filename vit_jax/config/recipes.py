@@ -1,8 +1,10 @@
 """From what a person types to a checked configuration, and to disk and back.
 
 A recipe is a local Python file whose `get_config` starts from
-`schema.default()`; its keyword arguments are its knobs. A run writes what
-it was started with to workdir/config.json, which is data and is never executed.
+`schema.default()`; its keyword arguments are its knobs. The recipes of this
+project (configs/) are installed with it and go by their names there, such as
+finetune/transfer.py, in any folder. A run writes what it was started with to
+workdir/config.json, which is data and is never executed.
 """
 
 import hashlib
@@ -18,11 +20,18 @@ import traceback
 
 from ml_collections import config_dict
 
+import vit_jax
 from vit_jax import errors, pytrees
 from vit_jax.config import overrides as config_overrides
 from vit_jax.config import schema, versions
 
 FILE = 'config.json'
+
+# Where the recipes are: in a checkout beside the package, installed inside it.
+_PACKAGE = pathlib.Path(vit_jax.__file__).parent
+FOLDER = _PACKAGE / 'configs'
+if not FOLDER.is_dir():
+  FOLDER = _PACKAGE.parent / 'configs'
 
 # A run may continue with other values of these: they change where it runs, how
 # fast, and what it writes down, not what it computes.
@@ -53,7 +62,8 @@ def load(spec, overrides=()):
 
   Args:
     spec: 'path/recipe.py', 'path/recipe.py:variant=B/16,dataset=cifar10' with
-      knobs, or the 'config.json' of a run.
+      knobs, or the 'config.json' of a run. Where no such file exists, the path
+      is the name of a recipe in `FOLDER`, with or without 'configs/'.
     overrides: strings '--config.run.batch_size=8'; the last of a field counts.
       Fields that are None by default can be set back with 'none'.
 
@@ -158,6 +168,48 @@ def grid(spec):
 # What the user names -------------------------------------------------------
 
 
+def find(name):
+  """Returns the path of the file that a path or the name of a recipe means.
+
+  Args:
+    name: a path, which wins where there is such a file; else 'quickstart.py' or
+      'configs/quickstart.py', a recipe in `FOLDER`.
+
+  Raises:
+    UserError: there is neither; it names the nearest.
+  """
+  path = pathlib.Path(name).expanduser()
+  if path.is_file():
+    return path
+  short = name.removeprefix('configs/')
+  installed = _installed()
+  if short in installed:
+    return FOLDER / short
+  if path.is_absolute() or path.suffix != '.py':
+    raise errors.UserError(f'There is no file {path}. {_near_files(path)}')
+  prefix = name.removesuffix(short)
+  known = {*_files(path.parent), *(prefix + recipe for recipe in installed)}
+  raise errors.UserError(
+    f'There is no file {name}, nor a recipe of this name. '
+    f'{errors.nearest(name, known)}'
+  )
+
+
+def from_folder(spec):
+  """Returns a spec as `load` takes it, of a recipe in `FOLDER` for certain.
+
+  Args:
+    spec: a name as of `find`, and knobs; what the current folder holds doesn't
+      matter.
+  """
+  return f'{FOLDER}/{spec.removeprefix("configs/")}'
+
+
+def _installed():
+  """Returns the names of the recipes in `FOLDER`, as finetune/transfer.py."""
+  return {path.relative_to(FOLDER).as_posix() for path in FOLDER.rglob('*.py')}
+
+
 def _split(spec):
   """Returns the path and the text of the knobs of 'path:knobs'."""
   if '://' in spec:
@@ -171,29 +223,34 @@ def _split(spec):
       f'{spec} is neither a recipe (path/recipe.py:knob=value) '
       f'nor the {FILE} of a run.'
     )
-  path, knobs = pathlib.Path(match[1]).expanduser(), match[2] or ''
-  if knobs and path.suffix == '.json':
+  name, knobs = match[1], match[2] or ''
+  if knobs and name.endswith('.json'):
     raise errors.UserError(
-      f'{path} is data and has no knobs; given: {knobs}. '
+      f'{name} is data and has no knobs; given: {knobs}. '
       'Override fields with --config.FIELD=VALUE.'
     )
-  if not path.is_file():
-    raise errors.UserError(f'There is no file {path}. {_near_files(path)}')
-  return path, knobs
+  return find(name), knobs
 
 
 def _near_files(path):
   folder = path.parent
   if not folder.is_dir():
     return f'There is no folder {folder.absolute()} either.'
-  names = [
+  names = _files(folder)
+  if not names:
+    return f'The folder {folder.absolute()} holds no recipe.'
+  return errors.nearest(str(path), names)
+
+
+def _files(folder):
+  """Returns the paths of what `load` may take in a folder, if it is one."""
+  if not folder.is_dir():
+    return []
+  return [
     str(folder / file.name)
     for file in folder.iterdir()
     if file.suffix in ('.py', '.json')
   ]
-  if not names:
-    return f'The folder {folder.absolute()} holds no recipe.'
-  return errors.nearest(str(path), names)
 
 
 def _read_json(path):

@@ -78,7 +78,7 @@ def table_4(row, column):
   recipe = f'{TRANSFER}:dataset={dataset}'
 
   def rates():
-    (values,) = recipes.grid(str(costs.ROOT / recipe)).values()
+    (values,) = recipes.grid(recipes.from_folder(recipe)).values()
     return values
 
   values = {

@@ -2,13 +2,11 @@
 
 import dataclasses
 import functools
-import pathlib
 
 import jax
 import jax.numpy as jnp
 
-import vit_jax
-from vit_jax import errors, models
+from vit_jax import models
 from vit_jax.config import grids, recipes, schema
 from vit_jax.data import datasets
 from vit_jax.data.datasets import vtab
@@ -18,8 +16,6 @@ from vit_jax.planning import chips, compute_cost
 from vit_jax.weights import catalog, loading
 from vit_jax.weights.catalog import augreg
 from vit_jax.weights.files import download
-
-ROOT = pathlib.Path(vit_jax.__file__).parents[1]  # Where configs/ lies.
 
 # What hours are told of: a chip, and the share of its peak that is reached.
 CHIP, UTILISATION = 'h100', 0.4
@@ -68,27 +64,19 @@ def runs(way):
 
 @functools.cache
 def load(recipe, overrides=()):
-  """Returns the configuration of 'configs/...py:knobs', wherever one is.
+  """Returns the configuration of a recipe of this project.
 
   Args:
-    recipe: its path from the root of the project, and knobs.
+    recipe: 'configs/...py:knobs', as of `recipes.from_folder`.
     overrides: a tuple, as of `recipes.load`.
-
-  Raises:
-    UserError: the recipes are not there.
   """
-  if not (ROOT / 'configs').is_dir():
-    raise errors.UserError(
-      f'There are no recipes in {ROOT}; run this from a clone of the project, '
-      'installed with pip install --editable.'
-    )
-  return recipes.load(str(ROOT / recipe), overrides)
+  return recipes.load(recipes.from_folder(recipe), overrides)
 
 
 @functools.cache
 def tried(recipe):
   """Returns the configurations that a recipe has to choose from; () for one."""
-  settings = grids.combinations(recipes.grid(str(ROOT / recipe)))
+  settings = grids.combinations(recipes.grid(recipes.from_folder(recipe)))
   if len(settings) == 1:
     return ()
   return tuple(grids.apply(load(recipe), setting) for setting in settings)

@@ -116,7 +116,7 @@ def _transferred(way, bench):
   if way.pretraining:
     pretraining = costs.load(way.pretraining, _where_it_runs(bench.overrides))
     init = str(_folder(bench, way.pretraining, pretraining))
-  spec = f'{costs.ROOT / way.recipe},init={init}'
+  spec = recipes.from_folder(f'{way.recipe},init={init}')
   config = recipes.load(spec, bench.overrides)
   facts = {
     'way': dataclasses.asdict(way),

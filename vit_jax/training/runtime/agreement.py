@@ -26,12 +26,17 @@ _PACKAGES = ('flax', 'grain', 'jax', 'jaxlib', 'numpy', 'optax')
 
 
 def code_version():
-  """Returns a digest of this package's code and of the packages it uses."""
+  """Returns a digest of this package's code and of the packages it uses.
+
+  Recipes don't count, which an installed package holds and a checkout doesn't.
+  """
   digest = hashlib.sha256()
   for name in _PACKAGES:
     digest.update(f'{name} {importlib.metadata.version(name)}\n'.encode())
   package = pathlib.Path(vit_jax.__file__).parent
   for path in sorted(package.rglob('*.py')):
+    if package / 'configs' in path.parents:
+      continue
     digest.update(str(path.relative_to(package)).encode())
     digest.update(path.read_bytes())
   return digest.hexdigest()[:16]
