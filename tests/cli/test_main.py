@@ -128,8 +128,8 @@ def test_a_data_set_may_be_named_with_or_without_its_flag(
   assert capsys.readouterr().out == 'it is there\n'
 
 
-def test_show_gets_configuration_and_file(calls, recipe, capsys):
-  argv = ['show', f'--config={recipe}', '--output=b.png', '--config.seed=4']
+def test_preview_gets_configuration_and_file(calls, recipe, capsys):
+  argv = ['preview', f'--config={recipe}', '--output=b.png', '--config.seed=4']
   assert main.main(argv) == 0
   ((name, config, output),) = calls
   assert (name, config.seed, output) == ('preview', 4, 'b.png')
@@ -149,7 +149,10 @@ def test_show_gets_configuration_and_file(calls, recipe, capsys):
     (['evaluate', '--workdir'], '--workdir: expected one argument'),
     (['prepare'], 'vit_jax prepare needs --dataset=NAME; for example'),
     (['prepare', 'a', 'b'], 'vit_jax prepare has no b.'),
-    (['show', '--config=r.py'], 'needs --output=PATH'),
+    (['preview', '--config=r.py'], 'needs --output=PATH'),
+    (['show', '--config=r.py'], 'show is now called preview'),
+    (['convert', 'a', 'b', '--to=timm', '--drop=x'], 'now called --exclude'),
+    (['train', '--process=1'], 'It is now called --process_id'),
     (['inspect', '--devices=0'], "'0' is not a number above 0"),
     (['inspect', '--devices=two'], "'two' is not a number above 0"),
     (['train', '--config=no/r.py', '--workdir=w'], 'There is no file no/r.py'),

@@ -29,7 +29,7 @@ class Command(NamedTuple):
 
 
 @contextlib.contextmanager
-def _running(coordinator=None, num_processes=None, process=None):
+def _running(coordinator=None, num_processes=None, process_id=None):
   """A context for what may take long; told to stop, it leaves with a status.
 
   Args: as `distributed.join`.
@@ -43,7 +43,7 @@ def _running(coordinator=None, num_processes=None, process=None):
     )
 
     startup.use()
-    with distributed.joined(coordinator, num_processes, process):
+    with distributed.joined(coordinator, num_processes, process_id):
       cpu_memory.keep()
       try:
         yield
@@ -57,7 +57,7 @@ def _train(args):
 
   # A typing mistake is told before the slow imports.
   config = recipes.load(args.config, args.overrides)
-  with _running(args.coordinator, args.num_processes, args.process):
+  with _running(args.coordinator, args.num_processes, args.process_id):
     from vit_jax.training import train
 
     train.run(config, args.workdir)
@@ -68,7 +68,7 @@ def _evaluate(args):
   names = ('evaluators', 'checkpoint', *_DATA_FLAGS)
   options = {**renamed, **{name: getattr(args, name) for name in names}}
   given = {name: value for name, value in options.items() if value is not None}
-  with _running(args.coordinator, args.num_processes, args.process):
+  with _running(args.coordinator, args.num_processes, args.process_id):
     import jax
 
     from vit_jax.evaluation import evaluate
@@ -146,7 +146,7 @@ def _convert(args):
 
   source_format = getattr(args, 'from')
   line = convert.run(
-    args.source, args.target, args.to, args.model, source_format, args.drop
+    args.source, args.target, args.to, args.model, source_format, args.exclude
   )
   print(line)
 
@@ -157,7 +157,7 @@ def _prepare(args):
   print(prepare.run(args.dataset, args.data_dir))
 
 
-def _show(args):
+def _preview(args):
   from vit_jax.config import recipes
 
   config = recipes.load(args.config, args.overrides)
@@ -208,7 +208,7 @@ _DATA_FLAGS = (
 )
 
 # Of what runs in several processes; a scheduler tells them without.
-_MEETING_FLAGS = ('coordinator', 'num_processes', 'process')
+_MEETING_FLAGS = ('coordinator', 'num_processes', 'process_id')
 
 COMMANDS = {
   'train': Command(
@@ -297,11 +297,11 @@ COMMANDS = {
   'convert': Command(
     run=_convert,
     purpose='Write weights in the format of another project.',
-    flags=('source', 'target', 'to', 'from', 'model', 'drop'),
+    flags=('source', 'target', 'to', 'from', 'model', 'exclude'),
     required=('source', 'target', 'to'),
     examples=(
       '/tmp/quickstart /tmp/for_timm --to=timm',
-      "imagenet21k/ViT-B_16 /tmp/b16 --to=huggingface --drop='head.*'",
+      "imagenet21k/ViT-B_16 /tmp/b16 --to=huggingface --exclude='head.*'",
     ),
     bare=('source', 'target'),
   ),
@@ -313,8 +313,8 @@ COMMANDS = {
     examples=('--dataset=cifar10', 'imagenet2012 --data_dir=/data/tfds'),
     bare=('dataset',),
   ),
-  'show': Command(
-    run=_show,
+  'preview': Command(
+    run=_preview,
     purpose='Draw the first batch as the model will see it.',
     flags=('config', 'output'),
     required=('config', 'output'),
@@ -360,3 +360,5 @@ COMMANDS = {
     examples=('--workdir=/tmp/miniature --page=docs/miniature.md',),
   ),
 }
+
+RENAMED = {'show': 'preview'}  # What commands were called, and are now.

@@ -30,6 +30,11 @@ def main(argv=None):
       print(f'vit_jax {vit_jax.__version__}')
       return 0
     name, *rest = argv
+    if name in commands.RENAMED:
+      raise errors.UserError(
+        f'{name} is now called {commands.RENAMED[name]}: '
+        f'vit_jax {commands.RENAMED[name]}.'
+      )
     if name not in commands.COMMANDS:
       raise errors.UserError(
         f'{name!r} is not a command. {errors.nearest(name, commands.COMMANDS)}'
@@ -108,7 +113,10 @@ def _parse(name, argv):
   args, unknown = parser.parse_known_args(argv)
   if unknown:
     known = [f'--{flag}' for flag in command.flags]
-    hint = errors.nearest(unknown[0].partition('=')[0], known)
+    given = unknown[0].partition('=')[0]
+    hint = errors.nearest(given, known)
+    if flags.RENAMED.get(given) in known:
+      hint = f'It is now called {flags.RENAMED[given]}.'
     raise errors.UserError(f'vit_jax {name} has no {unknown[0]}. {hint}')
   for flag in command.required:
     if not getattr(args, flag):

@@ -1,4 +1,4 @@
-"""Which way leads to each cell of the ViT paper's tables.
+"""How each cell of the ViT paper's tables is reproduced.
 
 A function for each table, of the names of row and column.
 """
