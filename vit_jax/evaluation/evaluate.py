@@ -27,7 +27,7 @@ def run(
 
   Every mistake that can be found without computing is found before the first
   evaluator starts. What each measures is added to `results_path`, as
-  `evaluations` tells.
+  `records` tells.
 
   Args:
     workdir: folder of a run; or else

@@ -1,4 +1,4 @@
-"""What was measured, when it has to be found again: evaluations.jsonl.
+"""Records of results, one per line: evaluations.jsonl.
 
 A JSON object per line: which evaluator measured which weights on which data,
 by what recipe and code, and the numbers.

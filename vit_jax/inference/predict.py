@@ -115,8 +115,8 @@ def _without_bad(result, problems):
 
 def _print_top(labels, logits, problems, names, top):
   shifted = np.exp(logits - logits.max(-1, keepdims=True))
-  shares = shifted / shifted.sum(-1, keepdims=True)
-  for label, row, problem in zip(labels, shares, problems):
+  probabilities = shifted / shifted.sum(-1, keepdims=True)
+  for label, row, problem in zip(labels, probabilities, problems):
     if problem:
       continue
     print(label)

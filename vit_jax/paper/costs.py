@@ -17,7 +17,7 @@ from vit_jax.weights import catalog, loading
 from vit_jax.weights.catalog import augreg
 from vit_jax.weights.files import download
 
-# What hours are told of: a chip, and the share of its peak that is reached.
+# What hours are told of: a chip, and the fraction of its peak that is reached.
 CHIP, UTILISATION = 'h100', 0.4
 
 # Files that an evaluator reads.

@@ -25,7 +25,7 @@ def run(config, workdir):
   Args:
     config: what `recipes.load` returns.
     workdir: folder of the run; takes config.json, checkpoints, metrics and
-      pictures.
+      plots.
 
   Returns:
     {name: float}, the metrics of the last evaluation.

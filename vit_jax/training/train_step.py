@@ -112,7 +112,7 @@ def make_train_step(
     mix: maps a batch and a key to the batch for the loss; None: the same one.
     num_microbatches: into how many microbatches a batch is split for one update
       (gradient accumulation); saves memory and changes no gradient.
-    ema_decay: the share of the average that an update leaves in place; None
+    ema_decay: the fraction of the average that an update leaves in place; None
       where there is no average.
     trained: tree of bools: which parameters are; None: all. The gradients of
       others are not computed.

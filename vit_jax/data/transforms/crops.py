@@ -36,7 +36,7 @@ class Stretch:
 class RandomResized:
   """Resizes a random part of the image: the Inception crop.
 
-  Szegedy et al. (2015), section 6: the share of the area is uniform from
+  Szegedy et al. (2015), section 6: the fraction of the area is uniform from
   `min_area` to `max_area`, the aspect ratio (width / height) between the two
   given; its logarithm is uniform here, so that wide and tall are alike. A crop
   that sticks out is drawn again, at most ten times; then it is the largest
