@@ -20,7 +20,7 @@ import pytest
 
 import vit_jax
 from vit_jax.cli import commands
-from vit_jax.training.runtime import agreement
+from vit_jax.evaluation import records
 
 ROOT = pathlib.Path(__file__).parents[1]
 # As in the checkout: as in a wheel.
@@ -40,7 +40,7 @@ import contextlib, io, json, sys, traceback
 import vit_jax
 from vit_jax.cli import main
 from vit_jax.config import recipes
-from vit_jax.training.runtime import agreement
+from vit_jax.evaluation import records
 
 reports = {}
 for name, argv in json.load(sys.stdin).items():
@@ -54,7 +54,7 @@ for name, argv in json.load(sys.stdin).items():
 facts = {
   'package': vit_jax.__file__,
   'recipes': str(recipes.FOLDER),
-  'code': agreement.code_version(),
+  'code': records.code_version(),
 }
 with open(sys.argv[1], 'w') as file:
   json.dump({'reports': reports, 'facts': facts}, file)
@@ -212,7 +212,7 @@ def test_what_runs_is_what_was_installed(made, environment):
 
 
 def test_installed_code_counts_as_that_of_the_checkout(made):
-  assert made[1]['facts']['code'] == agreement.code_version()
+  assert made[1]['facts']['code'] == records.code_version()
 
 
 def test_the_script_tells_its_version(environment, tmp_path):

@@ -22,7 +22,7 @@ from vit_jax.analysis import (
 from vit_jax.config import schema, validation
 from vit_jax.inference import predict
 from vit_jax.nn import position_embedding
-from vit_jax.weights import loading
+from vit_jax.weights import loading, preprocessing
 from vit_jax.weights.files import weights_file
 
 
@@ -59,7 +59,7 @@ def run(
   _check_source(name, analysis, source)
   found = loading.find(checkpoint, model_name)
   found.model.scan = False  # A loop would keep the attention of all layers.
-  size = predict.image_size(found, resolution)
+  size = preprocessing.image_size(found, resolution)
   analysis.check(found)
   if not analysis.of_images:
     validation.check_resolution(size, found.model.name)

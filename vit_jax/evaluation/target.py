@@ -19,11 +19,10 @@ from vit_jax.config import recipes, schema, validation
 from vit_jax.data import batch, datasets, pipeline, sources, transforms
 from vit_jax.data.datasets import vtab
 from vit_jax.evaluation import fewshot
-from vit_jax.inference import predict
 from vit_jax.sharding import mesh as meshes
 from vit_jax.sharding import placement, rules
 from vit_jax.training import assembly
-from vit_jax.weights import loading
+from vit_jax.weights import loading, preprocessing
 
 BATCH_SIZE = 32  # Of released weights, images on each device.
 _CHOICES = {**models.CHOICES, **sources.CHOICES, **transforms.CHOICES}
@@ -197,7 +196,7 @@ def of_weights(checkpoint, model_name, options):
   if is_run:
     chain = transforms.for_evaluation(config.data)
   else:
-    chain = (transforms.DecodeCrop(predict.crop(found, image_size)),)
+    chain = (transforms.DecodeCrop(preprocessing.crop(found, image_size)),)
   load = functools.partial(_load_weights, found, image_size, mesh, metadata)
   return Target(
     checkpoint, config, found.num_classes, options, mesh, chain, load

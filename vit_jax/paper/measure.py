@@ -19,7 +19,6 @@ from vit_jax.data import sources
 from vit_jax.evaluation import evaluate, records
 from vit_jax.paper import costs, inference_speed, methods
 from vit_jax.training import sweep, train
-from vit_jax.training.runtime import agreement
 
 FILE = 'cells.jsonl'
 _METRICS = {'classification': 'accuracy', 'real': 'real_accuracy'}
@@ -175,7 +174,7 @@ def _remembered(bench, facts, compute):
     print(f'computing {facts["way"]}', file=sys.stderr, flush=True)
     values = compute()
     path.parent.mkdir(parents=True, exist_ok=True)
-    code = {'code': agreement.code_version()}
+    code = {'code': records.code_version()}
     records.append(path, {**key, **facts, **code}, values)
   return Result(values['value'], values.get('deviation'))
 

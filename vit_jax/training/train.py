@@ -11,10 +11,15 @@ import jax
 
 from vit_jax.config import recipes, schema
 from vit_jax.data import bad_examples, pipeline, prefetch, sources
-from vit_jax.evaluation import evaluate
 from vit_jax.sharding import mesh as meshes
 from vit_jax.sharding import placement
-from vit_jax.training import assembly, initialization, plots, progress
+from vit_jax.training import (
+  assembly,
+  initialization,
+  plots,
+  progress,
+  validation,
+)
 from vit_jax.training import session as sessions
 from vit_jax.training.runtime import preemption
 
@@ -94,7 +99,7 @@ def run(config, workdir):
     except preemption.Stopped:
       session.save_and_exit(state)
 
-    shown = evaluate.first_predictions(
+    shown = validation.first_predictions(
       config, components, predict, state.eval_params, eval_source
     )
   if jax.process_index() == 0:
@@ -132,10 +137,10 @@ def _batches(config, source, mesh, start, workdir):
 
 def _make_evaluation(config, components, predict, source, workdir, session):
   """Returns evaluation(step, state), which logs a report and returns it."""
-  count = evaluate.num_batches(config, source)
+  count = validation.num_batches(config, source)
 
   def evaluation(step, state):
-    report = evaluate.report(
+    report = validation.report(
       config,
       components,
       predict,
