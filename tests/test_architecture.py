@@ -13,7 +13,7 @@ PACKAGE = pathlib.Path(vit_jax.__file__).parent
 FILES = sorted(PACKAGE.rglob('*.py'))
 FLOORS = (
   ('errors',),
-  ('pytrees',),
+  ('files', 'pytrees'),
   ('config', 'nn'),
   ('models', 'data', 'sharding', 'checkpoints'),
   ('weights', 'evaluation', 'inference', 'training', 'analysis', 'planning'),

@@ -51,6 +51,20 @@ def test_a_resumed_run_lists_nothing_twice(tmp_path):
   assert len(path.read_text().splitlines()) == 2
 
 
+def test_a_line_cut_short_by_a_crash_hinders_no_resumed_run(tmp_path):
+  path = tmp_path / 'bad.jsonl'
+  for index in 5, 6:
+    bad_examples.BadExamples(SOURCE, 0.01, path).add(index, 'broken.')
+  path.write_text(path.read_text()[:-10])
+  for _ in range(2):
+    bad = bad_examples.BadExamples(SOURCE, 0.01, path)
+    bad.add(5, 'broken.')
+    bad.add(6, 'broken.')
+  first, cut, second = path.read_text().splitlines()
+  assert [json.loads(line)['index'] for line in (first, second)] == [5, 6]
+  assert second.startswith(cut)
+
+
 class Spoilt(synthetic.SyntheticSource):
   """Examples 3, 4 and 20 are bad, each in its way."""
 

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vit_jax import errors, pytrees
+from vit_jax import errors, files, pytrees
 from vit_jax.analysis import (
   attention_distance,
   attention_maps,
@@ -23,7 +23,6 @@ from vit_jax.config import schema, validation
 from vit_jax.inference import predict
 from vit_jax.nn import position_embedding
 from vit_jax.weights import loading, preprocessing
-from vit_jax.weights.files import weights_file
 
 
 @dataclasses.dataclass(frozen=True)
@@ -265,6 +264,6 @@ def _load_part(found, size, pattern):
 
 
 def _save(path, **arrays):
-  with weights_file.replacing(path) as file:
+  with files.saving(path) as file:
     np.savez_compressed(file, **arrays)
   return path

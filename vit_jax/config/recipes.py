@@ -10,7 +10,6 @@ workdir/config.json, which is data and is never executed.
 import hashlib
 import inspect
 import json
-import os
 import pathlib
 import re
 import runpy
@@ -21,7 +20,7 @@ import traceback
 from ml_collections import config_dict
 
 import vit_jax
-from vit_jax import errors, pytrees
+from vit_jax import errors, files, pytrees
 from vit_jax.config import overrides as config_overrides
 from vit_jax.config import schema, versions
 
@@ -86,9 +85,7 @@ def load(spec, overrides=()):
 def save(config, workdir):
   """Writes the configuration to workdir/config.json, whole or not at all."""
   workdir = _writable(workdir)
-  unfinished = workdir / f'{FILE}.tmp'
-  unfinished.write_text(_to_json(config.to_dict()) + '\n')
-  os.replace(unfinished, workdir / FILE)
+  files.write_text(workdir / FILE, _to_json(config.to_dict()) + '\n')
 
 
 def check_same(config, workdir):

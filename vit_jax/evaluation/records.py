@@ -13,7 +13,7 @@ import pathlib
 import jax
 
 import vit_jax
-from vit_jax import errors
+from vit_jax import files
 
 FILE = 'evaluations.jsonl'
 _PACKAGES = ('flax', 'grain', 'jax', 'jaxlib', 'numpy', 'optax')
@@ -37,17 +37,8 @@ def append(path, metadata, values):
     for name, value in values.items()
   }
   line = json.dumps({**metadata, 'values': numbers}, allow_nan=False)
-  path = pathlib.Path(path)
-  try:
-    with path.open('a+') as lines:
-      # After a line that a crash cut short, the next one starts afresh.
-      lines.seek(0)
-      is_cut = not f'\n{lines.read()}'.endswith('\n')
-      lines.write(f'\n{line}\n' if is_cut else f'{line}\n')
-  except OSError as error:
-    raise errors.UserError(
-      f'{path} can not be written: {error.strerror or error}.'
-    ) from error
+  with files.reported(path):
+    files.append_line(path, line)
 
 
 def read(path):
@@ -55,12 +46,7 @@ def read(path):
 
   What is not finite is nan. Lines that a crash has cut short are left out.
   """
-  path = pathlib.Path(path)
-  if not path.exists():
-    return []
-  return [
-    found for line in path.read_text().splitlines() if (found := _parse(line))
-  ]
+  return [found for line in files.read_lines(path) if (found := _parse(line))]
 
 
 def find(path, metadata):

@@ -6,11 +6,10 @@ import sys
 import jax
 import numpy as np
 
-from vit_jax import errors
+from vit_jax import errors, files
 from vit_jax.data.datasets import class_names
 from vit_jax.inference import inputs
 from vit_jax.weights import loading, preprocessing
-from vit_jax.weights.files import weights_file
 
 BATCH_SIZE = 8
 TOP = 5
@@ -122,7 +121,7 @@ def _print_top(labels, logits, problems, names, top):
 
 
 def _save(path, array):
-  with weights_file.replacing(path) as file:
+  with files.saving(path) as file:
     np.save(file, array, allow_pickle=False)
 
 

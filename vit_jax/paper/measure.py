@@ -12,7 +12,7 @@ import re
 import statistics
 import sys
 
-from vit_jax import errors
+from vit_jax import errors, files
 from vit_jax.analysis import analyze
 from vit_jax.config import recipes
 from vit_jax.data import sources
@@ -160,7 +160,7 @@ def _benchmarked(method, bench):
   folder = bench.workdir / 'figures'
   folder.mkdir(parents=True, exist_ok=True)
   path = folder / 'inference_speed.md'
-  path.write_text(inference_speed.table())
+  files.write_text(path, inference_speed.table())
   return Result(None, text=f'timed, in {path}')
 
 

@@ -5,7 +5,6 @@ the devices send each other, and what time and money the run will take.
 """
 
 import dataclasses
-import math
 import re
 import time
 
@@ -23,6 +22,7 @@ from vit_jax.planning import (
 )
 from vit_jax.planning import topology as topologies
 from vit_jax.sharding import mesh as meshes
+from vit_jax.sharding import placement
 from vit_jax.training import assembly
 
 MFU = 0.4  # Of the chips' peak; what large ViTs are seen to reach.
@@ -126,13 +126,13 @@ def make(config, topology):
     compiled = components.lower_train_step(config.run).compile()
   except jax.errors.JaxRuntimeError as error:
     needed, capacity = _found_no_room(
-      error, _bytes_per_device(components.state)
+      error, placement.bytes_per_device(components.state)
     )
   else:
     memory = compiled_cost.memory(compiled)
     needed = memory.total
     traffic = collectives.traffic(compiled.as_text())
-  params_bytes = _bytes_per_device(components.state.params)
+  params_bytes = placement.bytes_per_device(components.state.params)
   return Plan(
     config=config,
     topology=topology,
@@ -141,7 +141,7 @@ def make(config, topology):
       leaf.size for leaf in jax.tree.leaves(components.state.params)
     ),
     params_bytes=params_bytes,
-    optimizer_bytes=_bytes_per_device(components.state) - params_bytes,
+    optimizer_bytes=placement.bytes_per_device(components.state) - params_bytes,
     flops=_flops(config, components),
     compiler=_compiler(devices),
     seconds=time.monotonic() - began,
@@ -156,7 +156,7 @@ def _state_bytes(config, num_devices):
   """Returns the bytes per device of a training state; compiles nothing."""
   mesh = meshes.abstract(config.mesh, num_devices)
   components = assembly.build(config, sources.num_classes(config.data), mesh)
-  return _bytes_per_device(components.state)
+  return placement.bytes_per_device(components.state)
 
 
 def _devices(topology):
@@ -177,13 +177,6 @@ def _flops(config, components):
   image = jax.ShapeDtypeStruct((1, *components.image_size, 3), jnp.uint8)
   return config.run.batch_size * compute_cost.training_flops(
     components.objective.predict, components.state.params, {'image': image}
-  )
-
-
-def _bytes_per_device(tree):
-  return sum(
-    math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
-    for leaf in jax.tree.leaves(tree)
   )
 
 

@@ -29,13 +29,22 @@ def candidates_table(candidates):
       verdict = 'fits' if one.plan.fits else 'does not fit'
     bound = '' if one.plan else 'at least '
     rows.append((' '.join(changes), f'{bound}{_giga(one.needed)}', verdict))
-  table = _table(rows)
+  found = table(rows)
   if not any(one.plan and one.plan.fits for one in candidates):
-    table += (
+    found += (
       '\n\nNothing that was tried fits: take more chips, or chips with more '
       'memory.'
     )
-  return table
+  return found
+
+
+def table(rows):
+  """Returns rows of strings as text, in columns of one width."""
+  widths = [max(map(len, column)) for column in zip(*rows)]
+  return '\n'.join(
+    '  '.join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip()
+    for row in rows
+  )
 
 
 def _heading(plan):
@@ -80,7 +89,7 @@ def _memory(plan):
   if plan.capacity is not None:
     verdict = 'fits' if plan.fits else 'DOES NOT FIT'
     rows.append(('there are', f'{_giga(plan.capacity)}: {verdict}'))
-  return _table(rows)
+  return table(rows)
 
 
 def _advice(plan):
@@ -129,7 +138,7 @@ def _traffic(plan):
   rows = [('collectives of a step', 'among', 'number', 'GB sent per device')]
   for (kind, size), one in sorted(plan.traffic.items()):
     rows.append((kind, str(size), f'{one.count:,}', _giga(one.num_bytes)))
-  return _table(rows)
+  return table(rows)
 
 
 class Cost(NamedTuple):
@@ -193,7 +202,7 @@ def _cost(plan, mfu, price):
       ('chip-hours', f'{taken.chip_hours:,.0f}'),
       ('US dollars', dollars),
     ]
-  return _table(rows)
+  return table(rows)
 
 
 def _num_steps(config):
@@ -208,11 +217,3 @@ def _num_steps(config):
 
 def _giga(num_bytes):
   return f'{num_bytes / 1e9:.3g}'
-
-
-def _table(rows):
-  widths = [max(map(len, column)) for column in zip(*rows)]
-  return '\n'.join(
-    '  '.join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip()
-    for row in rows
-  )

@@ -9,14 +9,13 @@ process.
 
 import json
 import math
-import os
 import pathlib
 from typing import NamedTuple
 
 import numpy as np
 from ml_collections import config_dict
 
-from vit_jax import errors
+from vit_jax import errors, files
 from vit_jax.config import grids, recipes, schema, validation
 from vit_jax.data import datasets, sources
 from vit_jax.data.datasets import suites
@@ -119,9 +118,7 @@ def run(
     _check(plan)
   results = {dataset: _run_plan(plan) for dataset, plan in plans.items()}
   table = [_result(row, results) for row in rows]
-  unfinished = workdir / f'{FILE}.tmp'
-  unfinished.write_text(json.dumps(table, indent=2) + '\n')
-  os.replace(unfinished, workdir / FILE)
+  files.write_text(workdir / FILE, json.dumps(table, indent=2) + '\n')
   return table
 
 

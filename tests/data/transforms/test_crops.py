@@ -7,21 +7,11 @@ from vit_jax.config import schema
 from vit_jax.data.transforms import crops
 
 
-def smooth(rows, columns):
-  """An image of slow waves, uint8 [rows, columns, 3]."""
-  row, column = np.mgrid[:rows, :columns]
-  waves = [
-    np.sin(row / rows * 7 + phase) * np.cos(column / columns * 5 - phase)
-    for phase in range(3)
-  ]
-  return np.rint(127.5 + 127 * np.stack(waves, -1)).astype(np.uint8)
-
-
 @pytest.mark.parametrize(
   'size, target',
   [((300, 400), (112, 112)), ((400, 290), (64, 96)), ((60, 50), (112, 84))],
 )
-def test_central_crop_agrees_with_pillow(size, target):
+def test_central_crop_agrees_with_pillow(size, target, smooth):
   image = smooth(*size)
   scale = 8 / 7 * max(target[0] / size[0], target[1] / size[1])
   rows, columns = (round(side * scale) for side in size)
@@ -48,7 +38,7 @@ def test_central_crop_averages_all_pixels_it_shrinks():
   assert crops.Stretch(56, 56)(noise).std() > noise.std() / 3
 
 
-def test_a_squashed_image_of_8_7_of_the_size_has_its_middle_taken():
+def test_a_squashed_image_of_8_7_of_the_size_has_its_middle_taken(smooth):
   image = smooth(300, 400)
   whole = crops.Stretch(256, 256)(image)
   middle = crops.Stretch(224, 224, scale=8 / 7)(image)
@@ -57,7 +47,7 @@ def test_a_squashed_image_of_8_7_of_the_size_has_its_middle_taken():
 
 @pytest.mark.parametrize('size', [(1, 1), (2, 500), (500, 3), (7, 7)])
 @pytest.mark.parametrize('target', [(16, 16), (8, 24)])
-def test_any_image_becomes_any_size(size, target):
+def test_any_image_becomes_any_size(size, target, smooth):
   image, rng = smooth(*size), np.random.default_rng(0)
   for transform in (
     crops.Stretch(*target),
@@ -102,7 +92,7 @@ def test_a_narrow_image_is_cropped_to_a_permitted_aspect():
   assert crop.box(30, 30, rng) == (0, 0, 30, 30)
 
 
-def test_the_random_crop_is_the_resized_part_of_the_image():
+def test_the_random_crop_is_the_resized_part_of_the_image(smooth):
   crop, image = crops.RandomResized(20, 20, 0.3), smooth(50, 60)
   top, left, rows, columns = crop.box(50, 60, np.random.default_rng(5))
   part = image[top : top + rows, left : left + columns]
@@ -142,7 +132,7 @@ def test_shifts_cover_every_place_alike():
   assert counts.min() > 5 and counts.max() < 60  # 25 each, in the mean.
 
 
-def test_a_random_part_is_of_the_squashed_image_any_place_alike():
+def test_a_random_part_is_of_the_squashed_image_any_place_alike(smooth):
   image = smooth(50, 90)
   whole = crops.Stretch(28, 35)(image)
   windows = {
@@ -157,7 +147,7 @@ def test_a_random_part_is_of_the_squashed_image_any_place_alike():
   assert counts.min() > 20 and counts.max() < 90  # 50 each, in the mean.
 
 
-def test_shifting_keeps_the_aspect_of_a_photograph():
+def test_shifting_keeps_the_aspect_of_a_photograph(smooth):
   image = smooth(60, 90)
   crop = crops.PadAndCrop(30, 30, padding=0)
   result = crop(image, np.random.default_rng(0))

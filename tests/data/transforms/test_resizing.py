@@ -7,16 +7,6 @@ from vit_jax import errors
 from vit_jax.data.transforms import resizing
 
 
-def smooth(rows, columns):
-  """An image of slow waves, uint8 [rows, columns, 3]."""
-  row, column = np.mgrid[:rows, :columns]
-  waves = [
-    np.sin(row / rows * 7 + phase) * np.cos(column / columns * 5 - phase)
-    for phase in range(3)
-  ]
-  return np.rint(127.5 + 127 * np.stack(waves, -1)).astype(np.uint8)
-
-
 def sampled(image, rows, columns, kernel, reach):
   """Resize without antialiasing, pixel by pixel, from the kernel's formula."""
   for axis, size in enumerate((rows, columns)):
@@ -97,7 +87,7 @@ def test_area_averages_all_pixels_of_the_new_one(noise):
   )
 
 
-def test_slow_waves_look_alike_however_they_shrink():
+def test_slow_waves_look_alike_however_they_shrink(smooth):
   image = smooth(200, 300)
   area = resizing.resize(image, 100, 150, 'area').astype(int)
   for method in resizing.METHODS:
@@ -112,7 +102,7 @@ def test_an_image_of_the_size_wanted_stays_as_it_is(noise, method):
 
 @pytest.mark.parametrize('method', resizing.METHODS)
 @pytest.mark.parametrize('size', [(1, 1), (2, 500), (7, 7)])
-def test_any_size_becomes_any_other(size, method):
+def test_any_size_becomes_any_other(size, method, smooth):
   resized = resizing.resize(smooth(*size), 16, 24, method)
   assert resized.shape == (16, 24, 3) and resized.dtype == np.uint8
 
