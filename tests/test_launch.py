@@ -26,8 +26,8 @@ MEETING = ['--coordinator=one:8476', '--num_processes=2']
 STARTS = {
   ('gpu_node.sh', '--'): [TRAIN],
   ('gpu_node.sh', 'one', 'two', '--'): [
-    [*TRAIN, *MEETING, '--process=0'],
-    [*TRAIN, *MEETING, '--process=1'],
+    [*TRAIN, *MEETING, '--process_id=0'],
+    [*TRAIN, *MEETING, '--process_id=1'],
   ],
   ('tpu_pod.sh', 'pod', 'us-central2-b'): [TRAIN],
   ('slurm.sh', '2', '8'): [TRAIN],

@@ -51,6 +51,20 @@ def test_a_resumed_run_lists_nothing_twice(tmp_path):
   assert len(path.read_text().splitlines()) == 2
 
 
+def test_a_line_cut_short_by_a_crash_hinders_no_resumed_run(tmp_path):
+  path = tmp_path / 'bad.jsonl'
+  for index in 5, 6:
+    bad_examples.BadExamples(SOURCE, 0.01, path).add(index, 'broken.')
+  path.write_text(path.read_text()[:-10])
+  for _ in range(2):
+    bad = bad_examples.BadExamples(SOURCE, 0.01, path)
+    bad.add(5, 'broken.')
+    bad.add(6, 'broken.')
+  first, cut, second = path.read_text().splitlines()
+  assert [json.loads(line)['index'] for line in (first, second)] == [5, 6]
+  assert second.startswith(cut)
+
+
 class Spoilt(synthetic.SyntheticSource):
   """Examples 3, 4 and 20 are bad, each in its way."""
 
@@ -65,7 +79,7 @@ class Spoilt(synthetic.SyntheticSource):
 
 @pytest.fixture
 def spoilt(data):
-  data.max_bad_share = 0.12  # Three of 26.
+  data.max_bad_fraction = 0.12  # Three of 26.
   return Spoilt(26, 5, 12, 10, 'train')
 
 
@@ -137,7 +151,7 @@ def test_every_process_lists_what_it_has_met(spoilt, evaluate, tmp_path):
 
 
 def test_more_bad_examples_than_allowed_end_the_run(spoilt, data):
-  data.max_bad_share = 0.08  # Two of 26.
+  data.max_bad_fraction = 0.08  # Two of 26.
   batches = pipeline.train_batches(spoilt, data, batch_size=26, seed=0)
   with pytest.raises(
     errors.UserError, match=r'3 bad of 26 examples, more than'
@@ -154,7 +168,7 @@ def test_a_broken_shard_ends_the_run_whatever_share_is_allowed(data):
         raise bad_examples.BrokenShardError('shard 7 is cut off')
       return super().__getitem__(index)
 
-  data.max_bad_share = 1.0
+  data.max_bad_fraction = 1.0
   batches = pipeline.train_batches(
     Shard(9, 2, 4, 4, 'x'), data, batch_size=9, seed=0
   )

@@ -22,7 +22,7 @@ def test_batches_are_what_the_page_says_they_are(source, data):
 
 
 def test_labels_and_indices_belong_to_the_images(source, data):
-  data.eval_crop = 'squash'
+  data.eval_crop = 'stretch'
   data.resolution = (12, 10)  # The size of the source: nothing is resized.
   for drawn in pipeline.eval_batches(source, data, batch_size=13):
     for image, label, index in zip(
@@ -181,7 +181,7 @@ def test_worker_processes_make_the_same_batches(source, data, draw, evaluate):
 
 
 def test_repeated_examples_are_augmented_each_time(source, data):
-  data.repeats = 4
+  data.repeated_augmentation = 4
   drawn = next(pipeline.train_batches(source, data, batch_size=16, seed=0))
   index = drawn['index'].reshape(4, 4)
   assert (index == index[0]).all() and len(set(index[0])) == 4

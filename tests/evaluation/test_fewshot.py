@@ -19,22 +19,6 @@ def examples(count, seed=0, classes=CLASSES):
   return (3 + 2 * x).astype(np.float32), label.astype(np.int32)
 
 
-def batches(x, label, size=16):
-  for start in range(0, len(x), size):
-    part = slice(start, start + size)
-    missing = size - len(x[part])
-    yield {
-      'image': np.pad(x[part], ((0, missing), (0, 0))),
-      'label': np.pad(label[part], (0, missing)),
-      'index': np.arange(start, start + size, dtype=np.int32),
-      'mask': np.arange(size) < size - missing,
-    }
-
-
-def embed(batch):
-  return batch['image']
-
-
 def ridge_scores(x, label, test_set):
   """What scikit-learn gives, by the protocol, from float64 to float64."""
   scaler = preprocessing.StandardScaler().fit(x.astype(np.float64))
@@ -94,7 +78,7 @@ def test_both_ways_to_the_kernel_agree():
   np.testing.assert_allclose(two[-1], one[-1], rtol=1e-9, atol=1e-12)
 
 
-def test_results_are_means_over_the_draws():
+def test_results_are_means_over_the_draws(embed, batches):
   x, label = examples(80)
   test_set, wanted = examples(57, seed=1)
   wanted[::5] = -1  # Not counted.
@@ -116,7 +100,7 @@ def test_results_are_means_over_the_draws():
   assert result['fewshot_5'] > result['fewshot_1']
 
 
-def test_an_example_that_could_not_be_read_is_left_out():
+def test_an_example_that_could_not_be_read_is_left_out(embed, batches):
   x, label = examples(40)
   test_set, wanted = examples(57, seed=1)
   drawn = fewshot.draw(label, CLASSES, 5, seed=0)
@@ -135,7 +119,9 @@ def test_an_example_that_could_not_be_read_is_left_out():
   assert result['fewshot_5'] == pytest.approx(np.mean(best == wanted))
 
 
-def test_the_pieces_that_are_scored_at_a_time_change_nothing(monkeypatch):
+def test_the_pieces_that_are_scored_at_a_time_change_nothing(
+  monkeypatch, embed, batches
+):
   x, label = examples(80)
   test_set, wanted = examples(57, seed=1)
   subsets = [fewshot.draw(label, CLASSES, 5, 0)]
@@ -150,7 +136,7 @@ def test_the_pieces_that_are_scored_at_a_time_change_nothing(monkeypatch):
   assert accuracy() == whole
 
 
-def test_the_batch_size_changes_nothing():
+def test_the_batch_size_changes_nothing(embed, batches):
   x, label = examples(80)
   test_set, wanted = examples(57, seed=1)
   subsets = [fewshot.draw(label, CLASSES, 2, 0)]

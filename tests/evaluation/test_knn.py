@@ -19,22 +19,6 @@ def examples(count, seed):
   return x.astype(np.float32), label
 
 
-def batches(x, label, size=16):
-  for start in range(0, len(x), size):
-    part = slice(start, start + size)
-    missing = size - len(x[part])
-    yield {
-      'image': np.pad(x[part], ((0, missing), (0, 0))),
-      'label': np.pad(label[part], (0, missing)),
-      'index': np.arange(start, start + size, dtype=np.int32),
-      'mask': np.arange(size) < size - missing,
-    }
-
-
-def embed(batch):
-  return batch['image']
-
-
 def reference(x, label, count):
   model = neighbors.KNeighborsClassifier(
     count,
@@ -57,7 +41,7 @@ def test_votes_are_those_of_scikit_learn(count):
   np.testing.assert_allclose(found, wanted, atol=1e-5)
 
 
-def test_accuracy_is_that_of_scikit_learn():
+def test_accuracy_is_that_of_scikit_learn(embed, batches):
   x, label = examples(90, 0)
   test_features, wanted = examples(41, 1)
   label[3], wanted[:2] = -1, -1
@@ -95,7 +79,7 @@ def test_the_pieces_that_are_computed_at_a_time_change_nothing(monkeypatch):
   assert isinstance(whole, np.ndarray) and not isinstance(whole, jax.Array)
 
 
-def test_too_few_training_examples_are_told():
+def test_too_few_training_examples_are_told(embed, batches):
   x, label = examples(25, 0)
   knn.check(20)
   with pytest.raises(errors.UserError, match=r'as many .* there are 19'):

@@ -158,7 +158,7 @@ class Runs:
           *(last if number == len(faults) - 1 else ()),
           f'--coordinator={address}',
           f'--num_processes={len(faults)}',
-          f'--process={number}',
+          f'--process_id={number}',
         ],
         {'heartbeat': {'seconds': heartbeat}, **faults[number]},
         settings,

@@ -133,7 +133,7 @@ def test_a_batch_that_does_not_divide_is_refused_by_all(runs, tmp_path):
 @fault(31, 'a process never starts', 'the others say where they waited')
 def test_a_process_that_never_comes_is_not_waited_for_for_ever(runs, tmp_path):
   argv = ['train', f'--config={runs.recipe}', f'--workdir={tmp_path}']
-  meeting = ['--coordinator=localhost:1', '--num_processes=2', '--process=1']
+  meeting = ['--coordinator=localhost:1', '--num_processes=2', '--process_id=1']
   run = runs.start([*argv, *meeting], {'join_seconds': {'seconds': 1}})
   assert run.wait(30) == 70
   assert 'process 1 of 2 has waited 1 s at localhost:1' in str(run)

@@ -153,12 +153,15 @@ def test_a_lost_manifest_is_made_again(workdir, state):
 
 
 @fault(4, 'killed while the manifest is written', 'every leaf verifies; used')
-def test_half_a_manifest_is_in_the_way_of_nothing(workdir, state):
+@pytest.mark.parametrize('ending', ['tmp', '0a1b2c3d.tmp'])
+def test_half_a_manifest_is_in_the_way_of_nothing(workdir, state, ending):
   folder = workdir / 'checkpoints' / '12'
   text = (folder / 'manifest.json').read_text()
   (folder / 'manifest.json').unlink()
-  (folder / 'manifest.json.tmp').write_text(text[: len(text) // 2])
+  half = folder / f'manifest.json.{ending}'
+  half.write_text(text[: len(text) // 2])
   assert restore(workdir, state) == (12, [])
+  half.unlink(missing_ok=True)  # It is not listed.
   manifest.check(folder)
 
 

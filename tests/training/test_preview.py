@@ -52,7 +52,7 @@ def test_without_mixing_the_batch_is_that_of_the_pipeline(config, drawn):
 
 
 def test_what_is_shown_is_what_the_first_step_gets(config):
-  config.data.mixup, config.data.cutmix, config.data.erasing = 0.5, 0.5, 0.5
+  config.data.mixup = config.data.cutmix = config.data.random_erasing = 0.5
   config.seed = 3
   source = sources.build(config.data, 'train')
   shown = preview.first_batch(config, source)

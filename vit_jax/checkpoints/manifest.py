@@ -4,13 +4,15 @@ It is written last, once all else is on the disk. Every file has a checksum,
 save for large ones of leaves: each leaf has its own digest (see `digests`).
 """
 
+import fnmatch
 import json
 import os
 import pathlib
 import zlib
 
+from vit_jax import files
+
 FILE = 'manifest.json'
-_UNFINISHED = f'{FILE}.tmp'
 FORMAT = 1
 LEAVES = 'state'  # Folder of the leaves,
 SMALL = 1 << 20  # and bytes up to which a file of it gets a checksum.
@@ -28,19 +30,16 @@ def commit(step_dir, facts):
     facts: {name: anything JSON holds}, kept in the manifest.
   """
   step_dir = pathlib.Path(step_dir)
-  files = {}
+  measured = {}
   for path in sorted(_files(step_dir)):
-    _sync(path)
-    files[str(path.relative_to(step_dir))] = _measure(path, step_dir)
+    files.sync(path)
+    measured[str(path.relative_to(step_dir))] = _measure(path, step_dir)
   for folder, _, _ in os.walk(step_dir):
-    _sync(folder)
-  text = json.dumps({**facts, 'format': FORMAT, 'files': files})
-  unfinished = step_dir / _UNFINISHED
-  unfinished.write_text(f'{text}\n{zlib.crc32(text.encode()):08x}\n')
-  _sync(unfinished)
-  os.replace(unfinished, step_dir / FILE)
-  _sync(step_dir)
-  _sync(step_dir.parent)
+    files.sync(folder)
+  text = json.dumps({**facts, 'format': FORMAT, 'files': measured})
+  checksum = f'{zlib.crc32(text.encode()):08x}'
+  files.write_text(step_dir / FILE, f'{text}\n{checksum}\n')
+  files.sync(step_dir.parent)
 
 
 def is_committed(step_dir):
@@ -120,13 +119,6 @@ def _all(folder):
 def _files(step_dir):
   """Yields the files that a manifest lists; a kill may leave half of one."""
   for path in _all(step_dir):
-    if path.is_file() and path.name not in (FILE, _UNFINISHED):
+    unfinished = fnmatch.fnmatch(path.name, f'{FILE}*{files.UNFINISHED}')
+    if path.is_file() and path.name != FILE and not unfinished:
       yield path
-
-
-def _sync(path):
-  descriptor = os.open(path, os.O_RDONLY)
-  try:
-    os.fsync(descriptor)
-  finally:
-    os.close(descriptor)

@@ -5,7 +5,7 @@ import pathlib
 
 from absl import logging
 
-from vit_jax import errors
+from vit_jax import errors, files
 
 
 class BrokenShardError(errors.UserError):
@@ -33,10 +33,8 @@ class BadExamples:
     self._max_share = max_share
     self._path = path and pathlib.Path(path)
     self._found = set()
-    self._told = set()
-    if self._path and self._path.exists():
-      lines = self._path.read_text().splitlines()
-      self._told = {json.loads(line)['where'] for line in lines}
+    lines = files.read_lines(self._path) if self._path else []
+    self._told = {where for line in lines if (where := _where(line))}
 
   def add(self, index, problem):
     """Counts example `index`, once however often it comes.
@@ -51,7 +49,7 @@ class BadExamples:
       listed = f' {self._path} lists them.' if self._path else ''
       raise errors.UserError(
         f'{problem} That makes {count} bad of {total:,} examples, more than '
-        f'data.max_bad_share={self._max_share:g} allows.{listed} Mend or '
+        f'data.max_bad_fraction={self._max_share:g} allows.{listed} Mend or '
         'remove them, or allow more.'
       )
 
@@ -63,5 +61,12 @@ class BadExamples:
     logging.warning('Left out: %s', problem)
     if self._path:
       line = {'index': int(index), 'where': where, 'problem': problem}
-      with self._path.open('a') as lines:
-        lines.write(json.dumps(line) + '\n')
+      files.append_line(self._path, json.dumps(line))
+
+
+def _where(line):
+  """Returns which example a line is about; None if a crash cut it short."""
+  try:
+    return json.loads(line)['where']
+  except ValueError:
+    return None

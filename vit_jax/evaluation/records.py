@@ -1,18 +1,22 @@
-"""What was measured, when it has to be found again: evaluations.jsonl.
+"""Records of results, one per line: evaluations.jsonl.
 
 A JSON object per line: which evaluator measured which weights on which data,
 by what recipe and code, and the numbers.
 """
 
+import hashlib
+import importlib.metadata
 import json
 import math
 import pathlib
 
 import jax
 
-from vit_jax import errors
+import vit_jax
+from vit_jax import files
 
 FILE = 'evaluations.jsonl'
+_PACKAGES = ('flax', 'grain', 'jax', 'jaxlib', 'numpy', 'optax')
 
 
 def append(path, metadata, values):
@@ -33,17 +37,8 @@ def append(path, metadata, values):
     for name, value in values.items()
   }
   line = json.dumps({**metadata, 'values': numbers}, allow_nan=False)
-  path = pathlib.Path(path)
-  try:
-    with path.open('a+') as lines:
-      # After a line that a crash cut short, the next one starts afresh.
-      lines.seek(0)
-      is_cut = not f'\n{lines.read()}'.endswith('\n')
-      lines.write(f'\n{line}\n' if is_cut else f'{line}\n')
-  except OSError as error:
-    raise errors.UserError(
-      f'{path} can not be written: {error.strerror or error}.'
-    ) from error
+  with files.reported(path):
+    files.append_line(path, line)
 
 
 def read(path):
@@ -51,12 +46,7 @@ def read(path):
 
   What is not finite is nan. Lines that a crash has cut short are left out.
   """
-  path = pathlib.Path(path)
-  if not path.exists():
-    return []
-  return [
-    found for line in path.read_text().splitlines() if (found := _parse(line))
-  ]
+  return [found for line in files.read_lines(path) if (found := _parse(line))]
 
 
 def find(path, metadata):
@@ -65,6 +55,23 @@ def find(path, metadata):
     if all(found.get(name) == value for name, value in metadata.items()):
       return found['values']
   return None
+
+
+def code_version():
+  """Returns a digest of this package's code and of the packages it uses.
+
+  Recipes don't count, which an installed package holds and a checkout doesn't.
+  """
+  digest = hashlib.sha256()
+  for name in _PACKAGES:
+    digest.update(f'{name} {importlib.metadata.version(name)}\n'.encode())
+  package = pathlib.Path(vit_jax.__file__).parent
+  for path in sorted(package.rglob('*.py')):
+    if package / 'configs' in path.parents:
+      continue
+    digest.update(str(path.relative_to(package)).encode())
+    digest.update(path.read_bytes())
+  return digest.hexdigest()[:16]
 
 
 def _parse(line):

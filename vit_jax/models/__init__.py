@@ -13,7 +13,29 @@ import jax.numpy as jnp
 from vit_jax import errors
 from vit_jax.config import model_names, schema
 from vit_jax.models import hybrid, mixer, resnet, vit
-from vit_jax.nn import weight_standardization
+from vit_jax.nn import (
+  attention_kernels,
+  encoder,
+  layer_stack,
+  mlp,
+  position_embedding,
+  weight_standardization,
+)
+
+DTYPES = ('float32', 'bfloat16')  # Of activations.
+
+
+# {field: table of what can be chosen, by name}.
+CHOICES = {
+  'model.pooling': vit.POOLINGS,
+  'model.head': vit.HEADS,
+  'model.position_embedding': position_embedding.POSITION_EMBEDDINGS,
+  'model.position_placement': encoder.POSITION_PLACEMENTS,
+  'model.gelu': mlp.GELU,
+  'model.dtype': DTYPES,
+  'model.attention': attention_kernels.CHOICES,
+  'model.remat': layer_stack.REMAT,
+}
 
 
 @dataclasses.dataclass(frozen=True)

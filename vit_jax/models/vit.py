@@ -147,7 +147,7 @@ POOLINGS = {
   'attention': attention_pooling,
 }
 
-HEADS = {'linear': False, 'tanh_hidden': True}  # name: has a hidden layer
+HEADS = {'linear': False, 'pre_logits': True}  # name: has a hidden layer
 
 
 def build(model, num_classes, constrain):
@@ -293,7 +293,7 @@ def infer_on_stem(shapes, name, num_heads, name_on_stem, known=()):
     mapped = 'pooling/probe' in shapes
     fields['pooling'] = 'attention' if mapped else 'average'
   if 'head_hidden/kernel' in shapes:
-    fields['head'] = 'tanh_hidden'
+    fields['head'] = 'pre_logits'
   if _POSITIONS not in shapes:
     return {**fields, 'position_embedding': 'sincos_2d'}, None
   num_patches = shapes[_POSITIONS][1] - ('class_token' in shapes)

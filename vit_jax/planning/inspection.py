@@ -1,17 +1,15 @@
 """A run laid open before it starts: its parameters, FLOPs and bytes."""
 
-import math
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from vit_jax import models, pytrees
-from vit_jax.config import overrides, schema
+from vit_jax.config import overrides
 from vit_jax.data import sources
-from vit_jax.planning import compute_cost
+from vit_jax.planning import compute_cost, report
 from vit_jax.sharding import mesh as meshes
-from vit_jax.sharding import rules
+from vit_jax.sharding import placement, rules
 from vit_jax.training import assembly
 from vit_jax.training.optim import parameter_groups
 
@@ -26,7 +24,7 @@ def text(config, num_devices):
   Raises:
     UserError: the configuration does not fit itself or the devices.
   """
-  schema.validate(config, num_devices)
+  assembly.validate(config, num_devices)
   mesh = meshes.abstract(config.mesh, num_devices)
   num_classes = sources.num_classes(config.data)
   attention = _attention(config.model)
@@ -83,7 +81,7 @@ def _parameters(config, params):
       )
     )
   total = sum(leaf.size for leaf in jax.tree.leaves(params))
-  return f'{_table(rows)}\n{total:,} parameters'
+  return f'{report.table(rows)}\n{total:,} parameters'
 
 
 def _decay(rate):
@@ -103,8 +101,8 @@ def _cost(components, mesh):
   forward = compute_cost.forward_flops(
     components.objective.predict, components.state.params, {'image': images}
   )
-  params = _bytes_per_device(components.state.params)
-  optimizer = _bytes_per_device(components.state.opt_state)
+  params = placement.bytes_per_device(components.state.params)
+  optimizer = placement.bytes_per_device(components.state.opt_state)
   rows = [
     ('FLOPs per image, forward', f'{forward:,}'),
     ('FLOPs per image, training', f'{3 * forward:,}'),
@@ -113,24 +111,9 @@ def _cost(components, mesh):
     ('bytes per device, optimizer', f'{optimizer:,}'),
     (
       'bytes per device, average',
-      f'{_bytes_per_device(components.state.ema):,}',
+      f'{placement.bytes_per_device(components.state.ema):,}',
     ),
     ('bytes per device, gradients', f'{params:,}'),
   ]
   note = 'FLOPs are those of matrix products, 2 per multiply-add.'
-  return f'{_table(rows)}\n{note}'
-
-
-def _bytes_per_device(tree):
-  return sum(
-    math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
-    for leaf in jax.tree.leaves(tree)
-  )
-
-
-def _table(rows):
-  widths = [max(map(len, column)) for column in zip(*rows)]
-  return '\n'.join(
-    '  '.join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip()
-    for row in rows
-  )
+  return f'{report.table(rows)}\n{note}'

@@ -5,14 +5,12 @@ the devices send each other, and what time and money the run will take.
 """
 
 import dataclasses
-import math
 import re
 import time
 
 import jax
 import jax.numpy as jnp
 
-from vit_jax.config import schema
 from vit_jax.data import sources
 from vit_jax.planning import (
   chips,
@@ -24,6 +22,7 @@ from vit_jax.planning import (
 )
 from vit_jax.planning import topology as topologies
 from vit_jax.sharding import mesh as meshes
+from vit_jax.sharding import placement
 from vit_jax.training import assembly
 
 MFU = 0.4  # Of the chips' peak; what large ViTs are seen to reach.
@@ -79,7 +78,7 @@ def run(config, topology, mesh=None, mfu=None, price=None):
     config: what `recipes.load` returns.
     topology: as v5p:8x8x8, h100:64 or 64.
     mesh: 'auto' looks for the cheapest mesh that fits; None: as configured.
-    mfu: share of the chips' peak that model FLOPs will reach; None: 0.4.
+    mfu: fraction of the chips' peak that model FLOPs will reach; None: 0.4.
     price: US dollars per chip and hour; None: the list price.
 
   Raises:
@@ -87,11 +86,11 @@ def run(config, topology, mesh=None, mfu=None, price=None):
       are no such chips.
   """
   topology, mfu = chips.parse(topology), mfu or MFU
-  schema.validate(config, topology.num_devices)
+  assembly.validate(config, topology.num_devices)
   if mesh is None:
     return report.text(make(config, topology), mfu, price)
-  found, tries = search(config, topology)
-  table = report.tries(tries)
+  found, candidates = search(config, topology)
+  table = report.candidates_table(candidates)
   if found is None:
     return table
   return f'{table}\n\n{report.text(found, mfu, price)}'
@@ -127,13 +126,13 @@ def make(config, topology):
     compiled = components.lower_train_step(config.run).compile()
   except jax.errors.JaxRuntimeError as error:
     needed, capacity = _found_no_room(
-      error, _bytes_per_device(components.state)
+      error, placement.bytes_per_device(components.state)
     )
   else:
     memory = compiled_cost.memory(compiled)
     needed = memory.total
     traffic = collectives.traffic(compiled.as_text())
-  params_bytes = _bytes_per_device(components.state.params)
+  params_bytes = placement.bytes_per_device(components.state.params)
   return Plan(
     config=config,
     topology=topology,
@@ -142,7 +141,7 @@ def make(config, topology):
       leaf.size for leaf in jax.tree.leaves(components.state.params)
     ),
     params_bytes=params_bytes,
-    optimizer_bytes=_bytes_per_device(components.state) - params_bytes,
+    optimizer_bytes=placement.bytes_per_device(components.state) - params_bytes,
     flops=_flops(config, components),
     compiler=_compiler(devices),
     seconds=time.monotonic() - began,
@@ -157,11 +156,11 @@ def _state_bytes(config, num_devices):
   """Returns the bytes per device of a training state; compiles nothing."""
   mesh = meshes.abstract(config.mesh, num_devices)
   components = assembly.build(config, sources.num_classes(config.data), mesh)
-  return _bytes_per_device(components.state)
+  return placement.bytes_per_device(components.state)
 
 
 def _devices(topology):
-  """Returns imagined devices, of the chips themselves where that can be."""
+  """Returns the devices of a topology, or CPU devices in their place."""
   if not (topology.is_tpu and topologies.has_tpu_compiler()):
     return topologies.host(topology.num_devices)
   # The two cores of a v4 work as one device.
@@ -178,13 +177,6 @@ def _flops(config, components):
   image = jax.ShapeDtypeStruct((1, *components.image_size, 3), jnp.uint8)
   return config.run.batch_size * compute_cost.training_flops(
     components.objective.predict, components.state.params, {'image': image}
-  )
-
-
-def _bytes_per_device(tree):
-  return sum(
-    math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
-    for leaf in jax.tree.leaves(tree)
   )
 
 

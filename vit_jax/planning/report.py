@@ -11,7 +11,7 @@ def text(plan, mfu, price):
 
   Args:
     plan: the plan.
-    mfu: share of the chips' peak that model FLOPs will reach.
+    mfu: fraction of the chips' peak that model FLOPs will reach.
     price: US dollars per chip and hour; None: the list price.
   """
   sections = [_heading(plan), _memory(plan), _advice(plan), _traffic(plan)]
@@ -19,23 +19,32 @@ def text(plan, mfu, price):
   return '\n\n'.join(filter(None, sections))
 
 
-def tries(tries):
+def candidates_table(candidates):
   """Returns a table of what `mesh_search.search` has looked at."""
   rows = [('tried', 'GB per device', '')]
-  for one in tries:
+  for one in candidates:
     changes = [f'{field}={value}' for field, value in one.changes.items()]
     verdict = 'too much, before it is compiled'
     if one.plan:
       verdict = 'fits' if one.plan.fits else 'does not fit'
     bound = '' if one.plan else 'at least '
     rows.append((' '.join(changes), f'{bound}{_giga(one.needed)}', verdict))
-  table = _table(rows)
-  if not any(one.plan and one.plan.fits for one in tries):
-    table += (
+  found = table(rows)
+  if not any(one.plan and one.plan.fits for one in candidates):
+    found += (
       '\n\nNothing that was tried fits: take more chips, or chips with more '
       'memory.'
     )
-  return table
+  return found
+
+
+def table(rows):
+  """Returns rows of strings as text, in columns of one width."""
+  widths = [max(map(len, column)) for column in zip(*rows)]
+  return '\n'.join(
+    '  '.join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip()
+    for row in rows
+  )
 
 
 def _heading(plan):
@@ -80,7 +89,7 @@ def _memory(plan):
   if plan.capacity is not None:
     verdict = 'fits' if plan.fits else 'DOES NOT FIT'
     rows.append(('there are', f'{_giga(plan.capacity)}: {verdict}'))
-  return _table(rows)
+  return table(rows)
 
 
 def _advice(plan):
@@ -129,11 +138,11 @@ def _traffic(plan):
   rows = [('collectives of a step', 'among', 'number', 'GB sent per device')]
   for (kind, size), one in sorted(plan.traffic.items()):
     rows.append((kind, str(size), f'{one.count:,}', _giga(one.num_bytes)))
-  return _table(rows)
+  return table(rows)
 
 
 class Cost(NamedTuple):
-  """What a training takes where the chips reach a share of their peak.
+  """What a training takes where the chips reach a fraction of their peak.
 
   Attributes:
     seconds: of a step.
@@ -157,7 +166,7 @@ def cost(plan, mfu, price=None):
 
   Args:
     plan: the plan.
-    mfu: share of the chips' peak that model FLOPs will reach.
+    mfu: fraction of the chips' peak that model FLOPs will reach.
     price: US dollars per chip and hour; None: the list price.
   """
   chip = plan.topology.chip
@@ -193,7 +202,7 @@ def _cost(plan, mfu, price):
       ('chip-hours', f'{taken.chip_hours:,.0f}'),
       ('US dollars', dollars),
     ]
-  return _table(rows)
+  return table(rows)
 
 
 def _num_steps(config):
@@ -208,11 +217,3 @@ def _num_steps(config):
 
 def _giga(num_bytes):
   return f'{num_bytes / 1e9:.3g}'
-
-
-def _table(rows):
-  widths = [max(map(len, column)) for column in zip(*rows)]
-  return '\n'.join(
-    '  '.join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip()
-    for row in rows
-  )

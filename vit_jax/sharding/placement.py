@@ -1,5 +1,7 @@
 """Where batches and training states lie on the mesh."""
 
+import math
+
 import jax
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
@@ -102,6 +104,14 @@ def state_shardings(state_shape, mesh):
     return NamedSharding(mesh, specs[mirrored] if same else PartitionSpec())
 
   return pytrees.map_with_path(sharding, state_shape)
+
+
+def bytes_per_device(tree):
+  """Returns the bytes that a device holds of arrays or of their shapes."""
+  return sum(
+    math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
+    for leaf in jax.tree.leaves(tree)
+  )
 
 
 def _num_shards(mesh):

@@ -9,20 +9,19 @@ process.
 
 import json
 import math
-import os
 import pathlib
 from typing import NamedTuple
 
 import numpy as np
 from ml_collections import config_dict
 
-from vit_jax import errors
-from vit_jax.config import grids, recipes, schema
+from vit_jax import errors, files
+from vit_jax.config import grids, recipes, schema, validation
 from vit_jax.data import datasets, sources
 from vit_jax.data.datasets import suites
 from vit_jax.evaluation import metrics, registry
 from vit_jax.sharding import mesh as meshes
-from vit_jax.training import initialization, trials
+from vit_jax.training import assembly, initialization, trials
 
 FILE = 'sweep.json'
 _METRIC = trials.METRIC
@@ -119,9 +118,7 @@ def run(
     _check(plan)
   results = {dataset: _run_plan(plan) for dataset, plan in plans.items()}
   table = [_result(row, results) for row in rows]
-  unfinished = workdir / f'{FILE}.tmp'
-  unfinished.write_text(json.dumps(table, indent=2) + '\n')
-  os.replace(unfinished, workdir / FILE)
+  files.write_text(workdir / FILE, json.dumps(table, indent=2) + '\n')
   return table
 
 
@@ -188,13 +185,13 @@ def _check(plan):
     return lengths[place]
 
   for folder, config in plan.trials() + finals:
-    schema.validate(config, num_devices)
+    assembly.validate(config, num_devices)
     if (folder / recipes.FILE).exists():
       recipes.check_same(config, folder)
     length(config.data, config.data.eval_split)  # It is there.
     num_examples = length(config.data, config.data.train_split)
     num_steps = schema.num_steps(config.run, num_examples)
-    schema.check_warmup(config.optimizer, num_steps)
+    validation.check_warmup(config.optimizer, num_steps)
     initialization.check(config, folder)
 
 

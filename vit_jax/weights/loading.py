@@ -14,7 +14,7 @@ from ml_collections import config_dict
 
 from vit_jax import errors, models, pytrees
 from vit_jax.checkpoints import parameters
-from vit_jax.config import model_names, recipes, schema
+from vit_jax.config import model_names, recipes, schema, validation
 from vit_jax.training import objectives
 from vit_jax.weights import catalog, fitting, formats, publishing, torch_config
 from vit_jax.weights.catalog import augreg
@@ -95,7 +95,7 @@ def load(weights, image_size):
   Raises:
     UserError: patches do not cover that size, or the weights can't be read.
   """
-  schema.check_resolution(image_size, weights.model.name)
+  validation.check_resolution(image_size, weights.model.name)
   model = build(weights)
   params, _ = weights.load(
     models.params_of(model, image_size),

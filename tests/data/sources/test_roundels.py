@@ -20,12 +20,6 @@ def data():
   return data
 
 
-def images_and_labels(source):
-  examples = [source[i] for i in range(len(source))]
-  images = np.stack([example['image'] for example in examples])
-  return images, np.array([example['label'] for example in examples])
-
-
 def test_an_example_is_a_function_of_its_split_and_index(data):
   one, two = sources.build(data, 'train'), sources.build(data, 'train')
   np.testing.assert_array_equal(one[7]['image'], two[7]['image'])
@@ -35,7 +29,7 @@ def test_an_example_is_a_function_of_its_split_and_index(data):
   assert one[7]['label'] == one[31]['label'] == other[7]['label'] == 7
 
 
-def test_each_class_comes_as_often_and_has_a_name(data):
+def test_each_class_comes_as_often_and_has_a_name(data, images_and_labels):
   source = sources.build(data, 'train')
   images, labels = images_and_labels(source)
   assert images.shape == (96, 16, 16, 3) and images.dtype == np.uint8
@@ -115,7 +109,7 @@ def test_images_are_drawn_once_where_all_fit_in_memory(data, monkeypatch):
   assert source[3]['image'] is not source[3]['image']
 
 
-def test_neither_mean_image_nor_mean_colour_is_enough(data):
+def test_neither_mean_image_nor_mean_colour_is_enough(data, images_and_labels):
   data.num_examples = 960
   images, labels = images_and_labels(sources.build(data, 'train'))
   data.num_examples = 240

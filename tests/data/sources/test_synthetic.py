@@ -14,12 +14,6 @@ def data():
   return data
 
 
-def images_and_labels(source):
-  examples = [source[i] for i in range(len(source))]
-  images = np.stack([example['image'] for example in examples])
-  return images, np.array([example['label'] for example in examples])
-
-
 def test_an_example_is_a_function_of_its_split_and_index(data):
   one, two = sources.build(data, 'train'), sources.build(data, 'train')
   np.testing.assert_array_equal(one[7]['image'], two[7]['image'])
@@ -29,13 +23,15 @@ def test_an_example_is_a_function_of_its_split_and_index(data):
   assert one[7]['label'] == one[12]['label'] == other[7]['label'] == 2
 
 
-def test_images_have_the_size_and_number_asked_for(data):
+def test_images_have_the_size_and_number_asked_for(data, images_and_labels):
   images, labels = images_and_labels(sources.build(data, 'train'))
   assert images.shape == (60, 16, 24, 3) and images.dtype == np.uint8
   np.testing.assert_array_equal(np.bincount(labels), [12] * 5)
 
 
-def test_the_mean_image_of_each_class_tells_the_classes_apart(data):
+def test_the_mean_image_of_each_class_tells_the_classes_apart(
+  data, images_and_labels
+):
   images, labels = images_and_labels(sources.build(data, 'train'))
   means = np.stack([images[labels == label].mean(0) for label in range(5)])
   tests, wanted = images_and_labels(sources.build(data, 'validation'))
@@ -43,7 +39,7 @@ def test_the_mean_image_of_each_class_tells_the_classes_apart(data):
   np.testing.assert_array_equal(distances.argmin(1), wanted)
 
 
-def test_noise_does_not_wrap_around(data):
+def test_noise_does_not_wrap_around(data, images_and_labels):
   images, labels = images_and_labels(sources.build(data, 'train'))
   spread = np.ptp(images[labels == 0].astype(int), axis=0)
   assert spread.max() < 128

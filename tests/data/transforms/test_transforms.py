@@ -12,17 +12,7 @@ from vit_jax.data import transforms
 from vit_jax.data.transforms import crops, decoding, randaugment
 
 
-def smooth(rows, columns):
-  """An image of slow waves, uint8 [rows, columns, 3]."""
-  row, column = np.mgrid[:rows, :columns]
-  waves = [
-    np.sin(row / rows * 7 + phase) * np.cos(column / columns * 5 - phase)
-    for phase in range(3)
-  ]
-  return np.rint(127.5 + 127 * np.stack(waves, -1)).astype(np.uint8)
-
-
-def test_half_of_the_images_are_mirrored():
+def test_half_of_the_images_are_mirrored(smooth):
   rng, image = np.random.default_rng(0), smooth(4, 6)
   results = [transforms.Flip()(image, rng) for _ in range(400)]
   mirrored = [np.array_equal(result, image[:, ::-1]) for result in results]
@@ -42,25 +32,25 @@ def test_training_follows_the_configuration(data):
   crop = crops.RandomResized(16, 24, 0.05)
   flip = transforms.Flip()
   assert transforms.for_training(data) == (transforms.DecodeCrop(crop), flip)
-  data.upright = True
-  upright = transforms.DecodeCrop(crop, upright=True)
-  assert transforms.for_training(data) == (upright, flip)
-  data.train_crop, data.flip = 'squash', False
-  data.augmentation, data.upright = 'medium1', False
+  data.exif_orientation = True
+  exif_orientation = transforms.DecodeCrop(crop, exif_orientation=True)
+  assert transforms.for_training(data) == (exif_orientation, flip)
+  data.train_crop, data.flip = 'stretch', False
+  data.augmentation, data.exif_orientation = 'medium1', False
   assert transforms.for_training(data) == (
-    transforms.DecodeCrop(crops.Squash(16, 24)),
+    transforms.DecodeCrop(crops.Stretch(16, 24)),
     randaugment.RandAugment(2, 15),
   )
-  data.train_crop = 'squish'
-  with pytest.raises(errors.UserError, match=r'train_crop.* mean squash\?'):
+  data.train_crop = 'strech'
+  with pytest.raises(errors.UserError, match=r'train_crop.* mean stretch\?'):
     transforms.for_training(data)
 
 
 def test_evaluation_follows_the_configuration(data):
   central = transforms.DecodeCrop(crops.Central(16, 24))
   assert transforms.for_evaluation(data) == (central,)
-  data.eval_crop, data.upright = 'squash', True
-  squash = transforms.DecodeCrop(crops.Squash(16, 24), upright=True)
+  data.eval_crop, data.exif_orientation = 'stretch', True
+  squash = transforms.DecodeCrop(crops.Stretch(16, 24), exif_orientation=True)
   assert transforms.for_evaluation(data) == (squash,)
   data.eval_crop = 'centre'
   with pytest.raises(errors.UserError, match=r'eval_crop.* mean central\?'):
@@ -73,7 +63,7 @@ def encode(image, format, **options):
   return file.getvalue()
 
 
-def test_transforms_apply_in_order_from_file_to_pixels(data):
+def test_transforms_apply_in_order_from_file_to_pixels(data, smooth):
   image = transforms.apply(
     transforms.for_evaluation(data), encode(smooth(30, 30), 'PNG')
   )
@@ -83,7 +73,7 @@ def test_transforms_apply_in_order_from_file_to_pixels(data):
 
 @pytest.mark.parametrize('format', ['PNG', 'JPEG'])
 @pytest.mark.parametrize('size', [(40, 50), (300, 400), (1000, 1300)])
-def test_a_photograph_decoded_small_gives_the_same_crop(format, size):
+def test_a_photograph_decoded_small_gives_the_same_crop(format, size, smooth):
   file = encode(smooth(*size), format)
   crop = crops.RandomResized(32, 32, 0.05)
   for seed in range(8):
@@ -110,7 +100,7 @@ def test_no_more_is_decoded_than_the_crop_needs(size, shrink):
   assert decode._shrink(*size) == shrink
 
 
-def test_a_jpeg_that_pillow_must_read_is_cropped_whole(monkeypatch):
+def test_a_jpeg_that_pillow_must_read_is_cropped_whole(monkeypatch, smooth):
   file = encode(smooth(300, 400), 'JPEG', quality=95)
   stray = file[:-2] + b'stray' + file[-2:]  # TurboJPEG refuses it.
   transform = transforms.DecodeCrop(crops.RandomResized(16, 16, 0.5))
@@ -124,13 +114,15 @@ def test_a_jpeg_that_pillow_must_read_is_cropped_whole(monkeypatch):
 @pytest.mark.parametrize(
   'crop',
   [
-    crops.Squash(20, 30),
+    crops.Stretch(20, 30),
     crops.Central(20, 30, scale=1),
     crops.RandomResized(20, 30, 1.0, min_aspect=1.5, max_aspect=1.5),
-    crops.Squash(10, 10),
+    crops.Stretch(10, 10),
   ],
 )
-def test_an_image_is_still_itself_after_the_next_is_decoded(crop, format):
+def test_an_image_is_still_itself_after_the_next_is_decoded(
+  crop, format, smooth
+):
   """Also where the crop is the whole image, of which nothing is resized."""
   transform, rng = transforms.DecodeCrop(crop), np.random.default_rng(0)
   one = transform(encode(smooth(20, 30), format), rng)
@@ -157,7 +149,7 @@ def test_threads_do_not_decode_into_each_other(data):
   np.testing.assert_allclose(means, np.arange(1000) % 25, atol=0.2)
 
 
-def test_a_huge_jpeg_is_refused_before_it_is_decoded(data, monkeypatch):
+def test_a_huge_jpeg_is_refused_before_it_is_decoded(data, monkeypatch, smooth):
   monkeypatch.setattr(decoding.simplejpeg, 'decode_jpeg', None)
   transform = transforms.DecodeCrop(crops.RandomResized(4, 4, 0.5), False, 99)
   with pytest.raises(errors.UserError, match=r'10 x 10 pixels is too large'):

@@ -198,10 +198,10 @@ def test_where_jax_is_in_use_nothing_is_met():
 @pytest.mark.parametrize(
   ('arguments', 'message'),
   [
-    (('10.0.0.2:8476', 4, None), r'go together .*; given: .*--process=None'),
+    (('10.0.0.2:8476', 4, None), r'go together .*; given: .*--process_id=None'),
     (('10.0.0.2:8476', None, None), r'go together \(under mpirun'),
     ((None, 4, 0), r'given: --coordinator=None'),
-    (('10.0.0.2:8476', 4, 4), r'--process=4 does not fit .*from 0 to 3'),
+    (('10.0.0.2:8476', 4, 4), r'--process_id=4 does not fit .*from 0 to 3'),
     (('10.0.0.2', 4, 1), r'--coordinator=10\.0\.0\.2 is not HOST:PORT'),
     (('10.0.0.2:http', 4, 1), r'is not HOST:PORT'),
     (('10.0.0.2:99999', 4, 1), r'is not HOST:PORT'),

@@ -13,7 +13,7 @@ import statistics
 
 import jax
 
-from vit_jax import errors
+from vit_jax import errors, files
 from vit_jax.paper.miniature import questions as miniature_questions
 from vit_jax.training import plots
 
@@ -49,7 +49,7 @@ def fill(page, questions, accuracies, spent):
   path = pathlib.Path(page)
   folder = path.with_suffix('')
   folder.mkdir(exist_ok=True)
-  filled = path.read_text()
+  filled = path.read_text(encoding='utf-8')
   contents = {SPENT: spent}
   for question in questions:
     cells = accuracies[question.name]
@@ -59,7 +59,7 @@ def fill(page, questions, accuracies, spent):
   for name, content in contents.items():
     whole = f'<!-- filled: {name} -->\n\n{content}\n\n<!-- end -->'
     filled = _place(name).sub(lambda _, whole=whole: whole, filled)
-  path.write_text(filled)
+  files.write_text(path, filled)
 
 
 def spent(measured, num_seeds):

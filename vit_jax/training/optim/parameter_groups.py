@@ -12,7 +12,6 @@ import jax
 import numpy as np
 
 from vit_jax import errors, pytrees
-from vit_jax.nn import layer_stack
 
 
 def multipliers(field, rules, params):
@@ -122,7 +121,7 @@ def _match(field, rules, params, merge):
     field, rules, params: as of the functions above.
     merge: (path, array of the values of its layers, parameter) -> its value.
   """
-  single = layer_stack.unstack(params)
+  single = pytrees.unstack(params)
   tree = pytrees.match(rules, single, field)
   paths = pytrees.flatten(single)
   for pattern, _ in rules:
@@ -132,6 +131,6 @@ def _match(field, rules, params, merge):
         f'{errors.nearest(pattern, paths)}'
       )
   tree = jax.tree.map(np.asarray, tree)
-  if layer_stack.are_stacked(params):
-    tree = layer_stack.stack(tree)
+  if pytrees.are_stacked(params):
+    tree = pytrees.stack(tree)
   return pytrees.map_with_path(merge, tree, params)

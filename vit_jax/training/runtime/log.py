@@ -10,7 +10,6 @@ import contextlib
 import datetime
 import json
 import math
-import os
 import pathlib
 import sys
 import time
@@ -18,7 +17,7 @@ import time
 import tensorboardX
 import tqdm
 
-from vit_jax import errors
+from vit_jax import errors, files
 
 FILE = 'metrics.jsonl'
 
@@ -166,17 +165,15 @@ class RunLog:
         )
 
   def _append(self, record):
-    try:  # Closed after each line: a crash loses none.
-      with (self._workdir / FILE).open('a') as lines:
-        lines.write(_line(record))
+    try:
+      files.append_line(self._workdir / FILE, _line(record))
     except OSError as error:
       self._miss(error)
 
   def _rewrite(self):
-    unfinished = self._workdir / f'{FILE}.tmp'
+    text = ''.join(f'{_line(record)}\n' for record in self.records)
     try:
-      unfinished.write_text(''.join(map(_line, self.records)))
-      os.replace(unfinished, self._workdir / FILE)
+      files.write_text(self._workdir / FILE, text)
       self._is_whole = True
     except OSError as error:
       self._miss(error)
@@ -247,7 +244,7 @@ def _whole_lines(path):
   Raises:
     UserError: a line before the last is none.
   """
-  lines = path.read_text().splitlines()
+  lines = files.read_lines(path)
   for number, line in enumerate(lines, 1):
     try:
       record = json.loads(line)
@@ -264,7 +261,7 @@ def _whole_lines(path):
 
 
 def _line(record):
-  return json.dumps(record, allow_nan=False) + '\n'
+  return json.dumps(record, allow_nan=False)
 
 
 def _finite(value):

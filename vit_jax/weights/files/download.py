@@ -16,7 +16,7 @@ import requests
 import requests.adapters
 import tqdm
 
-from vit_jax import errors
+from vit_jax import errors, files
 
 CACHE = '~/.cache/vit_jax'
 ATTEMPTS = 5  # Each goes on where the one before was cut short.
@@ -122,7 +122,7 @@ def _fetch(session, url, target, num_bytes, digest):
     if not target.exists():
       _continue(session, url, file, size)
       _check(url, part, size, digest, about.headers)
-      os.replace(part, target)
+      files.put(part, target)
   with contextlib.suppress(FileNotFoundError):
     if target.exists():
       part.unlink()

@@ -5,17 +5,15 @@ it is opened, before any array is allocated.
 """
 
 import collections.abc
-import contextlib
 import dataclasses
+import functools
 import math
 import mmap
 import os
-import pathlib
-import secrets
 
 import numpy as np
 
-from vit_jax import errors
+from vit_jax import errors, files
 
 MAX_ARRAYS = 5_000  # No released file has half as many.
 MAX_NAME = 300  # Characters.
@@ -30,6 +28,10 @@ _PAGES = (  # Linux alone can provide them at one go.
 
 class WeightsFileError(errors.UserError):
   """A file of weights that is damaged, forged, or of another kind."""
+
+
+# Yields a binary file to write; see `files.saving`.
+replacing = functools.partial(files.saving, error=WeightsFileError)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,34 +151,6 @@ def new(num_bytes):
   padded = np.frombuffer(bytearray(num_bytes + _ALIGNMENT), np.uint8)
   start = -padded.ctypes.data % _ALIGNMENT
   return padded[start : start + num_bytes]
-
-
-@contextlib.contextmanager
-def replacing(path):
-  """Yields a binary file that takes the place of `path` once all went well.
-
-  Nobody ever sees half of it: it is written beside, brought to the disk, and
-  renamed.
-
-  Raises:
-    WeightsFileError: the file can't be written.
-  """
-  path = pathlib.Path(path)
-  unfinished = path.with_name(f'{path.name}.{secrets.token_hex(4)}.tmp')
-  try:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(unfinished, 'xb') as file:
-      yield file
-      file.flush()
-      os.fsync(file.fileno())
-    os.replace(unfinished, path)
-  except OSError as error:
-    raise WeightsFileError(
-      f'{path} can not be written: {error.strerror or error}.'
-    ) from error
-  finally:
-    with contextlib.suppress(OSError):
-      unfinished.unlink()
 
 
 def check_count(path, count):
