@@ -13,7 +13,7 @@ from vit_jax.cli import main
 from vit_jax.config import recipes, schema
 from vit_jax.weights import mapping
 from vit_jax.weights.files import npz
-from vit_jax.weights.tables import big_vision, bit, mixer, vit
+from vit_jax.weights.tables import bit, mixer, vit
 
 TINY = {'width': 8, 'depth': 2, 'num_heads': 2, 'mlp_dim': 12}
 
@@ -97,7 +97,7 @@ def size_of(path):
 CASES = {
   'class_token': (vit.rows(), 16, 7, {}),
   'average': (vit.rows(), 16, 6, {'pooling': 'average'}),
-  'attention': (big_vision.rows(False), 16, 6, {'pooling': 'attention'}),
+  'attention': (vit.big_vision_rows(False), 16, 6, {'pooling': 'attention'}),
   'hybrid': (vit.rows(), 32, 7, {'name': 'R+ViT-Ti/16'}),
 }
 

@@ -6,7 +6,7 @@ pytest.importorskip('torch')
 timm = pytest.importorskip('timm')
 
 from vit_jax.weights import convert  # noqa: E402
-from vit_jax.weights.tables import big_vision, bit, vit  # noqa: E402
+from vit_jax.weights.tables import bit, vit  # noqa: E402
 
 TANH = {'act_layer': 'gelu_tanh'}
 MAP = {'pooling': 'attention'}
@@ -16,7 +16,7 @@ TO_TIMM = [
   ('ViT-Ti/16', {}, GOOGLE),
   ('ViT-S/16', {}, GOOGLE),
   ('ViT-S/32', GAP, GOOGLE),
-  ('ViT-Ti/16', MAP, big_vision.rows(class_token=False)),
+  ('ViT-Ti/16', MAP, vit.big_vision_rows(class_token=False)),
   ('R+ViT-Ti/16', {}, GOOGLE),
   ('R26+ViT-S/32', {}, GOOGLE),
 ]

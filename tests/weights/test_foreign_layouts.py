@@ -13,7 +13,7 @@ import scipy.special
 
 from vit_jax import pytrees
 from vit_jax.weights import mapping
-from vit_jax.weights.tables import big_vision, bit, huggingface, mixer, timm
+from vit_jax.weights.tables import bit, mixer, vit
 
 TIMM_OF_HUGGINGFACE = (
   ('vit.embeddings.patch_embeddings.projection', 'patch_embed.proj'),
@@ -151,7 +151,7 @@ def test_timm_weights_compute_what_they_do_in_torch(zoo, weights):
   model = zoo.small(gelu='erf')
   params = zoo.params(model, 32, 48)
   images = weights.images(2, 32, 48)
-  theirs = mapping.to_theirs(params, timm.vit_rows())
+  theirs = mapping.to_theirs(params, vit.timm_rows())
   wanted = vit_by_rules_of_torch(theirs, images, depth=2, num_heads=2)
   assert_close(zoo.logits(model, params, images), wanted)
 
@@ -159,11 +159,11 @@ def test_timm_weights_compute_what_they_do_in_torch(zoo, weights):
 def test_hugging_face_has_the_arrays_of_timm(zoo):
   params = zoo.params(zoo.small(), 32)
   renamed = {}
-  for name, array in mapping.to_theirs(params, huggingface.rows()).items():
+  for name, array in mapping.to_theirs(params, vit.huggingface_rows()).items():
     for theirs, timms in TIMM_OF_HUGGINGFACE:
       name = name.replace(theirs, timms)
     renamed[name] = array
-  wanted = mapping.to_theirs(params, timm.vit_rows())
+  wanted = mapping.to_theirs(params, vit.timm_rows())
   for name in [name for name in wanted if '.qkv.' in name]:
     parts = [renamed.pop(name.replace('qkv', part)) for part in 'qkv']
     renamed[name] = np.concatenate(parts)
@@ -178,7 +178,7 @@ def test_hugging_face_has_the_arrays_of_timm(zoo):
     (FlaxMixer(), mixer.rows(), 'Mixer-S/16', {'num_heads': None}),
     (
       FlaxViT(),
-      big_vision.rows(class_token=False),
+      vit.big_vision_rows(class_token=False),
       'ViT-B/16',
       {'pooling': 'attention'},
     ),
@@ -199,7 +199,7 @@ def test_bit_has_the_arrays_of_timm(zoo):
   """timm counts from zero, and names what BiT tells by letters."""
   params = zoo.params(zoo.build('BiT-R50x1'), 32)
   theirs = mapping.to_theirs(params, bit.rows())
-  timms = mapping.to_theirs(params, timm.resnet_rows())
+  timms = mapping.to_theirs(params, bit.timm_rows())
   assert len(theirs) == len(timms)
   unit, block = 'resnet/block3/unit06', 'stages.2.blocks.5'
   for released, name in (

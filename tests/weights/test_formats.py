@@ -9,24 +9,17 @@ import pytest
 from vit_jax import errors, pytrees
 from vit_jax.weights import fitting, formats, mapping
 from vit_jax.weights.files import weights_file
-from vit_jax.weights.tables import (
-  big_vision,
-  bit,
-  huggingface,
-  mixer,
-  timm,
-  vit,
-)
+from vit_jax.weights.tables import bit, mixer, vit
 
 GAP = {'pooling': 'average'}
 MAP = {'pooling': 'attention'}
 ROWS = {
   'google': vit.rows(),
-  'big_vision': big_vision.rows(class_token=False),
+  'big_vision': vit.big_vision_rows(class_token=False),
   'mixer': mixer.rows(),
   'bit': bit.rows(),
-  'huggingface': huggingface.rows(),
-  'timm': timm.vit_rows(),
+  'huggingface': vit.huggingface_rows(),
+  'timm': vit.timm_rows(),
 }
 CASES = [
   ('google', 'ViT-B/16', {}),
@@ -98,11 +91,11 @@ def test_a_file_of_each_format_is_loaded(format_name, name, fields, zoo, save):
   ('format_name', 'rows', 'name', 'fields'),
   [
     ('mixer', mixer.rows(), 'Mixer-S/16', {'depth': 2, 'width': 8}),
-    ('timm', timm.mixer_rows(), 'Mixer-S/16', {'depth': 2, 'width': 8}),
-    ('timm', timm.resnet_rows(), 'BiT-R50x1', {}),
+    ('timm', mixer.timm_rows(), 'Mixer-S/16', {'depth': 2, 'width': 8}),
+    ('timm', bit.timm_rows(), 'BiT-R50x1', {}),
     (
       'timm',
-      timm.vit_rows('patch_embed.backbone'),
+      vit.timm_rows('patch_embed.backbone'),
       'R+ViT-Ti/16',
       {'depth': 1},
     ),
@@ -181,7 +174,7 @@ def test_a_class_token_without_a_row_computes_the_same(zoo, save, weights):
   """Google adds a row to the class token; big_vision has it added already."""
   model = zoo.small()
   params = zoo.params(model, 32)
-  theirs = mapping.to_theirs(params, big_vision.rows(class_token=True))
+  theirs = mapping.to_theirs(params, vit.big_vision_rows(class_token=True))
   assert theirs['pos_embedding'].shape == (1, 4, 8)
   loaded, _ = load(save('big_vision', theirs), 'big_vision', params)
   images = weights.images(2, 32, 32)
@@ -221,7 +214,7 @@ def test_nothing_is_read_of_a_file_that_does_not_fit(zoo, save, monkeypatch):
 
 def test_another_format_is_told_by_its_names(zoo, save):
   params = zoo.params(zoo.small(), 32)
-  path = save('timm', mapping.to_theirs(params, timm.vit_rows()))
+  path = save('timm', mapping.to_theirs(params, vit.timm_rows()))
   with pytest.raises(mapping.MappingError, match='- cls_token: of no known'):
     load(path, 'huggingface', params)
 

@@ -9,7 +9,7 @@ from vit_jax.config import schema
 from vit_jax.inference import predict
 from vit_jax.weights import catalog, convert, loading, mapping
 from vit_jax.weights.files import download, npz
-from vit_jax.weights.tables import big_vision, vit
+from vit_jax.weights.tables import vit
 
 TINY = {'width': 8, 'depth': 2, 'num_heads': 2, 'mlp_dim': 12}
 
@@ -57,7 +57,7 @@ def load(found, **options):
 def test_a_name_of_the_catalogue_is_fetched(fetched, tmp_path):
   flat = save(
     tmp_path / 'a.npz',
-    big_vision.rows(class_token=False),
+    vit.big_vision_rows(class_token=False),
     'params/img/',
     pooling='attention',
     side=224,
@@ -117,7 +117,7 @@ def test_a_file_that_exists_comes_before_the_catalogue(
 def test_one_file_for_all_patch_sizes_is_resized_to_those_of_the_model(
   fetched, tmp_path
 ):
-  save(tmp_path / 'a.npz', big_vision.rows(True), name='ViT-B/32', side=224)
+  save(tmp_path / 'a.npz', vit.big_vision_rows(True), name='ViT-B/32', side=224)
   entry = catalog.get('flexivit/b_i1k')
   fetched[entry.address] = tmp_path / 'a.npz'
   found = loading.find('flexivit/b_i1k')

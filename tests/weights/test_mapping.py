@@ -9,26 +9,19 @@ import pytest
 
 from vit_jax import models, pytrees
 from vit_jax.weights import mapping
-from vit_jax.weights.tables import (
-  big_vision,
-  bit,
-  huggingface,
-  mixer,
-  timm,
-  vit,
-)
+from vit_jax.weights.tables import bit, mixer, vit
 
 TABLES = {
   'pre-linen': vit.rows('pre_linen'),
   'linen': vit.rows('linen'),
-  'big_vision': big_vision.rows(class_token=False),
-  'big_vision with a class token': big_vision.rows(class_token=True),
-  'huggingface': huggingface.rows(),
-  'timm': timm.vit_rows(),
+  'big_vision': vit.big_vision_rows(class_token=False),
+  'big_vision with a class token': vit.big_vision_rows(class_token=True),
+  'huggingface': vit.huggingface_rows(),
+  'timm': vit.timm_rows(),
   'bit': bit.rows(),
-  'timm resnet': timm.resnet_rows(),
+  'timm resnet': bit.timm_rows(),
   'mixer': mixer.rows(),
-  'timm mixer': timm.mixer_rows(),
+  'timm mixer': mixer.timm_rows(),
 }
 # The fields of a small model that has every kind of layer that a table knows.
 TANH, POOLED = {'head': 'pre_logits'}, {'pooling': 'attention'}
@@ -82,12 +75,12 @@ def test_every_named_model_has_its_rows(name, zoo):
 
 def test_all_that_is_wrong_is_reported_together(zoo):
   flat = zoo.params(zoo.small(), 32)
-  theirs = dict(mapping.to_theirs(flat, timm.vit_rows()))
+  theirs = dict(mapping.to_theirs(flat, vit.timm_rows()))
   theirs['blocks.0.attn.q_norm.weight'] = np.ones(4)
   theirs['strange'] = np.ones(4)
   theirs['blocks.1.attn.qkv.weight'] = np.ones((24, 7))
   with pytest.raises(mapping.MappingError) as caught:
-    mapping.to_ours(theirs, timm.vit_rows(), flat)
+    mapping.to_ours(theirs, vit.timm_rows(), flat)
   message = str(caught.value)
   assert '- blocks.0.attn.q_norm.weight: of no known layer' in message
   assert '- strange: of no known layer' in message
@@ -98,7 +91,7 @@ def test_arrays_that_belong_together_must_be_complete(zoo):
   flat = zoo.params(zoo.small(), 32)
   flat.pop('encoder/block_1/attention/value/bias')
   with pytest.raises(mapping.MappingError, match=r'value/bias: goes with'):
-    mapping.to_theirs(flat, timm.vit_rows())
+    mapping.to_theirs(flat, vit.timm_rows())
 
 
 def test_two_names_for_one_leaf_are_refused():
@@ -117,3 +110,34 @@ def test_each_array_is_read_once():
   flat = Counting({'head/bias': np.ones(2), 'head/kernel': np.ones((2, 2))})
   mapping.to_ours(flat, vit.rows(), {})
   assert sorted(reads) == ['head/bias', 'head/kernel']
+
+
+@pytest.mark.parametrize(
+  ('pattern', 'name', 'values'),
+  [
+    ('block_{layer}/{leaf}', 'block_12/bias', {'layer': 12, 'leaf': 'bias'}),
+    ('unit{unit:02}', 'unit03', {'unit': 3}),
+    ('unit{unit:02}', 'unit36', {'unit': 36}),
+    ('stages.{block-1}.x', 'stages.0.x', {'block': 1}),
+    ('plain', 'plain', {}),
+  ],
+)
+def test_a_name_is_read_and_written_back(pattern, name, values):
+  assert mapping.match_name(pattern, name) == values
+  assert mapping.fill_name(pattern, values) == name
+
+
+@pytest.mark.parametrize(
+  ('pattern', 'name'),
+  [
+    ('block_{layer}', 'block_01'),  # Would be written as block_1.
+    ('unit{unit:02}', 'unit3'),
+    ('a.b', 'axb'),
+    ('block_{layer}', 'block_1/bias'),
+    ('block_{layer}', 'block_12345'),
+    ('block_{layer}', 'block_١'),
+    ('{leaf}', 'Bias'),
+  ],
+)
+def test_another_spelling_is_another_name(pattern, name):
+  assert mapping.match_name(pattern, name) is None

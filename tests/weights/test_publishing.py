@@ -122,10 +122,10 @@ def test_a_mistake_is_told(format_name, target, message, tmp_path):
   assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize('family', ['block_0/token_mlp/hidden', 'root_conv'])
-def test_transformers_has_no_mixer_and_no_bit(family):
+@pytest.mark.parametrize('name', ['Mixer-S/16', 'BiT-R50x1'])
+def test_transformers_has_no_mixer_and_no_bit(name):
   with pytest.raises(errors.UserError, match='timm has'):
-    publishing.translate({f'{family}/kernel': np.ones(1)}, 'huggingface')
+    publishing.translate({}, 'huggingface', name)
 
 
 # config.json ------------------------------------------------------------------

@@ -14,7 +14,7 @@ from vit_jax.checkpoints import parameters
 from vit_jax.config import model_names, recipes, schema
 from vit_jax.data.datasets import class_names
 from vit_jax.nn import position_embedding
-from vit_jax.weights import loading, positions, publishing, torch_config
+from vit_jax.weights import loading, publishing, resizing, torch_config
 
 FORMATS = (*publishing.FORMATS, 'orbax')
 
@@ -92,7 +92,7 @@ def _with_positions(params, model, image_size):
   module = position_embedding.POSITION_EMBEDDINGS[model.position_embedding]()
   tokens = jnp.zeros((1, num_tokens, width.size))
   embedding, _ = module.apply({}, tokens, grid)
-  flat = pytrees.flatten(params) | {positions.PATH: np.asarray(embedding)}
+  flat = pytrees.flatten(params) | {resizing.POSITIONS: np.asarray(embedding)}
   return pytrees.unflatten(flat)
 
 

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from vit_jax import errors, pytrees
-from vit_jax.weights import positions, resizing
+from vit_jax.weights import resizing
 
 HEADS = ('keep', 'replace', 'drop')
 CLASS_TOKENS = ('keep', 'add', 'drop')
@@ -193,10 +193,8 @@ def _lines(table):
 
 
 def _has_to_be_resized(path, given, wanted, changes):
-  if path == positions.PATH and given[path][2:] == wanted[path][2:]:
-    grids = positions.find_grids(
-      given, wanted, changes.given_grid, changes.grid
-    )
+  if path == resizing.POSITIONS and given[path][2:] == wanted[path][2:]:
+    grids = resizing.find_grids(given, wanted, changes.given_grid, changes.grid)
     return grids is not None
   return (
     path == _PATCHES
@@ -209,11 +207,11 @@ def _has_to_be_resized(path, given, wanted, changes):
 def _resize(path, array, given, wanted, changes):
   if path == _PATCHES:
     return resizing.resize_patches(array, wanted[path][:2])
-  grids = positions.find_grids(given, wanted, changes.given_grid, changes.grid)
-  return positions.fit(
+  grids = resizing.find_grids(given, wanted, changes.given_grid, changes.grid)
+  return resizing.fit_positions(
     array,
-    positions.num_prefix_tokens(given),
-    positions.num_prefix_tokens(wanted),
+    resizing.num_prefix_tokens(given),
+    resizing.num_prefix_tokens(wanted),
     grids,
     changes.positions,
   )

@@ -12,17 +12,10 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from vit_jax import errors, pytrees
+from vit_jax import errors, models, pytrees
 from vit_jax.weights import fitting, mapping
 from vit_jax.weights.files import npz, safetensors, weights_file
-from vit_jax.weights.tables import (
-  big_vision,
-  bit,
-  huggingface,
-  mixer,
-  timm,
-  vit,
-)
+from vit_jax.weights.tables import bit, mixer, vit
 
 # Where trainers keep the parameters; what lies elsewhere is their own.
 PREFIXES = ('opt/target/', 'params/', '')
@@ -38,6 +31,17 @@ class Format:
   view: Callable = lambda file: file  # Brings names and layers into shape.
 
 
+def _timm_table(names):
+  """Returns the rows for a file of timm that has the given names."""
+  for sign, table in (
+    (r'blocks\.\d+\.mlp_tokens\..*', mixer.timm_rows),
+    (r'stem\.conv\.weight', bit.timm_rows),
+  ):
+    if any(re.fullmatch(sign, name) for name in names):
+      return table()
+  return vit.timm_table(names)
+
+
 _NPZ, _SAFETENSORS = npz.NpzFile, safetensors.SafetensorsFile
 FORMATS = {
   'bit': Format(_NPZ, r'resnet/.*', bit.table, bit.view),
@@ -45,17 +49,43 @@ FORMATS = {
   'big_vision': Format(
     _NPZ,
     r'pos_embedding|MAPHead_0/.*|Transformer/(encoderblock/.*|pos_embedding)',
-    big_vision.table,
-    big_vision.view,
+    vit.big_vision_table,
+    vit.big_vision_view,
   ),
   'google': Format(_NPZ, r'Transformer/.*', vit.table),
   'timm': Format(
-    _SAFETENSORS, r'blocks\.\d+\..*|stem\.conv\.weight', timm.table
+    _SAFETENSORS, r'blocks\.\d+\..*|stem\.conv\.weight', _timm_table
   ),
   'huggingface': Format(
-    _SAFETENSORS, r'(vit\.)?encoder\.layer\.\d+\..*', huggingface.table
+    _SAFETENSORS, r'(vit\.)?encoder\.layer\.\d+\..*', vit.huggingface_table
   ),
 }
+# The types of transformers that are read.
+MODEL_TYPES = ('vit',)
+# {family of models: {format: what writes it}}
+WRITERS = {
+  'hybrid': vit.HYBRID_WRITERS,
+  'ViT': vit.WRITERS,
+  'BiT': bit.WRITERS,
+  'Mixer': mixer.WRITERS,
+}
+
+
+def writer(model_name, format_name):
+  """Returns the `tables.Writer` of a model in a format.
+
+  Raises:
+    UserError: the format has no such models.
+  """
+  family = models.family_name(model_name)
+  writers = WRITERS[family]
+  if format_name not in writers:
+    others = ', '.join(f'{name} has' for name in writers)
+    raise errors.UserError(
+      f'{format_name} has no {models.FAMILIES[family].title} that these '
+      f'weights would fit; {others}.'
+    )
+  return writers[format_name]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,10 +6,10 @@ number of heads, and the images to give.
 
 import dataclasses
 import json
-import math
 import pathlib
 
 from vit_jax import errors
+from vit_jax.weights import formats
 
 FILE = 'config.json'
 MAX_BYTES = 16 << 20  # 21,843 class names, twice over, take 3.
@@ -87,10 +87,11 @@ def read(folder, format_name):
 
 
 def _read_huggingface(config):
-  if config.get('model_type', 'vit') != 'vit':
+  known = formats.MODEL_TYPES
+  if config.get('model_type', known[0]) not in known:
     raise errors.UserError(
       f'The weights are of a {config["model_type"]!r} of transformers; of '
-      "these, 'vit' is understood."
+      f'these, {", ".join(map(repr, known))} is understood.'
     )
   heads = config.get('num_attention_heads', 12)
   if not isinstance(heads, int):
@@ -133,26 +134,7 @@ def _pair(size):
 
 def huggingface(card):
   """Returns {file: what it contains} for `from_pretrained` of transformers."""
-  rows, columns = card.image_size
-  config = {
-    'architectures': [
-      'ViTForImageClassification' if card.num_classes else 'ViTModel'
-    ],
-    'model_type': 'vit',
-    'dtype': 'float32',
-    'hidden_size': card.width,
-    'num_hidden_layers': card.depth,
-    'num_attention_heads': card.num_heads,
-    'intermediate_size': card.mlp_dim,
-    'hidden_act': 'gelu' if card.gelu == 'erf' else 'gelu_pytorch_tanh',
-    'layer_norm_eps': card.norm_epsilon,
-    'hidden_dropout_prob': 0.0,
-    'attention_probs_dropout_prob': 0.0,
-    'image_size': rows if rows == columns else [rows, columns],
-    'patch_size': card.patch_size,
-    'num_channels': 3,
-    'qkv_bias': True,
-  }
+  config = formats.writer(card.name, 'huggingface').config(card)
   if card.num_classes:
     names = card.class_names or _numbered(card.num_classes)
     config['id2label'] = {str(i): name for i, name in enumerate(names)}
@@ -179,52 +161,13 @@ def _numbered(count):
   return tuple(f'LABEL_{i}' for i in range(count))
 
 
-# Names of timm by ours; for a plain ViT and a Mixer any will do that exists,
-# since the arguments tell all of its sizes.
-_TIMM_SIZES = {
-  'Ti': 'tiny',
-  'S': 'small',
-  'B': 'base',
-  'L': 'large',
-  'H': 'huge',
-  'g': 'giant',
-  'G': 'gigantic',
-}
-_TIMM_VITS = (
-  *('tiny_patch16', 'small_patch8', 'small_patch16', 'small_patch32'),
-  *('base_patch8', 'base_patch16', 'base_patch32', 'large_patch14'),
-  *('large_patch16', 'large_patch32', 'huge_patch14', 'giant_patch14'),
-  'gigantic_patch14',
-)
-_TIMM = {
-  'R+ViT-Ti/16': 'vit_tiny_r_s16_p8_224',
-  'R26+ViT-S/32': 'vit_small_r26_s32_224',
-  'R26+ViT-B/32': 'vit_base_r26_s32_224',
-  'R50+ViT-B/16': 'vit_base_r50_s16_224',
-  'R50+ViT-L/32': 'vit_large_r50_s32_224',
-  'BiT-R50x1': 'resnetv2_50x1_bit',
-  'BiT-R50x3': 'resnetv2_50x3_bit',
-  'BiT-R101x1': 'resnetv2_101x1_bit',
-  'BiT-R101x3': 'resnetv2_101x3_bit',
-  'BiT-R152x2': 'resnetv2_152x2_bit',
-  'BiT-R152x4': 'resnetv2_152x4_bit',
-}
-_TIMM_POOLS = {'class_token': 'token', 'average': 'avg', 'attention': 'map'}
-
-
 def timm(card):
   """Returns {file: what it contains} for `create_model` of timm.
 
   Raises:
     UserError: timm has no such model.
   """
-  if card.name.startswith('Mixer'):
-    architecture, arguments = 'mixer_b16_224', _timm_mixer(card)
-  elif card.name.startswith('ViT'):
-    architecture, arguments = _timm_architecture(card), _timm_vit(card)
-  else:
-    architecture = errors.choose('The model for timm', card.name, _TIMM)
-    arguments = _timm_vit(card) if card.width else {}
+  architecture, arguments = formats.writer(card.name, 'timm').config(card)
   rows, columns = card.image_size
   pretrained = {
     'custom_load': False,
@@ -246,41 +189,3 @@ def timm(card):
   if card.class_names:
     config['label_names'] = list(card.class_names)
   return {FILE: config}
-
-
-def _timm_architecture(card):
-  size = _TIMM_SIZES.get(card.name.partition('-')[2].partition('/')[0])
-  known = f'{size}_patch{card.patch_size}'
-  return f'vit_{known if known in _TIMM_VITS else "base_patch16"}_224'
-
-
-def _timm_vit(card):
-  return {
-    'img_size': list(card.image_size),
-    'patch_size': card.patch_size,
-    'embed_dim': card.width,
-    'depth': card.depth,
-    'num_heads': card.num_heads,
-    'mlp_ratio': _ratio(card),
-    'act_layer': 'gelu' if card.gelu == 'erf' else 'gelu_tanh',
-    'class_token': card.pooling == 'class_token',
-    'global_pool': _TIMM_POOLS[card.pooling],
-    'fc_norm': False,
-  }
-
-
-def _timm_mixer(card):
-  """Its GELU is the exact one: timm takes no other by name."""
-  return {
-    'img_size': list(card.image_size),
-    'patch_size': card.patch_size,
-    'num_blocks': card.depth,
-    'embed_dim': card.width,
-  }
-
-
-def _ratio(card):
-  """Returns what timm multiplies the width by, and then rounds down."""
-  ratio = card.mlp_dim / card.width
-  exact = int(card.width * ratio) == card.mlp_dim
-  return ratio if exact else math.nextafter(ratio, math.inf)

@@ -16,7 +16,7 @@ from vit_jax.config import schema
 from vit_jax.weights import catalog, formats, mapping, publishing
 from vit_jax.weights.catalog import augreg
 from vit_jax.weights.files import npz, weights_file
-from vit_jax.weights.tables import big_vision, bit, mixer, vit
+from vit_jax.weights.tables import bit, mixer, vit
 
 # MiB, as `gsutil ls -lh` prints them. Zip's own headers take up to 0.25.
 LISTED = {
@@ -78,7 +78,7 @@ def fields_of(name):
 
 def rows_of(entry):
   if entry.format == 'big_vision':
-    return big_vision.rows(fields_of(entry.name).get('pooling') is None)
+    return vit.big_vision_rows(fields_of(entry.name).get('pooling') is None)
   if entry.format == 'google':
     linen = entry.name.startswith('big_vision/')
     return vit.rows('linen' if linen else 'pre_linen')
@@ -214,7 +214,7 @@ def test_every_array_comes_back_with_the_same_bytes(name, to, prefix, tmp_path):
   npz.save(path, {prefix + name: array for name, array in theirs.items()})
   params, report = formats.load(path, None, pytrees.unflatten(shapes))
   assert len(report.loaded) == len(theirs)
-  back = publishing.translate(pytrees.flatten(params), to)
+  back = publishing.translate(pytrees.flatten(params), to, entry.model)
   assert back.keys() == theirs.keys()
   for name, array in theirs.items():
     assert back[name].tobytes() == array.tobytes(), name
@@ -229,7 +229,8 @@ def test_bit_comes_back_with_the_same_bytes(tmp_path):
   npz.save(tmp_path / 'a.npz', mapping.to_theirs(flat, bit.rows()))
   params, _ = formats.load(tmp_path / 'a.npz', None, pytrees.unflatten(shapes))
   npz.save(
-    tmp_path / 'b.npz', publishing.translate(pytrees.flatten(params), 'google')
+    tmp_path / 'b.npz',
+    publishing.translate(pytrees.flatten(params), 'google', entry.model),
   )
   first, second = (tmp_path / name for name in ('a.npz', 'b.npz'))
   assert first.read_bytes() == second.read_bytes()

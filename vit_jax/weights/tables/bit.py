@@ -1,9 +1,14 @@
-"""BiT ResNets (Kolesnikov et al., 2020): the .npz files of gs://bit_models."""
+"""BiT ResNets (Kolesnikov et al., 2020): their names in every format.
+
+The .npz files of gs://bit_models, and timm's .safetensors.
+"""
 
 import re
 
-from vit_jax.weights import mapping
+from vit_jax import errors
+from vit_jax.weights import mapping, tables
 from vit_jax.weights.files import weights_file
+from vit_jax.weights.tables import torch_layout
 
 # The head is a convolution of one pixel.
 HEAD = mapping.one_to_one(
@@ -53,3 +58,38 @@ def rows():
     row('resnet/head/conv2d/kernel', 'head/kernel', HEAD),
     row('resnet/head/conv2d/bias', 'head/bias'),
   )
+
+
+def timm_rows():
+  """Returns the rows of a BiT ResNet."""
+  row, layout = mapping.row, torch_layout
+  return (
+    row('stem.conv.weight', 'root_conv/kernel', layout.CONVOLUTION),
+    *torch_layout.unit_rows(
+      'stages.{block-1}.blocks.{unit-1}', 'block_{block}/unit_{unit}'
+    ),
+    *layout.norm('norm', 'norm'),
+    *layout.weight_and_bias('head.fc', 'head', layout.PIXEL_CONVOLUTION),
+  )
+
+
+_TIMM = {
+  'BiT-R50x1': 'resnetv2_50x1_bit',
+  'BiT-R50x3': 'resnetv2_50x3_bit',
+  'BiT-R101x1': 'resnetv2_101x1_bit',
+  'BiT-R101x3': 'resnetv2_101x3_bit',
+  'BiT-R152x2': 'resnetv2_152x2_bit',
+  'BiT-R152x4': 'resnetv2_152x4_bit',
+}
+
+
+def _timm_resnet(card):
+  return errors.choose('The model for timm', card.name, _TIMM), {}
+
+
+_NPZ = tables.Writer(lambda flat: rows())
+WRITERS = {
+  'google': _NPZ,
+  'big_vision': _NPZ,
+  'timm': tables.Writer(lambda flat: timm_rows(), _timm_resnet),
+}

@@ -95,3 +95,29 @@ def heads(theirs, ours):
       fused(HEADS, count),
     ),
   )
+
+
+def mlp_rows(theirs, ours):
+  """Returns the rows of an MLP, as timm calls its layers."""
+  return (
+    *weight_and_bias(f'{theirs}.fc1', f'{ours}/hidden', LINEAR),
+    *weight_and_bias(f'{theirs}.fc2', f'{ours}/out', LINEAR),
+  )
+
+
+def unit_rows(theirs, ours):
+  """Returns the rows of a bottleneck unit of a ResNet, as timm calls it."""
+  row = mapping.row
+  return (
+    row(
+      f'{theirs}.conv{{conv}}.weight',
+      f'{ours}/conv_{{conv}}/kernel',
+      CONVOLUTION,
+    ),
+    *norm(f'{theirs}.norm{{conv}}', f'{ours}/norm_{{conv}}'),
+    row(
+      f'{theirs}.downsample.conv.weight',
+      f'{ours}/projection_conv/kernel',
+      CONVOLUTION,
+    ),
+  )
