@@ -5,6 +5,7 @@ What is compiled once is kept for all tests, and for the processes they start.
 
 import os
 import pathlib
+import time
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -29,6 +30,19 @@ jax.config.update('jax_numpy_rank_promotion', 'raise')
 @pytest.fixture
 def rng():
   return jax.random.key(0)
+
+
+@pytest.fixture(scope='session')
+def wait_until():
+  """Waits for what another thread or process does, however busy all are."""
+
+  def wait_until(condition, seconds=120):
+    end = time.monotonic() + seconds
+    while not condition():
+      assert time.monotonic() < end, f'not within {seconds} s'
+      time.sleep(0.01)
+
+  return wait_until
 
 
 def pytest_addoption(parser):
