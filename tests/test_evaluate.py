@@ -30,6 +30,8 @@ from vit_jax.checkpoints import (
 from vit_jax.data import crops, sources, transforms
 from vit_jax.evaluators import classification, fewshot, knn, real
 
+pytestmark = pytest.mark.usefixtures('compiled_in_less_time')
+
 TINY = {'width': 16, 'depth': 1, 'num_heads': 2, 'mlp_dim': 16}
 CLASSES = 4
 

@@ -21,6 +21,8 @@ from vit_jax import (
 from vit_jax.checkpoints import google, mapping, npz
 from vit_jax.sharding import mesh as meshes
 
+pytestmark = pytest.mark.usefixtures('compiled_in_less_time')
+
 ROOT = pathlib.Path(__file__).parents[1]
 RECIPE = str(ROOT / 'configs/finetune/transfer.py')
 POSITIONS = 'encoder/position_embedding/embedding'

@@ -7,6 +7,8 @@ import pytest
 from vit_jax import errors, evaluate, evaluations, experiment, train, weights
 from vit_jax import subject as subjects
 
+pytestmark = pytest.mark.usefixtures('compiled_in_less_time')
+
 SIDE = 16
 
 

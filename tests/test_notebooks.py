@@ -15,6 +15,8 @@ from matplotlib import pyplot
 from vit_jax import experiment, models, pytrees, weights
 from vit_jax.checkpoints import augreg, google, mapping, npz
 
+pytestmark = pytest.mark.usefixtures('compiled_in_less_time')
+
 FOLDER = pathlib.Path(__file__).parents[1] / 'notebooks'
 NAMES = sorted(path.stem for path in FOLDER.glob('*.ipynb'))
 

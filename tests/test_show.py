@@ -7,6 +7,8 @@ import pytest
 from vit_jax import experiment, pictures, show, train_step
 from vit_jax.data import mixing, pipeline, sources
 
+pytestmark = pytest.mark.usefixtures('compiled_in_less_time')
+
 
 @pytest.fixture
 def config():

@@ -22,6 +22,8 @@ from vit_jax import (
 )
 from vit_jax.data import suites
 
+pytestmark = pytest.mark.usefixtures('compiled_in_less_time')
+
 RECIPE = """
   from vit_jax import experiment
 

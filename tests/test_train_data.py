@@ -15,6 +15,8 @@ import vit_jax
 from vit_jax import errors, evaluate, experiment, run_log, train
 from vit_jax.data import bad_examples
 
+pytestmark = pytest.mark.usefixtures('compiled_in_less_time')
+
 ROOT = pathlib.Path(vit_jax.__file__).parents[1]
 
 

@@ -18,6 +18,8 @@ from vit_jax.nn import layers
 from vit_jax.sharding import mesh as meshes
 from vit_jax.sharding import placement
 
+pytestmark = pytest.mark.usefixtures('compiled_in_less_time')
+
 NUM_CLASSES, SIDE = 3, 8
 
 

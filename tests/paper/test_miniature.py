@@ -6,6 +6,8 @@ from vit_jax import errors, experiment, models, train
 from vit_jax.data import sources
 from vit_jax.paper import miniature, miniature_questions
 
+pytestmark = pytest.mark.usefixtures('compiled_in_less_time')
+
 SMALL = (
   ('model.width', 16),
   ('model.depth', 1),

@@ -19,6 +19,8 @@ from vit_jax.paper import (
   ways,
 )
 
+pytestmark = pytest.mark.usefixtures('compiled_in_less_time')
+
 ROOT = pathlib.Path(vit_jax.__file__).parents[1]
 
 
