@@ -226,12 +226,13 @@ def _headless(name, image_size, sizes):
 def _trace(module, image_size):
   images = jax.ShapeDtypeStruct((1, *image_size, 3), jnp.float32)
 
-  def pooled(params, images):
-    return module.apply({'params': params}, images, train=False).pooled
+  def pooled(rng, images):  # Traced once: drawing parameters has no products.
+    output, _ = module.init_with_output(rng, images, train=False)
+    return output.pooled
 
-  params = loading.params_of(module, image_size)
-  flops = compute_cost.forward_flops(pooled, params, images, on_padding=False)
-  return flops, jax.eval_shape(pooled, params, images).shape[-1]
+  rng = jax.random.key(0)
+  flops = compute_cost.forward_flops(pooled, rng, images, on_padding=False)
+  return flops, jax.eval_shape(pooled, rng, images).shape[-1]
 
 
 def _module(name, sizes=(), num_classes=0):
