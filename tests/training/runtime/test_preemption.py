@@ -51,7 +51,7 @@ def test_an_ignored_signal_stays_ignored(left):
     with preemption.Stop() as stop:
       signal.raise_signal(signal.SIGHUP)
       assert not stop.is_requested
-      stop.run()
+      stop.mark_ready()
       signal.raise_signal(signal.SIGTERM)
     assert stop.is_requested
     assert not left  # As it would be after a second one.
