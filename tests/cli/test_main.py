@@ -248,7 +248,7 @@ def test_fields_that_the_help_overrides_exist():
 
 def test_the_module_runs_and_gives_its_status():
   status = subprocess.run(
-    [sys.executable, '-m', 'vit_jax', 'trian'],
+    [sys.executable, '-m', 'vit_jax.cli', 'trian'],
     cwd=ROOT,
     capture_output=True,
     text=True,

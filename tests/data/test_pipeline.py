@@ -1,6 +1,5 @@
 import gc
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -189,21 +188,18 @@ def test_repeated_examples_are_augmented_each_time(source, data):
   assert all((images[0] != other).any(-1).all() for other in images[1:])
 
 
-def test_the_pipeline_stops_its_threads_when_closed(source, data):
+def test_the_pipeline_stops_its_threads_when_closed(source, data, wait_until):
   def loaders():
     names = [thread.name for thread in threading.enumerate()]
     return [name for name in names if name.startswith('grain')]
 
-  def ended():
+  def wait_for_the_end():
     gc.collect()
-    deadline = time.monotonic() + 10
-    while loaders() and time.monotonic() < deadline:
-      time.sleep(0.01)
-    return not loaders()
+    wait_until(lambda: not loaders())
 
-  assert ended()  # Those of other tests.
+  wait_for_the_end()  # Of those of other tests.
   batches = pipeline.train_batches(source, data, batch_size=4, seed=0)
   next(batches)
   assert loaders()
   batches.close()
-  assert ended()
+  wait_for_the_end()

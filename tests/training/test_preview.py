@@ -9,6 +9,8 @@ from vit_jax.data import pipeline, sources
 from vit_jax.data.transforms import mixing
 from vit_jax.training import plots, preview, train_step
 
+pytestmark = pytest.mark.usefixtures('compiled_in_less_time')
+
 
 @pytest.fixture
 def config():

@@ -19,6 +19,8 @@ from vit_jax.evaluation import evaluate
 from vit_jax.training import train
 from vit_jax.training.runtime import log
 
+pytestmark = pytest.mark.usefixtures('compiled_in_less_time')
+
 ROOT = pathlib.Path(vit_jax.__file__).parents[1]
 
 

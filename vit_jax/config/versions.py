@@ -8,6 +8,7 @@ ADDED = {
   'model.attention': 'xla',
   'model.scan': False,
   'model.remat': 'none',
+  'model.position_resize': 'auto',
   'optimizer.accumulation_steps': 1,
   'optimizer.ema_decay': None,
 }

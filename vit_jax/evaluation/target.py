@@ -22,10 +22,15 @@ from vit_jax.evaluation import fewshot
 from vit_jax.sharding import mesh as meshes
 from vit_jax.sharding import placement, rules
 from vit_jax.training import assembly
-from vit_jax.weights import loading, preprocessing
+from vit_jax.weights import loading, preprocessing, resizing
 
 BATCH_SIZE = 32  # Of released weights, images on each device.
-_CHOICES = {**models.CHOICES, **sources.CHOICES, **transforms.CHOICES}
+_CHOICES = {
+  **models.CHOICES,
+  **resizing.CHOICES,
+  **sources.CHOICES,
+  **transforms.CHOICES,
+}
 _NATIVE = (224,)  # For weights that fit any size.
 
 

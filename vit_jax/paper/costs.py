@@ -219,8 +219,8 @@ def _headless(name, image_size, sizes):
   if depth is None:
     depth = family.sizes[model_names.parse(name).size].depth
   one, two = (
-    _trace(_module(name, (*sizes, ('depth', depth))), image_size)
-    for depth in (1, 2)
+    _trace(_module(name, (*sizes, ('depth', count))), image_size)
+    for count in (1, 2)
   )
   layer = two[0] - one[0]
   return one[0] + (depth - 1) * layer, one[1]
@@ -229,12 +229,13 @@ def _headless(name, image_size, sizes):
 def _trace(module, image_size):
   images = jax.ShapeDtypeStruct((1, *image_size, 3), jnp.float32)
 
-  def pooled(params, images):
-    return module.apply({'params': params}, images, train=False).pooled
+  def pooled(rng, images):  # Traced once: drawing parameters has no products.
+    output, _ = module.init_with_output(rng, images, train=False)
+    return output.pooled
 
-  params = models.params_of(module, image_size)
-  flops = compute_cost.forward_flops(pooled, params, images, on_padding=False)
-  return flops, jax.eval_shape(pooled, params, images).shape[-1]
+  rng = jax.random.key(0)
+  flops = compute_cost.forward_flops(pooled, rng, images, on_padding=False)
+  return flops, jax.eval_shape(pooled, rng, images).shape[-1]
 
 
 def _module(name, sizes=(), num_classes=0):

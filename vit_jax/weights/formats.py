@@ -29,6 +29,8 @@ class Format:
   sign: str  # Pattern of a name that no format further down has.
   table: Callable  # Names -> rows of `mapping`.
   view: Callable = lambda file: file  # Brings names and layers into shape.
+  # How its readers resize position embeddings, a key of `resizing.METHODS`.
+  position_resize: str = 'corner_aligned'
 
 
 def _timm_table(names):
@@ -54,10 +56,16 @@ FORMATS = {
   ),
   'google': Format(_NPZ, r'Transformer/.*', vit.table),
   'timm': Format(
-    _SAFETENSORS, r'blocks\.\d+\..*|stem\.conv\.weight', _timm_table
+    _SAFETENSORS,
+    r'blocks\.\d+\..*|stem\.conv\.weight',
+    _timm_table,
+    position_resize='bicubic_antialiased',
   ),
   'huggingface': Format(
-    _SAFETENSORS, r'(vit\.)?encoder\.layer\.\d+\..*', vit.huggingface_table
+    _SAFETENSORS,
+    r'(vit\.)?encoder\.layer\.\d+\..*',
+    vit.huggingface_table,
+    position_resize='bicubic',
   ),
 }
 # The types of transformers that are read.

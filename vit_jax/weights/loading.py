@@ -44,6 +44,8 @@ class Weights:
     image_size: (rows, columns) in pixels that it was trained on; None: any.
     entry: the row of the catalogue, or None.
     load: load(model_params, changes, place) as `formats.load`.
+    position_resize: how its authors resized position embeddings, a key of
+      `resizing.METHODS`.
   """
 
   path: str
@@ -53,6 +55,7 @@ class Weights:
   image_size: tuple[int, int] | None
   entry: catalog.Entry | None
   load: Callable
+  position_resize: str = 'corner_aligned'
 
 
 def find(checkpoint, model_name=None, format_name=None):
@@ -116,6 +119,9 @@ def changes_to(weights, model, image_size, head='keep'):
   """
   flexible = weights.entry is not None and weights.entry.flexible
   given_size = None if flexible else weights.image_size
+  positions = model.position_resize
+  if positions == 'auto':
+    positions = weights.position_resize
   given, wanted = weights.model.pooling, model.pooling
   class_token, fresh, unused = 'keep', (), ()
   if given != wanted:
@@ -125,6 +131,7 @@ def changes_to(weights, model, image_size, head='keep'):
   return fitting.Changes(
     grid=_grid(model.name, image_size),
     given_grid=_grid(weights.model.name, given_size),
+    positions=positions,
     head=head,
     class_token=class_token,
     patches='resize' if flexible else 'keep',
@@ -200,9 +207,18 @@ def _from_file(path, model_name, format_name, entry):
   image_size = told.image_size or inferred.image_size
   if entry:
     image_size = (entry.resolution, entry.resolution)
-  load = functools.partial(formats.load, path, format_name)
+  position_resize = formats.FORMATS[format_name].position_resize
+  if entry and entry.position_resize:
+    position_resize = entry.position_resize
   return Weights(
-    path, format_name, model, inferred.num_classes, image_size, entry, load
+    path,
+    format_name,
+    model,
+    inferred.num_classes,
+    image_size,
+    entry,
+    functools.partial(formats.load, path, format_name),
+    position_resize,
   )
 
 

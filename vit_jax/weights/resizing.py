@@ -38,11 +38,25 @@ def bicubic(new, old):
   return _interpolate(_centres(new, old), old, _cubic)
 
 
+def bicubic_antialiased(new, old):
+  """Returns the matrix of cubic interpolation that sees every old row.
+
+  Keys (1981) with a = -0.5, as wide as the new rows where these are wider, and
+  cut off at the border; as PIL has it, and PyTorch with `antialias`.
+  """
+  width = max(1, old / new)
+  distance = np.abs(_centres(new, old)[:, None] - np.arange(old)) / width
+  matrix = _cubic(distance, a=-0.5)
+  return matrix / matrix.sum(axis=1, keepdims=True)
+
+
 METHODS = {
   'corner_aligned': corner_aligned,
   'bilinear': bilinear,
   'bicubic': bicubic,
+  'bicubic_antialiased': bicubic_antialiased,
 }
+CHOICES = {'model.position_resize': ('auto', *METHODS)}
 
 
 def num_prefix_tokens(flat):

@@ -24,7 +24,7 @@ class Together:
   def __init__(self, count):
     self.count = count
     self._number = threading.local()
-    self._barrier = threading.Barrier(count, timeout=10)
+    self._barrier = threading.Barrier(count, timeout=120)
     self._said = [None] * count
 
   def run(self, function, arguments):

@@ -2,7 +2,7 @@
 
 import os
 import socket
-import time
+import threading
 
 import jax
 import pytest
@@ -252,24 +252,33 @@ def test_a_scheduler_that_jax_does_not_understand_is_told(
 
 
 def test_who_is_waited_for_in_vain_is_told_with_the_address(
-  meeting, monkeypatch, capsys
+  meeting, monkeypatch, capsys, wait_until
 ):
   left = []
   monkeypatch.setattr(multihost, 'JOIN_SECONDS', 0.05)
   monkeypatch.setattr(multihost.os, '_exit', left.append)
-  monkeypatch.setattr(Meeting, 'connect', lambda self: time.sleep(0.3))
+  monkeypatch.setattr(Meeting, 'connect', lambda self: wait_until(lambda: left))
   multihost.join('10.0.0.2:8476', 4, 3)
   assert left == [watchdog.STATUS]
   told = capsys.readouterr().err
   assert 'process 3 of 4 has waited 0.05 s at 10.0.0.2:8476' in told
 
 
-def test_a_meeting_in_time_is_not_ended(meeting, monkeypatch):
-  left = []
-  monkeypatch.setattr(multihost, 'JOIN_SECONDS', 0.05)
+def test_a_meeting_in_time_is_not_ended(meeting, monkeypatch, wait_until):
+  left, running = [], []
+
+  def timers():
+    return [
+      thread
+      for thread in threading.enumerate()
+      if getattr(thread, 'function', None) is multihost._give_up
+    ]
+
+  monkeypatch.setattr(Meeting, 'connect', lambda self: running.extend(timers()))
   monkeypatch.setattr(multihost.os, '_exit', left.append)
   multihost.join('10.0.0.2:8476', 4, 3)
-  time.sleep(0.15)
+  assert running
+  wait_until(lambda: not timers())
   assert left == []
 
 

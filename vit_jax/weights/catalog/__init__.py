@@ -289,6 +289,7 @@ def _deit3():
           num_parameters=num_parameters(model, resolution, extra_rows=1),
           scale=1.0,
           accuracy=_DEIT3_ACCURACY[size] if at_224 else None,
+          position_resize='bicubic',
         )
 
 

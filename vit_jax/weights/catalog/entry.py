@@ -22,6 +22,8 @@ class Entry:
       is taken.
     accuracy: top-1 on ImageNet's validation set in per cent, or None.
     note: what to know; a line, or ''.
+    position_resize: how its authors resized position embeddings, a key of
+      `resizing.METHODS`; None: as all do who read the format.
     flexible: whether patches may be resized to those of `model`.
   """
 
@@ -35,6 +37,7 @@ class Entry:
   scale: float = CENTRAL
   accuracy: float | None = None
   note: str = ''
+  position_resize: str | None = None
   flexible: bool = False
 
   @property
