@@ -7,7 +7,7 @@ import pytest
 from vit_jax import errors, models, pytrees
 from vit_jax.config import schema
 from vit_jax.inference import predict
-from vit_jax.weights import catalog, convert, loading, mapping
+from vit_jax.weights import catalog, convert, loading, mapping, resizing
 from vit_jax.weights.files import download, npz
 from vit_jax.weights.tables import vit
 
@@ -182,3 +182,70 @@ def test_another_model_than_the_folder_holds_is_told(tmp_path):
   convert.run(str(tmp_path / 'a.npz'), str(tmp_path / 'b'), 'orbax')
   with pytest.raises(errors.UserError, match='holds a ViT-B/16; leave --model'):
     loading.find(str(tmp_path / 'b'), 'ViT-S/16')
+
+
+# Another resolution ----------------------------------------------------------
+
+POSITIONS = 'encoder/position_embedding/embedding'
+
+
+def enlarged(found, position_resize='auto'):
+  """Returns the position embeddings of 2 x 2 patches, for 4 x 4."""
+  found.model.position_resize = position_resize
+  params, _ = found.load(
+    models.params_of(loading.build(found), (64, 64)),
+    loading.changes_to(found, found.model, (64, 64)),
+  )
+  return pytrees.flatten(params)[POSITIONS]
+
+
+def resized(flat, method):
+  patches = flat[POSITIONS][:, 1:]
+  return resizing.resize_grid(patches, (2, 2), (4, 4), method)
+
+
+@pytest.mark.parametrize(
+  ('to', 'method'),
+  [
+    ('google', 'corner_aligned'),
+    ('big_vision', 'corner_aligned'),
+    ('huggingface', 'bicubic'),
+    ('timm', 'bicubic_antialiased'),
+    ('orbax', 'corner_aligned'),
+  ],
+)
+def test_positions_are_resized_as_those_of_the_format_do(to, method, tmp_path):
+  source, target = tmp_path / 'a.npz', tmp_path / f'{to}.npz'
+  if to not in ('google', 'big_vision'):
+    target = tmp_path / to
+  flat = save(source, vit.rows())
+  convert.run(str(source), str(target), to)
+  new = enlarged(loading.find(str(target)))[:, 1:]
+  np.testing.assert_allclose(new, resized(flat, method), atol=1e-6)
+
+
+@pytest.mark.parametrize('method', resizing.METHODS)
+def test_the_configuration_may_choose_how_positions_are_resized(
+  method, tmp_path
+):
+  flat = save(tmp_path / 'a.npz', vit.rows())
+  found = loading.find(str(tmp_path / 'a.npz'))
+  new = enlarged(found, method)[:, 1:]
+  np.testing.assert_allclose(new, resized(flat, method), atol=1e-6)
+  others = set(resizing.METHODS) - {method}
+  assert all(abs(new - resized(flat, other)).max() > 1e-3 for other in others)
+
+
+def test_the_catalogue_knows_who_resized_otherwise(fetched, tmp_path):
+  save(tmp_path / 'a.npz', vit.big_vision_rows(True), side=224)
+  for name, method in (
+    ('deit3/base_224_1k', 'bicubic'),
+    (
+      'flexivit/vit_b16_i21k_300ep',
+      'corner_aligned',
+    ),
+  ):
+    fetched[catalog.get(name).address] = tmp_path / 'a.npz'
+    found = loading.find(name)
+    changes = loading.changes_to(found, found.model, (384, 384))
+    assert changes.positions == method

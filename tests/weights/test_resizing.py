@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 import scipy.ndimage
+from PIL import Image
 
 from vit_jax.weights import resizing
 
@@ -33,6 +34,18 @@ def test_half_pixel_methods_are_those_of_opencv(method, grid, new_grid):
   wanted = cv2.resize(
     embedding.reshape(*grid, -1), new_grid[::-1], interpolation=CV2[method]
   )
+  np.testing.assert_allclose(got.reshape(wanted.shape), wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize(('grid', 'new_grid'), [*GRIDS, ((24, 24), (14, 7))])
+def test_the_antialiased_method_is_that_of_pil(grid, new_grid):
+  embedding = random_grid(grid)
+  got = resizing.resize_grid(embedding, grid, new_grid, 'bicubic_antialiased')
+  wanted = [
+    Image.fromarray(channel).resize(new_grid[::-1], Image.Resampling.BICUBIC)
+    for channel in np.moveaxis(embedding.reshape(*grid, -1), -1, 0)
+  ]
+  wanted = np.stack(wanted, axis=-1)
   np.testing.assert_allclose(got.reshape(wanted.shape), wanted, atol=1e-5)
 
 
