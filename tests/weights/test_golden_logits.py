@@ -85,10 +85,11 @@ def test_another_epsilon_of_layer_norm_is_noticed(error):
 def test_another_padding_of_convolutions_is_noticed(monkeypatch, error):
   convolution = weight_standardization.StdConv
 
-  def pad_alike(features, kernel_size, stride, padding, *rest, **names):
+  def pad_alike(*, kernel_size, padding, **options):
     assert padding == 'SAME'
-    padding = kernel_size // 2
-    return convolution(features, kernel_size, stride, padding, *rest, **names)
+    return convolution(
+      kernel_size=kernel_size, padding=kernel_size // 2, **options
+    )
 
   monkeypatch.setattr(weight_standardization, 'StdConv', pad_alike)
   assert error('r26s32') > 1e-4

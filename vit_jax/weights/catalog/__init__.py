@@ -6,12 +6,11 @@ timm's results on ImageNet's validation set; all files take pixels in [-1, 1].
 """
 
 from vit_jax import errors
+from vit_jax.config import model_names
 from vit_jax.weights.catalog import augreg
 from vit_jax.weights.catalog import entry as catalog_entry
 
 Entry = catalog_entry.Entry
-num_parameters = catalog_entry.num_parameters
-name_of_model = catalog_entry.name_of_model
 CENTRAL = catalog_entry.CENTRAL
 
 
@@ -36,6 +35,8 @@ def has_family_of(name):
 # ViT paper and its successors: gs://vit_models ------------------------------
 
 _VIT = 'gs://vit_models'
+_PRE_LOGITS = (('head', 'pre_logits'),)
+_AVERAGE = (('pooling', 'average'),)
 _HEAD = 'its head is known not to classify; use it for fine-tuning'
 
 
@@ -44,14 +45,14 @@ def _imagenet21k():
     *('ViT-B_8', 'ViT-B_16', 'ViT-B_32', 'ViT-L_16', 'ViT-L_32', 'ViT-H_14'),
     *('R26+ViT-B_32', 'R50+ViT-B_16', 'R50+ViT-L_32'),
   ):
-    model = name_of_model(file)
+    model = model_names.of_file(file)
     yield Entry(
       f'imagenet21k/{file}',
       f'{_VIT}/imagenet21k/{file}.npz',
       model,
       'google',
       num_classes=21_843,
-      num_parameters=num_parameters(model, 224, 21_843, hidden=True),
+      fields=_PRE_LOGITS,
       note=_HEAD,
     )
 
@@ -72,7 +73,7 @@ _FINE_TUNED = {
 
 def _imagenet2012():
   for file, accuracy in _FINE_TUNED.items():
-    model = name_of_model(file.removesuffix('-224'))
+    model = model_names.of_file(file.removesuffix('-224'))
     resolution = 224 if file.endswith('-224') else 384
     yield Entry(
       f'imagenet21k+imagenet2012/{file}',
@@ -80,7 +81,6 @@ def _imagenet2012():
       model,
       'google',
       resolution,
-      num_parameters=num_parameters(model, resolution),
       accuracy=accuracy,
     )
 
@@ -97,7 +97,7 @@ _SAM = {
 
 def _sam():
   for file, accuracy in _SAM.items():
-    model = name_of_model(file)
+    model = model_names.of_file(file)
     # The file of S/16 has Adam's two moments, too.
     copies = 3 if file == 'ViT-S_16' else 1
     yield Entry(
@@ -105,17 +105,17 @@ def _sam():
       f'{_VIT}/sam/{file}.npz',
       model,
       'google',
-      num_parameters=copies * num_parameters(model),
+      copies=copies,
       accuracy=accuracy,
     )
   for file in 'ViT-S_16', 'ViT-S_32', 'ViT-B_16', 'ViT-B_32':
-    model = name_of_model(file)
+    model = model_names.of_file(file)
     yield Entry(
       f'gsam/{file}',
       f'{_VIT}/gsam/{file}.npz',
       model,
       'google',
-      num_parameters=num_parameters(model, extra_rows=0),
+      fields=_AVERAGE,
       note='pooled by averaging; others measured a low accuracy',
     )
 
@@ -137,12 +137,9 @@ def _mixer():
       yield Entry(
         f'mixer/{data}/{file}',
         f'gs://mixer_models/{data}/{file}.npz',
-        name_of_model(file),
+        model_names.of_file(file),
         'mixer',
         num_classes=num_classes,
-        num_parameters=num_parameters(
-          name_of_model(file), num_classes=num_classes
-        ),
         accuracy=accuracy,
       )
 
@@ -162,7 +159,6 @@ def _bit():
         'bit',
         resolution,
         classes,
-        num_parameters(f'BiT-{model}', num_classes=classes),
         scale=512 / 480 if resolution == 480 else CENTRAL,
       )
   for resolution, accuracy in ((160, 80.5), (224, 82.8)):
@@ -172,7 +168,6 @@ def _bit():
       'BiT-R50x1',
       'bit',
       resolution,
-      num_parameters=num_parameters('BiT-R50x1'),
       accuracy=accuracy,
     )
 
@@ -209,7 +204,7 @@ _SIGLIP2 = {  # Tschannen et al. (2025).
 
 def _covered(resolution, model):
   """Returns the pixels that whole patches cover: 378 of 384, if of 14."""
-  return resolution - resolution % int(model.rpartition('/')[2])
+  return resolution - resolution % model_names.patch_size(model)
 
 
 _NO_HEAD = 'the image tower only; it has no classes'
@@ -223,7 +218,7 @@ def _towers():
       model,
       'google',
       num_classes=0,
-      num_parameters=count,
+      total=count,
       note=_NO_HEAD,
     )
   for file, (model, resolution) in _SIGLIP.items():
@@ -258,14 +253,14 @@ _BIG_VISION = 'gs://big_vision'
 
 def _baselines():
   """Better plain ViT baselines (Beyer et al., 2022): sines and cosines."""
-  count = num_parameters('ViT-S/16', extra_rows=-196, hidden=True)
+  sines = ('position_embedding', 'sincos_2d')
   for epochs, accuracy in ((90, 76.5), (150, 78.5), (300, 80.0)):
     yield Entry(
       f'big_vision/vit_s16_i1k_{epochs}ep',
       f'{_BIG_VISION}/vit_s16_i1k_{epochs}ep.npz',
       'ViT-S/16',
       'google',
-      num_parameters=count,
+      fields=(*_AVERAGE, *_PRE_LOGITS, sines),
       accuracy=accuracy,
     )
 
@@ -286,7 +281,6 @@ def _deit3():
           model,
           'big_vision',
           resolution,
-          num_parameters=num_parameters(model, resolution, extra_rows=1),
           scale=1.0,
           accuracy=_DEIT3_ACCURACY[size] if at_224 else None,
           position_resize='bicubic',
@@ -317,7 +311,6 @@ def _flexivit():
         'big_vision',
         240,
         num_classes,
-        num_parameters(f'ViT-{size}/32', num_classes=num_classes, extra_rows=1),
         scale=1 / 0.95,
         flexible=True,
       )
@@ -329,7 +322,6 @@ def _flexivit():
       'big_vision',
       240,
       21_843,
-      num_parameters(f'ViT-B/{pixels}', 240, 21_843, extra_rows=1),
       scale=1 / 0.95,
     )
 

@@ -93,7 +93,6 @@ def entry(file, name=None, accuracy=None):
     'google',
     resolution,
     num_classes,
-    catalog_entry.num_parameters(model, resolution, num_classes),
     accuracy=accuracy,
   )
 

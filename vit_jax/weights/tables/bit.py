@@ -89,6 +89,7 @@ def _timm_resnet(card):
 
 _NPZ = tables.Writer(lambda flat: rows())
 WRITERS = {
+  'bit': _NPZ,
   'google': _NPZ,
   'big_vision': _NPZ,
   'timm': tables.Writer(lambda flat: timm_rows(), _timm_resnet),

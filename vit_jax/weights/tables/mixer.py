@@ -57,6 +57,7 @@ def _timm_mixer(card):
 
 _NPZ = tables.Writer(lambda flat: rows())
 WRITERS = {
+  'mixer': _NPZ,
   'google': _NPZ,
   'big_vision': _NPZ,
   'timm': tables.Writer(lambda flat: timm_rows(), _timm_mixer),
