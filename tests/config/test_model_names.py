@@ -49,9 +49,22 @@ def test_every_name_is_of_the_family_that_lists_it(name):
   assert name in models.family(name).names
 
 
-def test_names_of_files_and_variants():
+@pytest.mark.parametrize(
+  ('variant', 'name'),
+  [
+    ('B/16', 'ViT-B/16'),
+    ('R50+L/32', 'R50+ViT-L/32'),
+    ('R+Ti/16', 'R+ViT-Ti/16'),
+    ('R152x4', 'BiT-R152x4'),
+    ('R50+ViT-B/16', 'R50+ViT-B/16'),
+    ('Mixer-S/8', 'Mixer-S/8'),
+  ],
+)
+def test_a_variant_abbreviates_a_name(variant, name):
+  assert model_names.of_variant(variant) == name
+
+
+def test_names_of_files():
   assert model_names.of_file('R26+ViT-B_32') == 'R26+ViT-B/32'
   assert model_names.of_file('BiT-R50x1') == 'BiT-R50x1'
   assert model_names.to_file('R26+ViT-B/32') == 'R26+ViT-B_32'
-  assert model_names.of_variant('B/16') == 'ViT-B/16'
-  assert model_names.of_variant('R50+ViT-B/16') == 'R50+ViT-B/16'

@@ -5,8 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from vit_jax import errors
-from vit_jax.nn import layer_stack as stacked
+from vit_jax import errors, pytrees
 
 
 class AttentionMaps(NamedTuple):
@@ -36,7 +35,7 @@ def compute(model, params, images):
     {'params': params}, images, train=False, mutable=['intermediates']
   )
   sown = state['intermediates']
-  blocks = stacked.unstack(sown['encoder'])
+  blocks = pytrees.unstack(sown['encoder'])
   layers = [
     blocks[f'block_{layer}']['attention']['weights'][0]
     for layer in range(model.encoder.depth)

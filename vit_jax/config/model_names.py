@@ -63,8 +63,16 @@ def patch_size(name):
 
 
 def of_variant(variant):
-  """Returns the name of a recipe's variant: ViT-B/16 of B/16 and of itself."""
-  return variant if '-' in variant else f'ViT-{variant}'
+  """Returns the name that recipes and tables abbreviate; a whole one stays.
+
+  B/16 is ViT-B/16, R50+L/32 is R50+ViT-L/32, and R50x1 is BiT-R50x1.
+  """
+  if '-' in variant:
+    return variant
+  if re.fullmatch(r'R[0-9]+x[0-9]+', variant):
+    return f'BiT-{variant}'
+  backbone, plus, size = variant.rpartition('+')
+  return f'{backbone}{plus}ViT-{size}'
 
 
 def of_file(file):

@@ -1,7 +1,8 @@
 """How each cell of AugReg's tables is reproduced."""
 
+from vit_jax.config import model_names
 from vit_jax.data.datasets import vtab
-from vit_jax.paper import augreg_tables, cells, methods
+from vit_jax.paper import augreg_tables, methods
 from vit_jax.weights import catalog
 
 FINETUNING = 'configs/finetune/augreg.py'
@@ -53,7 +54,7 @@ def table_5(row, column):
     tasks = vtab.GROUPS[_MEANS[row]]
     rows = [row for row, task in _TASKS.items() if task in tasks]
     return methods.Averaged(tuple(table_5(row, column) for row in rows))
-  variant = cells.whole_name(column)
+  variant = model_names.of_variant(column)
   return methods.Transferred(
     f'{FINETUNING}:dataset=vtab_full/{_TASKS[row]},variant={variant}',
     f'augreg/{_file(column)}',

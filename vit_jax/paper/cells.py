@@ -5,7 +5,7 @@ A function for each table, of the names of row and column.
 
 import functools
 
-from vit_jax.config import recipes
+from vit_jax.config import model_names, recipes
 from vit_jax.data.datasets import vtab
 from vit_jax.models import vit
 from vit_jax.paper import costs, methods, vit_tables
@@ -49,7 +49,7 @@ def table_2(row, column):
     return methods.Refused(methods.JFT, 'the column L/16 I21k')
   if row.startswith('VTAB'):
     return table_9('Mean', column)
-  start = f'imagenet21k/ViT-{variant.replace("/", "_")}'
+  start = f'imagenet21k/{_file(variant)}'
   if row.startswith('ImageNet'):
     recipe = f'configs/finetune/high_resolution.py:variant={variant}'
     return methods.Transferred(recipe, start, _evaluator(row))
@@ -59,8 +59,9 @@ def table_2(row, column):
 
 def table_3(row, column):
   variant, data = row.split()
+  name = model_names.of_variant(variant)
   recipe = {
-    'JFT': f'configs/pretrain/vit_jft.py:variant={whole_name(variant)}',
+    'JFT': f'configs/pretrain/vit_jft.py:variant={name}',
     'I21k': f'configs/pretrain/vit_i21k.py:variant={variant}',
     'ImageNet': f'configs/pretrain/vit_i1k.py:variant={variant}',
   }[data]
@@ -92,7 +93,7 @@ def table_4(row, column):
 
 def table_5(row, column):
   pretraining, dataset = row.split(' ', 1)
-  file = f'ViT-{column.replace("/", "_")}'
+  file = _file(column)
   evaluator = _evaluator(dataset)
   if pretraining == 'JFT':
     return methods.Refused(methods.JFT, 'the rows I21k')
@@ -114,7 +115,9 @@ def table_6(row, column):
   variant, num_epochs = row.split(', ')
   if column == 'exaFLOPs':
     return methods.Computed(
-      lambda: costs.jft_exaflops(whole_name(variant)) * int(num_epochs)
+      lambda: (
+        costs.jft_exaflops(model_names.of_variant(variant)) * int(num_epochs)
+      )
     )
   return methods.Refused(methods.JFT, 'table5, rows I21k; make miniature')
 
@@ -154,12 +157,9 @@ def _evaluator(dataset):
   return 'real' if dataset.endswith('ReaL') else 'classification'
 
 
-def whole_name(variant):
-  """Returns the whole name of what tables call R50+L/16 or R50x1."""
-  if 'x' in variant:
-    return f'BiT-{variant}'
-  resnet, plus, size = variant.rpartition('+')
-  return f'{resnet}{plus}ViT-{size}'
+def _file(variant):
+  """Returns what the released file of B/16 is called: ViT-B_16."""
+  return model_names.to_file(model_names.of_variant(variant))
 
 
 def _core_days(variant, data):
@@ -170,7 +170,7 @@ def _core_days(variant, data):
   exaflops = {
     'JFT': lambda name: 14 * costs.jft_exaflops(name),
     'I21k': lambda name: 90 * costs.i21k_exaflops(name),
-  }[data](whole_name(variant))
+  }[data](model_names.of_variant(variant))
   core = chips.CHIPS['v3'].peak / chips.CHIPS['v3'].devices
   return exaflops * 1e18 / (core * costs.UTILISATION) / 86_400
 

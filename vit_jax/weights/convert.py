@@ -37,13 +37,14 @@ def run(source, target, to, model_name=None, format_name=None, drop=None):
   found = loading.find(source, model_name, format_name)
   image_size = found.image_size or (224, 224)
   wanted = pytrees.flatten(models.params_of(loading.build(found), image_size))
+  sizes = _sizes(found.model.name, wanted)
   wanted, unused = _without(wanted, drop)
   changes = loading.changes_to(found, found.model, image_size)
   params, _ = found.load(
     pytrees.unflatten(wanted),
     dataclasses.replace(changes, unused=changes.unused + unused),
   )
-  card = _card(found, wanted, image_size)
+  card = _card(found, wanted, image_size, sizes)
   if to in ('timm', 'huggingface'):
     params = _with_positions(params, found.model, image_size)
   if to == 'orbax':
@@ -96,7 +97,7 @@ def _with_positions(params, model, image_size):
   return pytrees.unflatten(flat)
 
 
-def _card(found, wanted, image_size):
+def _card(found, wanted, image_size, sizes):
   """Returns what a reader of the weights has to know."""
   num_classes = (
     wanted['head/kernel'].shape[-1] if 'head/kernel' in wanted else 0
@@ -112,26 +113,20 @@ def _card(found, wanted, image_size):
     gelu=model.gelu,
     norm_epsilon=model.norm_epsilon,
     class_names=class_names.get(num_classes) if known else None,
-    width=kernel.shape[-1] if kernel else None,
     patch_size=kernel.shape[0] if kernel else None,
-    **_transformer(wanted),
+    **sizes,
   )
 
 
-def _transformer(wanted):
-  """Returns the sizes of a Transformer or Mixer; nothing of a ResNet."""
-  query = wanted.get('encoder/block_0/attention/query/kernel')
-  hidden = wanted.get('encoder/block_0/mlp/hidden/kernel')
-  if query is None:
-    hidden = wanted.get('block_0/channel_mlp/hidden/kernel')
-  if hidden is None:
+def _sizes(name, shapes):
+  """Returns those of a model's sizes that a card has; none of a ResNet."""
+  measure = models.family(name).measure
+  if measure is None:
     return {}
-  blocks = {re.match(r'(encoder/)?block_(\d+)/', path) for path in wanted}
-  return {
-    'depth': len({match[2] for match in blocks if match}),
-    'num_heads': query.shape[1] if query is not None else None,
-    'mlp_dim': hidden.shape[1],
-  }
+  size = measure({path: leaf.shape for path, leaf in shapes.items()})
+  known = {field.name for field in dataclasses.fields(torch_config.Card)}
+  sizes = dataclasses.asdict(size)
+  return {field: sizes[field] for field in sizes if field in known}
 
 
 def _config(found, card):

@@ -14,7 +14,7 @@ import numpy as np
 from vit_jax import errors, pytrees
 from vit_jax.weights import resizing
 
-HEADS = ('keep', 'replace', 'drop')
+HEADS = ('keep', 'replace')
 CLASS_TOKENS = ('keep', 'add', 'drop')
 PATCHES = ('keep', 'resize')
 
@@ -29,7 +29,7 @@ class Changes:
   grid: tuple[int, int] | None = None  # Rows, columns of patches in the model
   given_grid: tuple[int, int] | None = None  # and in the file; None: square.
   positions: str = 'corner_aligned'  # How to resize: resizing.METHODS.
-  head: str = 'keep'  # replace: as the model initialised it; drop: none.
+  head: str = 'keep'  # replace: as the model initialised it.
   class_token: str = 'keep'  # add: as initialised, at no position; drop.
   patches: str = 'keep'  # resize: the kernel, to the model's patch size.
   fresh: tuple[str, ...] = ()  # Patterns of paths that may stay initialised
