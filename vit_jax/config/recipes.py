@@ -53,6 +53,7 @@ ADDED = {
   'model.remat': 'none',
   'optimizer.accumulation_steps': 1,
   'optimizer.ema_decay': None,
+  'optimizer.layer_decay': None,
 }
 
 
