@@ -11,6 +11,7 @@ ADDED = {
   'model.position_resize': 'auto',
   'optimizer.accumulation_steps': 1,
   'optimizer.ema_decay': None,
+  'optimizer.layer_decay': None,
 }
 
 # What fields were called, and are called now.
