@@ -1,4 +1,7 @@
-"""What a model is trained for: init, loss and predictions, by name."""
+"""What a model is trained for: init, loss and predictions, by name.
+
+Parameters that an objective adds to the model's are under `objective`.
+"""
 
 from vit_jax import errors
 from vit_jax.training.objectives import classification, masked_patches
@@ -7,8 +10,6 @@ OBJECTIVES = {
   'classification': classification.build,
   'masked_patches': masked_patches.build,
 }
-# Patterns of the parameters that an objective adds to the model's.
-OWN = {'classification': (), 'masked_patches': masked_patches.OWN}
 
 
 def build(objective, model, num_classes):
