@@ -5,9 +5,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from vit_jax import errors
+from vit_jax import errors, pytrees
 from vit_jax.models import vit
-from vit_jax.nn import layer_stack as stacked
 
 
 class AttentionMaps(NamedTuple):
@@ -41,7 +40,7 @@ def compute(model, params, images):
     {'params': params}, images, train=False, mutable=['intermediates']
   )
   sown = state['intermediates']
-  blocks = stacked.unstack(sown['encoder'])
+  blocks = pytrees.unstack(sown['encoder'])
   layers = [
     blocks[f'block_{layer}']['attention']['weights'][0]
     for layer in range(model.encoder.depth)

@@ -23,7 +23,8 @@ from vit_jax.checkpoints import digests, manager, manifest, step_folder
 
 FOLDER = 'params'
 _AVERAGE, _PARAMS = 'ema/', 'params/'  # In the state of a run.
-_SHARE = 16  # So much of the parameters is read at once, or one of them.
+# So much is read at once, or a single array: the larger of a share and of bytes.
+_SHARE, _BYTES = 1 / 16, 8 << 20
 _WHOLE, _DAMAGED, _REMOVED = range(3)
 
 
@@ -191,7 +192,7 @@ class OfRun:
       if step is None:
         raise self._no_checkpoint()
       step_dir = self._directory / str(step)
-      outcome, problem = _WHOLE, manifest.Damaged('another process found it so')
+      outcome, problem = _WHOLE, None
       try:
         found = read(step_dir)
       except manifest.Damaged as error:
@@ -204,6 +205,7 @@ class OfRun:
       if outcome == _REMOVED:
         removed.add(step)
       else:
+        problem = problem or 'another process cannot read it'
         self._problems[step] = problem
         self._say(f'checkpoint {step_dir} is not used: {problem}')
 
@@ -239,12 +241,12 @@ class _Step:
         for path, name in names.items()
         if path.startswith(prefix)
       }
+      self._kinds, self._digests = (
+        {path: saved[table][name] for path, name in self._names.items()}
+        for table in ('kinds', 'digests')
+      )
       self.shapes = {
-        path: digests.shape_of(saved['kinds'][name])
-        for path, name in self._names.items()
-      }
-      self._digests = {
-        path: saved['digests'][name] for path, name in self._names.items()
+        path: digests.shape_of(kind) for path, kind in self._kinds.items()
       }
     if not self.shapes:
       raise manifest.Damaged('it holds no parameters')
@@ -254,14 +256,15 @@ class _Step:
     with step_folder.as_damage():
       by_name = _read(self._leaves, [self._names[path] for path in paths])
       arrays = {path: by_name[self._names[path]] for path in paths}
-      kinds = digests.kinds(arrays)
-    for path, array in arrays.items():
-      is_same = (
-        kinds[path] == digests.kinds(self.shapes)[path]
-        and digests.of_array(array) == self._digests[path]
-      )
-      if not is_same:
-        raise manifest.Damaged(f'{self._names[path]} is not what was saved')
+      changed = [
+        path
+        for path, kind in digests.kinds(arrays).items()
+        if kind != self._kinds[path]
+        or digests.of_array(arrays[path]) != self._digests[path]
+      ]
+    if changed:
+      name = self._names[changed[0]]
+      raise manifest.Damaged(f'{name} is not what was saved')
     return arrays
 
 
@@ -279,7 +282,7 @@ def _take_all(shapes, paths, take, read):
   paths = set(paths)
   convert, units = _units(shapes, paths)
   sizes = [sum(map(_num_bytes, unit.values())) for unit in units]
-  room = sum(sizes) // _SHARE
+  room = max(_SHARE * sum(sizes), _BYTES)
   taken, group, used = {}, [], 0
 
   def flush():
