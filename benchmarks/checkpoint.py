@@ -159,7 +159,7 @@ def restores(components, folder, repeats):
   ours, bare = [], []
   for _ in range(repeats + 1):
     began = time.perf_counter()
-    jax.block_until_ready(saved.restore(components.state))
+    jax.block_until_ready(saved.restore(components.state)[0])
     ours.append(time.perf_counter() - began)
     began = time.perf_counter()
     restored = ocp.StandardCheckpointHandler().restore(

@@ -58,7 +58,7 @@ def restore(workdir, state, step=None):
   """Returns the step that is restored, and what was told."""
   told = []
   saved = manager.CheckpointManager(workdir / 'checkpoints', 2, told.append)
-  return int(saved.restore(state, step).step), told
+  return int(saved.restore(state, step)[0].step), told
 
 
 @fault(
@@ -218,10 +218,10 @@ def test_any_layout_restores_into_any_other(workdir, state, tmp_path, mesh):
   config.mesh.update(mesh)
   spread = assembly.build(config, 4, meshes.build(config.mesh), 12).state
   saved = manager.CheckpointManager(workdir / 'checkpoints', 2)
-  there = saved.restore(spread)
+  there, _ = saved.restore(spread)
   again = manager.CheckpointManager(tmp_path / 'again', 2)
   again.finish(12, there, {'metrics': []})
-  back, first = again.restore(state), saved.restore(state)
+  (back, _), (first, _) = again.restore(state), saved.restore(state)
   for given, wanted in zip(
     jax.tree.leaves((back.params, back.opt_state, there.params)),
     jax.tree.leaves((first.params, first.opt_state, first.params)),

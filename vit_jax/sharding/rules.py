@@ -24,7 +24,7 @@ RULES = (
   (r'.*/mlp/hidden/bias', ('tensor',)),
   (r'.*/mlp/out/kernel', ('tensor', 'fsdp')),
   # [width, classes] and [width, hidden]; classes rarely divide.
-  (r'head(_hidden)?/kernel', ('fsdp', None)),
+  (r'(objective/)?head(_hidden)?/kernel', ('fsdp', None)),
   # The stem's [rows, columns, 3, width], convolutions [rows, columns, in, out].
   (r'.*/kernel', ('fsdp',)),
   # Tokens, position embeddings, biases and norms: small, and whole everywhere.
