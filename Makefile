@@ -52,19 +52,19 @@ clean:
 
 $(VENV)/installed: setup.py requirements.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --editable .
+	$(BIN)/pip install --quiet --no-compile --editable .
 	touch $@
 
 # Apart: where the compiler for TPUs is installed, JAX looks for a TPU.
 $(VENV)-tpu/installed: setup.py requirements.txt
 	$(PYTHON) -m venv $(VENV)-tpu
-	$(VENV)-tpu/bin/pip install --quiet --editable .[tpu]
+	$(VENV)-tpu/bin/pip install --quiet --no-compile --editable .[tpu]
 	touch $@
 
 $(VENV)/installed-test: $(VENV)/installed
-	$(BIN)/pip install --quiet --editable .[test]
+	$(BIN)/pip install --quiet --no-compile --editable .[test]
 	touch $@
 
 $(VENV)/installed-parity: $(VENV)/installed-test
-	$(BIN)/pip install --quiet --editable .[parity]
+	$(BIN)/pip install --quiet --no-compile --editable .[parity]
 	touch $@

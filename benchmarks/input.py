@@ -94,7 +94,7 @@ def ours_small(folder, threads):
   from vit_jax.data.sources import arrays
 
   data = schema.default().data
-  data.resolution, data.train_crop = (32,), 'shifted'
+  data.resolution, data.train_crop = (32,), 'pad_and_crop'
   data.num_threads = threads
   rng = np.random.default_rng(0)
   source = arrays.ArraySource(

@@ -38,6 +38,7 @@ from vit_jax import errors, models  # noqa: E402
 from vit_jax.config import overrides, schema  # noqa: E402
 from vit_jax.nn import patches  # noqa: E402
 from vit_jax.planning import compute_cost  # noqa: E402
+from vit_jax.training import assembly  # noqa: E402
 
 NUM_CLASSES = 1000
 MODES = ('train', 'infer')
@@ -97,7 +98,7 @@ def describe(config, train):
   Raises:
     UserError: the configuration does not fit itself, or is of no plain ViT.
   """
-  schema.validate(config, num_devices=1)
+  assembly.validate(config, num_devices=1)
   model = models.build(config.model, NUM_CLASSES)
   if not isinstance(getattr(model, 'stem', None), patches.PatchEmbedding):
     raise errors.UserError(

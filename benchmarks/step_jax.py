@@ -42,7 +42,7 @@ def ours(case):
   state = components.init(0)
   if not case['train']:
     return _engine(functools.partial(components.predict(), state.params, batch))
-  step = components.train_step(max_in_row=config.run.max_skipped_in_row)
+  step = components.train_step(max_in_row=config.run.max_consecutive_skips)
   return _trainer(lambda state: step(state, batch), state)
 
 

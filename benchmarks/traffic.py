@@ -4,7 +4,7 @@
 
 The training step of a small ViT is compiled for so many forced devices of the
 CPU, a process each, and what its collectives send is compared with what shapes
-alone say must be sent (analysis/expected_traffic.py).
+alone say must be sent (expected_traffic.py).
 """
 
 import argparse
@@ -14,10 +14,11 @@ import subprocess
 import sys
 import time
 
+import expected_traffic
 import jax
 
 from vit_jax.config import schema
-from vit_jax.planning import collectives, expected_traffic, topology
+from vit_jax.planning import collectives, topology
 from vit_jax.sharding import mesh as meshes
 from vit_jax.training import assembly
 
@@ -34,7 +35,7 @@ STRATEGIES = {
 INTRODUCTION = """# What devices send each other in a training step
 
 Bytes that each device sends, by the shapes of parameters and activations
-(`vit_jax/planning/expected_traffic.py`) and as read from the compiled step, in
+(`benchmarks/expected_traffic.py`) and as read from the compiled step, in
 float32, and the CPU time to compile, beside that for one device
 (`make traffic`; JAX {version}, forced CPU devices; ViT of depth {depth}, width
 {width}, {images} images per device).

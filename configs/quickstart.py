@@ -17,7 +17,7 @@ def get_config(num_epochs=120.0):
   config.data.eval_split = 'test'
   config.data.resolution = (16,)
   config.data.train_crop = 'affine'
-  config.data.eval_crop = 'squash'
+  config.data.eval_crop = 'stretch'
   config.data.flip = False  # A mirrored 2 is no digit.
   config.data.mixup = 0.5
 

@@ -21,7 +21,7 @@ fi
 train+=("--coordinator=${hosts[0]}:${PORT:-8476}" "--num_processes=${#hosts[@]}")
 started=()
 for number in "${!hosts[@]}"; do
-  command=$(printf '%q ' "${train[@]}" "--process=$number")
+  command=$(printf '%q ' "${train[@]}" "--process_id=$number")
   run ssh -tt "${hosts[$number]}" "$command" &
   started+=($!)
 done

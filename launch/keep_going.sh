@@ -5,12 +5,17 @@
 # TRIES, PAUSE: how often at most, and the seconds in between.
 set -uo pipefail
 tries=${TRIES:-100} pause=${PAUSE:-10} told='' child=''
-trap 'told=1; [ -z "$child" ] || kill -TERM "$child"' TERM INT
+trap 'if [[ $child ]]; then told=1; kill -TERM "$child"; else told=early; fi' \
+  TERM INT
 trap 'told=1' HUP # The terminal tells the command, too; twice is at once.
 attend() { # Returns the status of a command, whatever cuts the wait short.
   local status
   "$@" &
   child=$!
+  if [[ $told == early ]]; then # Between the two lines above, maybe.
+    told=1
+    kill -TERM "$child"
+  fi
   wait "$child"
   status=$?
   while kill -0 "$child" 2>/dev/null; do

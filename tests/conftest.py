@@ -1,21 +1,47 @@
 """Every test runs on eight CPU devices and gets no silent broadcasting.
 
-What is compiled once is kept for all tests, and for the processes they start.
+What is compiled once is kept for all tests, for the processes they start, and
+for the next time, in whichever checkout: ~/.cache/vit_jax_tests.
 """
 
+import contextlib
+import hashlib
+import importlib.metadata
 import os
 import pathlib
+import stat
+import time
 
 ROOT = pathlib.Path(__file__).parents[1]
+KEPT_SECONDS = 30 * 24 * 3600  # What is compiled, in ~/.cache.
+
+
+def _cache_dir():
+  """Returns a folder that nobody else may write to; see `compilation_cache`.
+
+  One for each jaxlib and kind of CPU: programs are of no use to another.
+  """
+  cpu = pathlib.Path('/proc/cpuinfo')
+  lines = cpu.read_text().splitlines() if cpu.exists() else []
+  kind = [line for line in lines if line.startswith(('model name', 'flags'))]
+  version = importlib.metadata.version('jaxlib')
+  digest = hashlib.sha256('\n'.join(sorted(set(kind))).encode()).hexdigest()
+  home = os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache')
+  folder = pathlib.Path(home, 'vit_jax_tests', f'jaxlib-{version}-{digest[:8]}')
+  with contextlib.suppress(OSError):
+    for path in folder.parent, folder:
+      path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = folder.stat()
+    if found.st_uid == os.geteuid() and not stat.S_IMODE(found.st_mode) & 0o077:
+      return folder
+  return ROOT / '.pytest_cache/jax'
+
 
 # Before JAX starts; processes that tests start inherit them.
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
-os.environ.setdefault(
-  'JAX_COMPILATION_CACHE_DIR', str(ROOT / '.pytest_cache/jax')
-)
-os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0.2')
+os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', str(_cache_dir()))
+os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0.1')
 
-# Nobody else may write to it; see `compilation_cache`.
 if '://' not in (cache_dir := os.environ['JAX_COMPILATION_CACHE_DIR']):
   pathlib.Path(cache_dir).mkdir(mode=0o700, parents=True, exist_ok=True)
 
@@ -29,6 +55,42 @@ jax.config.update('jax_numpy_rank_promotion', 'raise')
 @pytest.fixture
 def rng():
   return jax.random.key(0)
+
+
+@pytest.fixture(scope='module')
+def compiled_in_less_time():
+  """For a module that sees what runs do, not to which bit they compute.
+
+  What it compiles stays with it.
+  """
+  jax.config.update('jax_disable_most_optimizations', True)
+  yield
+  jax.config.update('jax_disable_most_optimizations', False)
+  jax.clear_caches()
+
+
+@pytest.fixture(scope='session')
+def wait_until():
+  """Waits for what another thread or process does, however busy all are."""
+
+  def wait_until(condition, seconds=120):
+    end = time.monotonic() + seconds
+    while not condition():
+      assert time.monotonic() < end, f'not within {seconds} s'
+      time.sleep(0.01)
+
+  return wait_until
+
+
+def pytest_sessionstart(session):
+  """Drops what was compiled long ago, of older versions most of it."""
+  cache = pathlib.Path(os.environ['JAX_COMPILATION_CACHE_DIR'])
+  if hasattr(session.config, 'workerinput') or cache != _cache_dir():
+    return
+  for path in cache.parent.glob('jaxlib-*/*'):
+    with contextlib.suppress(OSError):
+      if path.stat().st_mtime < time.time() - KEPT_SECONDS:
+        path.unlink()
 
 
 def pytest_addoption(parser):

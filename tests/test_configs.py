@@ -8,7 +8,7 @@ import pytest
 
 import vit_jax
 from vit_jax import errors
-from vit_jax.config import grids, recipes, schema
+from vit_jax.config import grids, recipes, schema, validation
 from vit_jax.data import sources
 from vit_jax.paper import costs
 from vit_jax.sharding import mesh as meshes
@@ -48,7 +48,7 @@ def load(spec, overrides=()):
 @pytest.mark.parametrize('spec', LAUNCHED)
 def test_a_recipe_is_assembled_for_its_devices(spec):
   config, num_devices = load(spec), LAUNCHED[spec]
-  schema.validate(config, num_devices)
+  validation.validate(config, num_devices)
   mesh = meshes.abstract(config.mesh, num_devices)
   num_classes = sources.num_classes(config.data)
   components = assembly.build(config, num_classes, mesh, num_steps=20_000)
@@ -90,7 +90,7 @@ def names_in(recipe, table):
 @pytest.mark.parametrize('variant', names_in('pretrain/vit_jft.py', 'ROWS'))
 def test_every_model_of_jft_fits(variant):
   config = load(f'pretrain/vit_jft.py:variant={variant}')
-  schema.validate(config, 256)
+  validation.validate(config, 256)
   assert config.model.name == variant
 
 
@@ -177,7 +177,7 @@ def test_augreg_chooses_steps_with_their_warm_up(dataset, schedules):
   usual = config.run.num_steps, config.optimizer.warmup_steps
   assert usual == schedules[0]
   for setting in grids.combinations(grid):
-    schema.validate(grids.apply(config, setting), 8)
+    validation.validate(grids.apply(config, setting), 8)
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ def test_weights_to_start_from_are_in_the_catalogue(spec, init):
 def test_patches_cover_the_images_of_a_fine_tuning(knobs, side):
   config = load(f'finetune/transfer.py:{knobs}')
   assert config.data.resolution == (side,)
-  schema.validate(config, 8)
+  validation.validate(config, 8)
 
 
 @pytest.mark.parametrize(
@@ -210,14 +210,14 @@ def test_patches_cover_the_images_of_a_fine_tuning(knobs, side):
 )
 def test_tasks_of_vtab_keep_what_their_labels_are_of(recipe, suite):
   for task, crop, flip in (
-    ('caltech101', 'random_part', True),
-    ('clevr_count', 'squash', True),
-    ('dsprites_location', 'squash', False),
-    ('smallnorb_azimuth', 'random_part', False),
+    ('caltech101', 'resize_and_crop', True),
+    ('clevr_count', 'stretch', True),
+    ('dsprites_location', 'stretch', False),
+    ('smallnorb_azimuth', 'resize_and_crop', False),
   ):
     data = load(f'finetune/{recipe}.py:dataset={suite}/{task}').data
     assert (data.train_crop, data.flip) == (crop, flip)
-    assert (data.eval_crop, data.train_split) == ('squash', 'train')
+    assert (data.eval_crop, data.train_split) == ('stretch', 'train')
 
 
 def test_a_protocol_has_its_own_version_of_vtab():

@@ -26,8 +26,8 @@ MEETING = ['--coordinator=one:8476', '--num_processes=2']
 STARTS = {
   ('gpu_node.sh', '--'): [TRAIN],
   ('gpu_node.sh', 'one', 'two', '--'): [
-    [*TRAIN, *MEETING, '--process=0'],
-    [*TRAIN, *MEETING, '--process=1'],
+    [*TRAIN, *MEETING, '--process_id=0'],
+    [*TRAIN, *MEETING, '--process_id=1'],
   ],
   ('tpu_pod.sh', 'pod', 'us-central2-b'): [TRAIN],
   ('slurm.sh', '2', '8'): [TRAIN],
@@ -80,13 +80,13 @@ def start(name, *arguments):
     ['bash', LAUNCH / name, *arguments],
     capture_output=True,
     text=True,
-    timeout=60,
+    timeout=300,
   )
 
 
 def noted(machine, name, count=0):
   """Returns the arguments of each call of a command, waiting for `count`."""
-  end = time.monotonic() + 30
+  end = time.monotonic() + 120
   while True:
     path = machine / 'notes'
     lines = path.read_text().splitlines() if path.exists() else []
@@ -161,14 +161,31 @@ def test_it_goes_on_until_it_is_done_or_must_be_mended(
 
 
 def test_told_to_stop_it_waits_for_the_command_and_stays_stopped(tmp_path):
-  saving = "trap 'kill %1; sleep 0.3; exit 75' TERM; sleep 60 & echo up; wait"
+  saving = "trap 'kill %1; sleep 0.3; exit 75' TERM; sleep 600 & echo up; wait"
   script(tmp_path / 'run', saving)
   command = ['bash', LAUNCH / 'keep_going.sh', tmp_path / 'run']
   with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:
     assert running.stdout.readline() == 'up\n'
     running.send_signal(signal.SIGTERM)
-    assert running.wait(30) == 75
+    assert running.wait(120) == 75
     assert 'up' not in running.stdout.read()
+
+
+def test_told_to_stop_as_the_command_starts_it_tells_the_command(
+  tmp_path, monkeypatch
+):
+  """The signal comes before it has the number of the process."""
+  up, run = tmp_path / 'up', tmp_path / 'run'
+  work = 'for i in {1..600}; do sleep 0.1; done'
+  script(run, f"trap 'exit 75' TERM; echo >>{up}; {work}")
+  before = '[[ $BASH_COMMAND != child=* || -n $sent ]] || { sent=1; tell; }'
+  tell = f'until [ -s {up} ]; do sleep 0.01; done; kill -TERM $$'
+  traced = f"sent=; tell() {{ {tell}; }}; set -T; trap '{before}' DEBUG"
+  script(tmp_path / 'env', traced)
+  monkeypatch.setenv('BASH_ENV', str(tmp_path / 'env'))
+  done = start('keep_going.sh', run)
+  assert done.returncode == 75, done.stderr
+  assert up.read_text() == '\n'
 
 
 @pytest.fixture

@@ -1,7 +1,9 @@
 import flax
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from vit_jax import errors, pytrees
 
@@ -98,3 +100,40 @@ def test_diff_tells_both_ways_sorted():
 def test_equal_trees_have_no_diff():
   flat = pytrees.flatten(TREE)
   assert pytrees.diff(flat, dict(reversed(flat.items()))) == []
+
+
+def as_lists(tree):
+  flat = pytrees.flatten(tree)
+  return {path: np.asarray(leaf).tolist() for path, leaf in flat.items()}
+
+
+def test_stacking_can_be_undone_anywhere_in_a_tree():
+  block = {'mlp': {'kernel': np.arange(6.0).reshape(2, 3)}, 'bias': np.ones(2)}
+  single = {
+    'stem': {'block_1': {'kernel': np.ones(3)}},  # Of a ResNet: no layers.
+    'encoder': {
+      f'block_{layer}': jax.tree.map(lambda leaf, n=layer: leaf + n, block)
+      for layer in range(11)
+    },
+  }
+  tree = (np.int32(3), {'mu': single}, None)
+  stacked = pytrees.stack(tree)
+  assert stacked[1]['mu']['encoder']['blocks']['bias'].shape == (11, 2)
+  assert stacked[1]['mu']['stem'].keys() == {'block_1'}
+  back = pytrees.unstack(stacked)
+  assert pytrees.diff(*map(as_lists, (back, tree))) == []
+  assert jax.tree.structure(back) == jax.tree.structure(tree)
+  assert pytrees.are_stacked(stacked) and not pytrees.are_stacked(tree)
+
+
+def test_shapes_are_stacked_with_their_shardings():
+  mesh = Mesh(np.array(jax.devices()[:2]), ('fsdp',))
+  leaf = jax.ShapeDtypeStruct(
+    (4, 6), np.float32, sharding=NamedSharding(mesh, PartitionSpec('fsdp'))
+  )
+  single = {'block_0': {'kernel': leaf}, 'block_1': {'kernel': leaf}}
+  stacked = pytrees.stack(single)
+  (shape,) = jax.tree.leaves(stacked)
+  assert shape.shape == (2, 4, 6)
+  assert shape.sharding.spec == PartitionSpec(None, 'fsdp')
+  assert pytrees.unstack(stacked) == single

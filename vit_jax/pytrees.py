@@ -1,13 +1,19 @@
-"""Trees by path: flatten, map, match patterns, diff.
+"""Trees by path: flatten, map, match patterns, diff; layers stacked and single.
 
 A path joins the keys of a leaf with slashes: encoder/block_3/mlp/expand/kernel.
 """
 
+import functools
 import re
 
 import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
 
 from vit_jax import errors
+
+BLOCK, BLOCKS = 'block_{}', 'blocks'  # A layer; all of them, stacked.
 
 
 def path_of(keys):
@@ -94,8 +100,87 @@ def diff(given, wanted):
   return lines
 
 
+def stack(tree):
+  """Returns a tree in which the layers of each dict are stacked, as `blocks`.
+
+  Args:
+    tree: of arrays or `jax.ShapeDtypeStruct`; the layers of a dict are what it
+      has as block_0, block_1, ...
+  """
+  return _map_dicts(_stack, tree)
+
+
+def unstack(tree):
+  """Returns a tree with an entry per layer; undoes `stack`."""
+  return _map_dicts(_unstack, tree)
+
+
+def are_stacked(tree):
+  """Returns whether any layers in a tree are stacked."""
+  return jax.tree.structure(unstack(tree)) != jax.tree.structure(tree)
+
+
 def _name(key):
   for attribute in 'key', 'name', 'idx':
     if hasattr(key, attribute):
       return getattr(key, attribute)
   raise TypeError(f'A key of unknown kind: {key!r}.')
+
+
+def _map_dicts(function, tree):
+  return jax.tree.map(
+    lambda node: function(node) if isinstance(node, dict) else node,
+    tree,
+    is_leaf=lambda node: isinstance(node, dict),
+  )
+
+
+def _stack(node):
+  names = []
+  while BLOCK.format(len(names)) in node:
+    names.append(BLOCK.format(len(names)))
+  rest = {key: stack(node[key]) for key in node if key not in names}
+  if not names:
+    return rest
+  blocks = jax.tree.map(
+    lambda *leaves: _join(leaves), *(node[name] for name in names)
+  )
+  return {BLOCKS: blocks, **rest}
+
+
+def _unstack(node):
+  rest = {key: unstack(node[key]) for key in node if key != BLOCKS}
+  if BLOCKS not in node:
+    return rest
+  depth = jax.tree.leaves(node[BLOCKS])[0].shape[0]
+  layers = {
+    BLOCK.format(layer): jax.tree.map(
+      functools.partial(_part, layer), node[BLOCKS]
+    )
+    for layer in range(depth)
+  }
+  return {**layers, **rest}
+
+
+def _join(leaves):
+  first = leaves[0]
+  if isinstance(first, jax.ShapeDtypeStruct):
+    return _shape(
+      first, (len(leaves), *first.shape), lambda spec: (None, *spec)
+    )
+  return (np if isinstance(first, np.ndarray) else jnp).stack(leaves)
+
+
+def _part(layer, leaf):
+  if isinstance(leaf, jax.ShapeDtypeStruct):
+    return _shape(leaf, leaf.shape[1:], lambda spec: spec[1:])
+  return leaf[layer]
+
+
+def _shape(leaf, shape, change_spec):
+  """Returns the shape with a leaf's dtype, and a sharding like its own."""
+  sharding = leaf.sharding
+  if isinstance(sharding, NamedSharding):
+    spec = PartitionSpec(*change_spec(tuple(sharding.spec)))
+    sharding = NamedSharding(sharding.mesh, spec)
+  return jax.ShapeDtypeStruct(shape, leaf.dtype, sharding=sharding)

@@ -84,7 +84,7 @@ def _set_data(data, dataset):
     data.dataset, data.flip = dataset, of_vtab.task.flip
     data.train_split, data.eval_split = 'train', 'test'
     data.train_crop = of_vtab.train_crop
-    data.eval_crop = 'squash'
+    data.eval_crop = 'stretch'
   else:
     facts = datasets.get(dataset)
     data.dataset, data.train_split = facts.dataset, facts.train[0]

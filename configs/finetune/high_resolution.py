@@ -36,7 +36,7 @@ def get_config(variant='L/16', init=''):
 
   config.data.dataset = 'imagenet2012'
   config.data.resolution = (RESOLUTIONS.get(variant, 512),)
-  config.data.eval_crop = 'squash'
+  config.data.eval_crop = 'stretch'
 
   config.optimizer.name = 'sgd'
   config.optimizer.learning_rate = RATES[-1]

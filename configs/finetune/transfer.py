@@ -62,7 +62,7 @@ def get_config(
   _set_data(config.data, dataset, choosing)
   patch = schema.patch_size(config.model.name) or 1
   config.data.resolution = (resolution or 384 // patch * patch,)
-  config.data.eval_crop = 'squash'  # Small images have no border to spare.
+  config.data.eval_crop = 'stretch'  # Small images have no border to spare.
 
   config.optimizer.name = 'sgd'
   config.optimizer.momentum = 0.9

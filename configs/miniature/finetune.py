@@ -20,8 +20,8 @@ def get_config(resolution=16, num_steps=100):
   config.data.train_split = 'transfer'
   config.data.eval_split = 'test'
   config.data.resolution = (resolution,)
-  config.data.train_crop = 'squash'
-  config.data.eval_crop = 'squash'
+  config.data.train_crop = 'stretch'
+  config.data.eval_crop = 'stretch'
   config.data.flip = False  # It would change the class.
 
   config.model.name = 'ViT-Ti/4'

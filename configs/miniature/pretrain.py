@@ -28,8 +28,8 @@ def get_config(model='vit'):
   config.data.train_split = 'train[:8192]'
   config.data.eval_split = 'test[:1024]'
   config.data.resolution = (16,)
-  config.data.train_crop = 'squash'
-  config.data.eval_crop = 'squash'
+  config.data.train_crop = 'stretch'
+  config.data.eval_crop = 'stretch'
   config.data.flip = False  # It would change the class.
 
   config.model.name = name

@@ -27,7 +27,7 @@ def get_config(kind='learned_1d', placement='stem', num_epochs=90.0):
   config.model.name = 'ViT-B/16'
   config.model.position_embedding = kind
   config.model.position_placement = placement
-  config.model.head = 'tanh_hidden'
+  config.model.head = 'pre_logits'
   config.model.dropout = 0.1
   config.model.dtype = 'bfloat16'
 

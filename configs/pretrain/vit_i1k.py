@@ -22,7 +22,7 @@ def get_config(variant='B/16', num_epochs=300.0):
   config.data.eval_split = 'train[99%:]'
 
   config.model.name = f'ViT-{variant}'
-  config.model.head = 'tanh_hidden'
+  config.model.head = 'pre_logits'
   config.model.dropout = 0.1
   config.model.dtype = 'bfloat16'
 

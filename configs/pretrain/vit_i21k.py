@@ -29,7 +29,7 @@ def get_config(
   config.data.eval_split = f'train[:{eval_images}]'
 
   config.model.name = f'ViT-{variant}'
-  config.model.head = 'tanh_hidden'
+  config.model.head = 'pre_logits'
   config.model.head_bias = -10.0
   config.model.dropout = 0.1
   config.model.dtype = 'bfloat16'

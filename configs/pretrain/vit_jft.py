@@ -52,7 +52,7 @@ def get_config(
   config.model.head_bias = -10.0
   config.model.dtype = 'bfloat16'
   if 'ViT' in name:
-    config.model.head = 'tanh_hidden'
+    config.model.head = 'pre_logits'
 
   config.objective.loss = 'sigmoid'
 

@@ -2,7 +2,8 @@
 
 import pathlib
 import shutil
-import time
+import threading
+import types
 
 import jax
 import jax.numpy as jnp
@@ -201,14 +202,24 @@ def test_an_older_step_that_can_not_be_removed_harms_nothing(
 
 
 def test_a_save_that_must_wait_is_told(saved, told, monkeypatch):
-  commit = manifest.commit
+  commit, now, is_awaited = manifest.commit, [1000.0], threading.Event()
+  monkeypatch.setattr(
+    manager, 'time', types.SimpleNamespace(monotonic=lambda: now[0])
+  )
+  wait = saved.wait
+
+  def wait_from_now_on():
+    is_awaited.set()
+    return wait()
 
   def slow(*args):
-    time.sleep(1.5)
+    is_awaited.wait()
+    now[0] += 1.6
     commit(*args)
 
   monkeypatch.setattr(manifest, 'commit', slow)
   saved.save(1, state(1), {})
+  monkeypatch.setattr(saved, 'wait', wait_from_now_on)
   saved.save(2, state(2), {})
   saved.wait()
-  assert 'step 2 had to wait' in told[0]
+  assert told == ['step 2 had to wait 2 s for the save before it']

@@ -1,5 +1,6 @@
 import importlib
 import pathlib
+import re
 import subprocess
 import sys
 import textwrap
@@ -11,7 +12,7 @@ import pytest
 import vit_jax
 from vit_jax import errors
 from vit_jax.cli import commands, flags, main
-from vit_jax.config import schema
+from vit_jax.config import recipes, schema
 
 ROOT = pathlib.Path(vit_jax.__file__).parents[1]
 RECIPE = """
@@ -127,8 +128,8 @@ def test_a_data_set_may_be_named_with_or_without_its_flag(
   assert capsys.readouterr().out == 'it is there\n'
 
 
-def test_show_gets_configuration_and_file(calls, recipe, capsys):
-  argv = ['show', f'--config={recipe}', '--output=b.png', '--config.seed=4']
+def test_preview_gets_configuration_and_file(calls, recipe, capsys):
+  argv = ['preview', f'--config={recipe}', '--output=b.png', '--config.seed=4']
   assert main.main(argv) == 0
   ((name, config, output),) = calls
   assert (name, config.seed, output) == ('preview', 4, 'b.png')
@@ -148,7 +149,10 @@ def test_show_gets_configuration_and_file(calls, recipe, capsys):
     (['evaluate', '--workdir'], '--workdir: expected one argument'),
     (['prepare'], 'vit_jax prepare needs --dataset=NAME; for example'),
     (['prepare', 'a', 'b'], 'vit_jax prepare has no b.'),
-    (['show', '--config=r.py'], 'needs --output=PATH'),
+    (['preview', '--config=r.py'], 'needs --output=PATH'),
+    (['show', '--config=r.py'], 'show is now called preview'),
+    (['convert', 'a', 'b', '--to=timm', '--drop=x'], 'now called --exclude'),
+    (['train', '--process=1'], 'It is now called --process_id'),
     (['inspect', '--devices=0'], "'0' is not a number above 0"),
     (['inspect', '--devices=two'], "'two' is not a number above 0"),
     (['train', '--config=no/r.py', '--workdir=w'], 'There is no file no/r.py'),
@@ -189,6 +193,25 @@ def test_help_lists_every_command(capsys, flag):
     assert name in out and command.purpose in out
 
 
+def test_the_version_is_told(capsys):
+  assert main.main(['--version']) == 0
+  assert capsys.readouterr().out == f'vit_jax {vit_jax.__version__}\n'
+  main.main(['--help'])
+  assert '`vit_jax --version`' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('name', commands.COMMANDS)
+def test_help_tells_where_recipes_are_known(
+  name, tmp_path, monkeypatch, capsys
+):
+  monkeypatch.chdir(tmp_path)
+  main.main([name, '--help'])
+  takes_recipes = 'config' in commands.COMMANDS[name].flags
+  assert (main.RECIPES in capsys.readouterr().out) == takes_recipes
+  for spec in re.findall(r'--config=(\S+)', main.RECIPES):
+    recipes.load(spec)
+
+
 def test_no_command_shows_help_and_fails(capsys):
   assert main.main([]) == 2
   assert 'Usage: vit_jax COMMAND' in capsys.readouterr().out
@@ -207,9 +230,12 @@ def test_help_of_a_command_names_flags_and_examples(capsys, calls, name):
 
 
 @pytest.mark.parametrize('name', commands.COMMANDS)
-def test_examples_are_accepted(name):
+def test_examples_are_accepted(name, tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
   for example in commands.COMMANDS[name].examples:
     args = main._parse(name, example.split())
+    if 'config' in commands.COMMANDS[name].flags:
+      recipes.load(args.config, args.overrides)
     assert all(getattr(args, flag) for flag in commands.COMMANDS[name].required)
 
 
@@ -222,7 +248,7 @@ def test_fields_that_the_help_overrides_exist():
 
 def test_the_module_runs_and_gives_its_status():
   status = subprocess.run(
-    [sys.executable, '-m', 'vit_jax', 'trian'],
+    [sys.executable, '-m', 'vit_jax.cli', 'trian'],
     cwd=ROOT,
     capture_output=True,
     text=True,
@@ -231,10 +257,11 @@ def test_the_module_runs_and_gives_its_status():
   assert status.stderr.startswith('vit_jax: error: ')
 
 
-def test_help_waits_for_no_other_package():
+@pytest.mark.parametrize('argv', [['train', '--help'], ['--version']])
+def test_help_and_version_wait_for_no_other_package(argv):
   code = (
     'import sys; before = set(sys.modules); from vit_jax.cli import main; '
-    'main.main(["train", "--help"]); new = set(sys.modules) - before; '
+    f'main.main({argv}); new = set(sys.modules) - before; '
     'others = {name.partition(".")[0] for name in new} - {"vit_jax"}; '
     'sys.exit(bool(others - sys.stdlib_module_names))'
   )

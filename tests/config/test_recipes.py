@@ -1,6 +1,7 @@
 import json
 import pathlib
 import random
+import re
 import shutil
 import textwrap
 
@@ -8,7 +9,7 @@ import pytest
 
 from vit_jax import errors
 from vit_jax.config import overrides as config_overrides
-from vit_jax.config import recipes, schema
+from vit_jax.config import recipes, schema, versions
 
 RECIPE = """
   from vit_jax.config import schema
@@ -139,6 +140,63 @@ def test_a_missing_file_is_told_with_its_neighbours(tmp_path, recipe):
   (tmp_path / 'bare').mkdir()
   with pytest.raises(errors.UserError, match='bare holds no recipe'):
     recipes.load(str(tmp_path / 'bare' / 'recipe.py'))
+
+
+@pytest.mark.parametrize('prefix', ['', 'configs/'])
+def test_a_recipe_goes_by_its_name_in_any_folder(tmp_path, monkeypatch, prefix):
+  monkeypatch.chdir(tmp_path)
+  config = recipes.load(f'{prefix}finetune/transfer.py:dataset=cifar10')
+  assert config.data.dataset == 'cifar10'
+  assert recipes.grid(f'{prefix}finetune/transfer.py') == recipes.grid(
+    str(recipes.FOLDER / 'finetune/transfer.py')
+  )
+
+
+def test_a_file_wins_over_a_recipe_of_its_name(tmp_path, monkeypatch, recipe):
+  (tmp_path / 'configs').mkdir()
+  shutil.move(recipe('config.seed = 12345'), tmp_path / 'configs/quickstart.py')
+  monkeypatch.chdir(tmp_path)
+  assert recipes.load('configs/quickstart.py').seed == 12345
+  assert recipes.load('quickstart.py').seed != 12345
+  # But not where a recipe of this project is meant.
+  spec = recipes.from_folder('configs/quickstart.py:num_epochs=3')
+  config = recipes.load(spec)
+  assert (config.run.num_epochs, config.data.dataset) == (3, 'digits')
+
+
+@pytest.mark.parametrize(
+  'spec, nearest',
+  [
+    ('quickstrat.py', r'mean quickstart\.py'),
+    ('configs/quickstrat.py', r'mean configs/quickstart\.py'),
+    ('transfer.py:dataset=cifar10', r'mean finetune/transfer\.py'),
+    ('finetune/trnasfer.py', r'mean finetune/transfer\.py'),
+    ('recip.py', r'mean recipe\.py\?'),
+    ('./quickstart.py', r'mean quickstart\.py'),  # That is a path.
+    ('../configs/quickstart.py', r'mean .*quickstart\.py'),
+  ],
+)
+def test_a_name_that_no_recipe_has_is_told_with_the_nearest(
+  tmp_path, monkeypatch, recipe, spec, nearest
+):
+  recipe()
+  monkeypatch.chdir(tmp_path)
+  with pytest.raises(errors.UserError, match=f'nor a recipe .*{nearest}'):
+    recipes.load(spec)
+
+
+def test_only_recipes_are_looked_up_by_name(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  with pytest.raises(errors.UserError, match=r'There is no file README\.json'):
+    recipes.load('README.json')
+  with pytest.raises(errors.UserError, match='neither a recipe'):
+    recipes.load('README.md')
+
+
+def test_recipes_import_no_recipe():
+  # Installed, they are no package of that name.
+  for path in recipes.FOLDER.rglob('*.py'):
+    assert not re.search(r'^(from|import) configs', path.read_text(), re.M)
 
 
 @pytest.mark.parametrize(
@@ -277,10 +335,10 @@ def test_every_field_is_in_the_oldest_config_or_among_those_added_since():
     json.loads((GOLDEN / recipes.FILE).read_text())
   )
   known = config_overrides.flatten(schema.default())
-  assert oldest.keys() | recipes.ADDED.keys() == known.keys(), (
-    'A new field goes into recipes.ADDED, with the value that means as before.'
+  assert versions.upgrade(oldest).keys() == known.keys(), (
+    'A new field goes into versions.ADDED, with the value that means as before.'
   )
-  assert not oldest.keys() & recipes.ADDED.keys()
+  assert not oldest.keys() & versions.ADDED.keys()
 
 
 def test_a_config_of_this_version_is_read_without_a_word(saved, capsys):

@@ -6,7 +6,8 @@ import tokenize
 import pytest
 
 from vit_jax import errors
-from vit_jax.config import overrides, schema
+from vit_jax.config import overrides, schema, validation
+from vit_jax.training import assembly
 
 SOURCE = inspect.getsource(schema)
 
@@ -68,16 +69,16 @@ def test_each_call_gives_a_configuration_of_its_own():
   assert schema.default().model.name != 'ViT-H/14'
 
 
-@pytest.mark.parametrize('table', [schema.CHOICES, schema.RANGES])
+@pytest.mark.parametrize('table', [assembly.CHOICES, validation.RANGES])
 def test_tables_name_fields_that_exist(table):
   assert set(table) <= set(overrides.flatten(schema.default()))
 
 
 def test_defaults_are_among_the_choices_and_in_range():
   default = schema.default()
-  for field, choices in schema.CHOICES.items():
+  for field, choices in assembly.CHOICES.items():
     assert schema.lookup(default, field) in choices
-  for field, (low, high) in schema.RANGES.items():
+  for field, (low, high) in validation.RANGES.items():
     value = schema.lookup(default, field)
     if value is not None:
       assert low <= value and (high is None or value <= high)
@@ -102,18 +103,18 @@ def test_defaults_are_among_the_choices_and_in_range():
   ],
 )
 def test_what_fits_passes(values):
-  schema.validate(config(**values), num_devices=8)
+  validation.validate(config(**values), num_devices=8)
 
 
-@pytest.mark.parametrize('field', schema.CHOICES)
+@pytest.mark.parametrize('field', assembly.CHOICES)
 def test_an_unknown_choice_is_refused(field):
   with pytest.raises(errors.UserError, match=f"{field}='nonsense' is unknown"):
-    schema.validate(config(**{field: 'nonsense'}), 8)
+    assembly.validate(config(**{field: 'nonsense'}), 8)
 
 
-@pytest.mark.parametrize('field', schema.RANGES)
+@pytest.mark.parametrize('field', validation.RANGES)
 def test_a_value_out_of_range_is_refused(field):
-  low, high = schema.RANGES[field]
+  low, high = validation.RANGES[field]
   for bound, step in (low, -1), (high, 1):
     if bound is not None:
       changed = config()
@@ -122,7 +123,7 @@ def test_a_value_out_of_range_is_refused(field):
       group = schema.lookup(changed, groups[0]) if groups else changed
       group[leaf] = group.get_type(leaf)(bound + step)
       with pytest.raises(errors.UserError, match=f'{field}=.* does not fit; '):
-        schema.validate(changed, 8)
+        validation.validate(changed, 8)
 
 
 @pytest.mark.parametrize(
@@ -165,7 +166,7 @@ def test_a_value_out_of_range_is_refused(field):
 )
 def test_a_contradiction_is_explained(values, message):
   with pytest.raises(errors.UserError, match=message):
-    schema.validate(config(**values), num_devices=8)
+    validation.validate(config(**values), num_devices=8)
 
 
 # What follows from fields ----------------------------------------------------
@@ -208,11 +209,11 @@ def test_every_part_of_a_batch_divides_over_the_devices():
   with pytest.raises(
     errors.UserError, match=r'accumulation_steps=3; .* 24, 48\.'
   ):
-    schema.validate(config(**values), num_devices=8)
+    validation.validate(config(**values), num_devices=8)
   values['optimizer.accumulation_steps'] = 4
-  schema.validate(config(**values), num_devices=8)
+  validation.validate(config(**values), num_devices=8)
   with pytest.raises(errors.UserError, match=r'over the 3 devices .* 30, 33\.'):
-    schema.validate(config(**{'run.batch_size': 32}), num_devices=3)
+    validation.validate(config(**{'run.batch_size': 32}), num_devices=3)
 
 
 def test_a_schedule_goes_down():
@@ -223,4 +224,4 @@ def test_a_schedule_goes_down():
   with pytest.raises(
     errors.UserError, match=r'end_learning_rate=0\.001 is above'
   ):
-    schema.validate(config(**values), num_devices=1)
+    validation.validate(config(**values), num_devices=1)

@@ -79,7 +79,7 @@ class Spoilt(synthetic.SyntheticSource):
 
 @pytest.fixture
 def spoilt(data):
-  data.max_bad_share = 0.12  # Three of 26.
+  data.max_bad_fraction = 0.12  # Three of 26.
   return Spoilt(26, 5, 12, 10, 'train')
 
 
@@ -151,7 +151,7 @@ def test_every_process_lists_what_it_has_met(spoilt, evaluate, tmp_path):
 
 
 def test_more_bad_examples_than_allowed_end_the_run(spoilt, data):
-  data.max_bad_share = 0.08  # Two of 26.
+  data.max_bad_fraction = 0.08  # Two of 26.
   batches = pipeline.train_batches(spoilt, data, batch_size=26, seed=0)
   with pytest.raises(
     errors.UserError, match=r'3 bad of 26 examples, more than'
@@ -168,7 +168,7 @@ def test_a_broken_shard_ends_the_run_whatever_share_is_allowed(data):
         raise bad_examples.BrokenShardError('shard 7 is cut off')
       return super().__getitem__(index)
 
-  data.max_bad_share = 1.0
+  data.max_bad_fraction = 1.0
   batches = pipeline.train_batches(
     Shard(9, 2, 4, 4, 'x'), data, batch_size=9, seed=0
   )

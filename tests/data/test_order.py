@@ -46,7 +46,9 @@ def test_repeats_come_in_one_batch_and_apart():
 
 
 def test_repeats_must_divide_the_batch():
-  with pytest.raises(errors.UserError, match=r'repeats=3 does not divide .* 8'):
+  with pytest.raises(
+    errors.UserError, match=r'repeated_augmentation=3 does not .* 8'
+  ):
     order.build(source(9), 0, 8, 3)
 
 

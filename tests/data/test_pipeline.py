@@ -1,6 +1,5 @@
 import gc
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -22,7 +21,7 @@ def test_batches_are_what_the_page_says_they_are(source, data):
 
 
 def test_labels_and_indices_belong_to_the_images(source, data):
-  data.eval_crop = 'squash'
+  data.eval_crop = 'stretch'
   data.resolution = (12, 10)  # The size of the source: nothing is resized.
   for drawn in pipeline.eval_batches(source, data, batch_size=13):
     for image, label, index in zip(
@@ -181,7 +180,7 @@ def test_worker_processes_make_the_same_batches(source, data, draw, evaluate):
 
 
 def test_repeated_examples_are_augmented_each_time(source, data):
-  data.repeats = 4
+  data.repeated_augmentation = 4
   drawn = next(pipeline.train_batches(source, data, batch_size=16, seed=0))
   index = drawn['index'].reshape(4, 4)
   assert (index == index[0]).all() and len(set(index[0])) == 4
@@ -189,21 +188,18 @@ def test_repeated_examples_are_augmented_each_time(source, data):
   assert all((images[0] != other).any(-1).all() for other in images[1:])
 
 
-def test_the_pipeline_stops_its_threads_when_closed(source, data):
+def test_the_pipeline_stops_its_threads_when_closed(source, data, wait_until):
   def loaders():
     names = [thread.name for thread in threading.enumerate()]
     return [name for name in names if name.startswith('grain')]
 
-  def ended():
+  def wait_for_the_end():
     gc.collect()
-    deadline = time.monotonic() + 10
-    while loaders() and time.monotonic() < deadline:
-      time.sleep(0.01)
-    return not loaders()
+    wait_until(lambda: not loaders())
 
-  assert ended()  # Those of other tests.
+  wait_for_the_end()  # Of those of other tests.
   batches = pipeline.train_batches(source, data, batch_size=4, seed=0)
   next(batches)
   assert loaders()
   batches.close()
-  assert ended()
+  wait_for_the_end()

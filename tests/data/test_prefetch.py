@@ -1,7 +1,7 @@
 import gc
 import itertools
 import threading
-import time
+import types
 
 import pytest
 
@@ -21,13 +21,11 @@ def test_prefetching_changes_nothing_in_the_sequence():
   assert list(prefetch.prefetch(iter(()), 1)) == []
 
 
-def test_prefetching_runs_ahead_as_far_as_it_may():
+def test_prefetching_runs_ahead_as_far_as_it_may(wait_until):
   made = []
   items = prefetch.prefetch((made.append(i) or i for i in range(99)), 3)
-  deadline = time.monotonic() + 10
-  while len(made) < 4 and time.monotonic() < deadline:
-    time.sleep(0.01)
-  time.sleep(0.05)
+  wait_until(lambda: len(made) >= 4)
+  threading.Event().wait(0.05)  # For one more, were there room.
   assert made == [0, 1, 2, 3]  # Three are ready and one waits for its place.
   assert next(items) == 0
   items.close()
@@ -67,17 +65,26 @@ def test_dropping_the_iterator_stops_the_thread():
   assert threads() <= before
 
 
-def test_only_the_time_awaited_is_counted():
-  def items():
-    for number in range(4):
-      time.sleep(0.1)
-      yield number
+def test_only_the_time_awaited_is_counted(monkeypatch, wait_until):
+  now, asked, ready = [1000.0], threading.Event(), threading.Event()
 
+  def monotonic():
+    seconds = now[0]
+    asked.set()
+    return seconds
+
+  def items():
+    asked.wait()  # The first one is awaited
+    now[0] += 7  # for so long.
+    yield from range(4)
+    ready.set()
+
+  clock = types.SimpleNamespace(monotonic=monotonic)
+  monkeypatch.setattr(prefetch, 'time', clock)
   prefetched = prefetch.prefetch(items(), 4)
   next(prefetched)
-  waited = prefetched.take_wait()
-  assert 0.05 < waited < 5
-  time.sleep(0.6)  # Meanwhile the others get ready.
-  take(prefetched, 3)
-  assert prefetched.take_wait() < 0.05
+  assert prefetched.take_wait() == 7
+  wait_until(ready.is_set)
+  now[0] += 100
+  assert take(prefetched, 3) == [1, 2, 3]
   assert prefetched.take_wait() == 0

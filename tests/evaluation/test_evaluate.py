@@ -26,6 +26,8 @@ from vit_jax.weights.catalog import entry as entries
 from vit_jax.weights.files import download, npz
 from vit_jax.weights.tables import vit
 
+pytestmark = pytest.mark.usefixtures('compiled_in_less_time')
+
 TINY = {'width': 16, 'depth': 1, 'num_heads': 2, 'mlp_dim': 16}
 CLASSES = 4
 
@@ -36,7 +38,7 @@ def tiny_config():
   config.data.update(
     {'source': 'synthetic', 'num_classes': CLASSES, 'num_examples': 90}
   )
-  config.data.resolution, config.data.eval_crop = (8,), 'squash'
+  config.data.resolution, config.data.eval_crop = (8,), 'stretch'
   config.optimizer.update({'learning_rate': 1e-2, 'warmup_steps': 0})
   config.optimizer.ema_decay = 0.5
   config.run.update({'batch_size': 16, 'num_steps': 12})
@@ -194,7 +196,7 @@ def _data_at(resolution):
 
 
 def _few_shot_crop(side):
-  return crops.Squash(side, side, scale=8 / 7)
+  return crops.Stretch(side, side, scale=8 / 7)
 
 
 def test_released_weights_see_what_the_catalogue_says(released, monkeypatch):

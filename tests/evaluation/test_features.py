@@ -124,7 +124,7 @@ def test_two_processes_both_get_every_example_once():
     )
     for number in range(2)
   ]
-  printed = [process.communicate(timeout=120)[0] for process in processes]
+  printed = [process.communicate(timeout=600)[0] for process in processes]
   index = list(range(21))
   wanted = f'{index} {[i % 5 for i in index]} {[float(i**2) for i in index]}\n'
   # Gloo, too, prints to stdout.

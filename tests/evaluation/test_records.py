@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+import vit_jax
 from vit_jax import errors
 from vit_jax.evaluation import records
 
@@ -41,3 +42,20 @@ def test_a_line_that_was_cut_short_spoils_no_other(tmp_path, remains):
 def test_a_file_that_can_not_be_written_is_a_user_error(tmp_path):
   with pytest.raises(errors.UserError, match='can not be written'):
     records.append(tmp_path / 'gone' / records.FILE, {}, {})
+
+
+def test_the_version_of_the_code_is_that_of_every_file_and_package(
+  tmp_path, monkeypatch
+):
+  monkeypatch.setattr(vit_jax, '__file__', str(tmp_path / '__init__.py'))
+  (tmp_path / 'nn').mkdir()
+  file = tmp_path / 'nn/mlp.py'
+  seen = []
+  for text in ('x = 1', 'x = 2', 'x = 1'):
+    file.write_text(text)
+    seen.append(records.code_version())
+  file.rename(tmp_path / 'nn/other.py')
+  seen.append(records.code_version())
+  monkeypatch.setattr(records.importlib.metadata, 'version', lambda _: '0')
+  seen.append(records.code_version())
+  assert seen[0] == seen[2] and len(set(seen)) == 4

@@ -93,7 +93,8 @@ def test_a_step_that_is_not_finite_changes_no_bit(
 
 @fault(39, 'a NaN among losses that are watched for spikes', 'still watched')
 def test_a_nan_does_not_blind_the_watch_for_spikes(components):
-  step, state = make_step(components, loss_spike=10.0), components.init(0)
+  step = make_step(components, loss_spike_factor=10.0)
+  state = components.init(0)
   for scale in 1.0, np.nan, 1.0:
     state, _ = step(state, batch(components, scale))
   after, means = step(state, batch(components, 100.0))
@@ -186,10 +187,12 @@ def test_going_back_twice_to_one_step_ends_the_run(runs, tmp_path):
   assert 'again since step 3. Lower optimizer.learning_rate' in str(run)
 
 
-@fault(41, 'a loss 100 times the mean, if run.loss_spike is set', 'skipped')
+@fault(
+  41, 'a loss 100 times the mean, if run.loss_spike_factor is set', 'skipped'
+)
 def test_a_loss_spike_is_skipped_where_the_config_says(runs, tmp_path):
   spoil = {'spoil': {'batches': [6], 'how': 'spike'}}
-  runs.finish(tmp_path, '--config.run.loss_spike=10.0', faults=spoil)
+  runs.finish(tmp_path, '--config.run.loss_spike_factor=10.0', faults=spoil)
   assert skipped(tmp_path)[12] == 1
 
 

@@ -8,11 +8,12 @@ import pytest
 fault = pytest.mark.fault
 
 DOG = '--config.run.watchdog_seconds=10'
+HANG = 6000  # Seconds: for whoever waits for it, it never comes.
 
 
 def statuses(processes, seconds):
   """Returns the exit statuses, all of them there within so many seconds."""
-  end = time.monotonic() + seconds
+  end = time.monotonic() + processes[0].grace(seconds)
   return [process.wait(end - time.monotonic()) for process in processes]
 
 
@@ -45,7 +46,7 @@ def test_sigterm_to_one_process_stops_both_at_one_step(
 @fault(24, 'SIGTERM to a process that awaits data', 'both save and exit 75')
 def test_sigterm_in_a_data_stall_of_one_process_stops_both(runs, tmp_path):
   stalled = {
-    'stall': {'batch': 6, 'seconds': 600},
+    'stall': {'batch': 6, 'seconds': HANG},
     'tell': {'point': 'wait', 'count': 6},
   }
   processes = runs.train_together(tmp_path, faults=({}, stalled))
@@ -72,7 +73,7 @@ def test_sigterm_in_an_evaluation_stops_both(runs, together, tmp_path):
 def test_an_evaluation_that_lacks_its_last_batch_is_made_again(
   runs, together, tmp_path
 ):
-  stalled = {'stall_evaluation': {'batch': 3, 'seconds': 600}}
+  stalled = {'stall_evaluation': {'batch': 3, 'seconds': HANG}}
   processes = runs.train_together(tmp_path, faults=({}, stalled))
   processes[1].wait_for('AT the last batch')
   time.sleep(0.5)

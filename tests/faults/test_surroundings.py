@@ -11,7 +11,7 @@ fault = pytest.mark.fault
 @fault(9, 'a folder that cannot be written', 'refused at the start')
 def test_a_folder_that_can_not_be_written_is_refused(runs):
   run = runs.train('/proc/vit_jax')
-  assert run.wait(10) == 2
+  assert run.wait() == 2
   assert '--workdir=/proc/vit_jax cannot be written' in str(run)
 
 
@@ -37,22 +37,22 @@ def test_a_failing_loader_ends_the_run(runs, tmp_path):
 def test_a_stuck_loader_ends_the_run_with_stacks(runs, finish_same, tmp_path):
   dog = '--config.run.watchdog_seconds=5'
   run = runs.train(
-    tmp_path, dog, faults={'stall': {'batch': 8, 'seconds': 600}}
+    tmp_path, dog, faults={'stall': {'batch': 8, 'seconds': 6000}}
   )
-  assert run.wait(60) == 70
+  assert run.wait(run.grace(60)) == 70
   assert 'No progress for' in str(run)
   assert 'injections.py' in str(run) and 'vit_jax/training/train.py' in str(run)
-  finish_same(tmp_path, dog)
+  finish_same(tmp_path)
 
 
 @fault(9, 'a save is stuck', 'stacks of all threads; exits 70')
 def test_a_stuck_save_ends_the_run_with_stacks(runs, finish_same, tmp_path):
   dog = '--config.run.watchdog_seconds=5'
-  faults = {'slow_writing': {'seconds': 600, 'first': 2}}
+  faults = {'slow_writing': {'seconds': 6000, 'first': 2}}
   run = runs.train(tmp_path, dog, faults=faults)
-  assert run.wait(60) == 70
+  assert run.wait(run.grace(60)) == 70
   assert 'in _save_fn' in str(run) or 'injections.py' in str(run)
-  finish_same(tmp_path, dog)
+  finish_same(tmp_path)
 
 
 @pytest.mark.chaos

@@ -84,7 +84,7 @@ def test_saves_slower_than_the_interval_are_all_made(finish_same, tmp_path):
 
 @fault(11, 'two runs in one folder', 'the second is refused')
 def test_a_second_run_in_the_folder_is_refused(runs, finish_same, tmp_path):
-  first = runs.train(tmp_path, faults={'stall': {'batch': 7, 'seconds': 60}})
+  first = runs.train(tmp_path, faults={'stall': {'batch': 7, 'seconds': 6000}})
   first.wait_for('step 5/12')
   second = runs.train(tmp_path)
   assert second.wait() == 2

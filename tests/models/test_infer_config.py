@@ -43,7 +43,7 @@ def test_every_named_model_is_recognised(name):
   'fields',
   [
     {'pooling': 'class_token'},
-    {'pooling': 'average', 'head': 'tanh_hidden'},
+    {'pooling': 'average', 'head': 'pre_logits'},
     {'pooling': 'attention'},
     {'pooling': 'average', 'position_embedding': 'sincos_2d'},
   ],

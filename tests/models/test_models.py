@@ -149,7 +149,7 @@ def test_unknown_models_are_refused_with_the_nearest(name, message):
     ('num_heads', 2),
     ('mlp_dim', 8),
     ('pooling', 'average'),
-    ('head', 'tanh_hidden'),
+    ('head', 'pre_logits'),
     ('position_embedding', 'none'),
     ('position_placement', 'shared'),
     ('dropout', 0.1),
@@ -224,7 +224,7 @@ def test_each_pooling_reads_the_tokens_that_it_says(pooling, num_tokens):
 
 
 def test_a_tanh_layer_bounds_what_the_head_reads():
-  module = build('ViT-B/32', head='tanh_hidden', **TINY)
+  module = build('ViT-B/32', head='pre_logits', **TINY)
   params = draw(module)
   output = run(module, params)
   hidden = params['params']['head_hidden']

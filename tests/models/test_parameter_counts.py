@@ -109,9 +109,9 @@ def test_counts_at_384_pixels(name):
 def test_counts_with_21843_classes_and_a_tanh_layer(name):
   width = vit.SIZES[re.search(r'ViT-(\w+)/', name)[1]].width
   linear = counts.IMAGENET_21K[name]
-  tanh_hidden = count(name, num_classes=21_843, head='tanh_hidden')
-  assert tanh_hidden == linear + dense(width, width), counts.__doc__
-  mebibytes = 4 * tanh_hidden / 2**20
+  pre_logits = count(name, num_classes=21_843, head='pre_logits')
+  assert pre_logits == linear + dense(width, width), counts.__doc__
+  mebibytes = 4 * pre_logits / 2**20
   assert mebibytes == pytest.approx(
     counts.IMAGENET_21K_TANH_MIB[name], abs=0.0051
   ), counts.__doc__

@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from vit_jax import pytrees
 from vit_jax.nn import encoder, layer_stack
@@ -81,7 +80,7 @@ def test_a_loop_computes_what_its_layers_do(x, kind, placement):
   single, loop = build(**where), build(scan=True, **where)
   params = draw(single, x)
   wanted = make_apply(single, train=False)(params, x)
-  given = make_apply(loop, train=False)(layer_stack.stack(params), x)
+  given = make_apply(loop, train=False)(pytrees.stack(params), x)
   np.testing.assert_allclose(given, wanted, atol=1e-5)
 
 
@@ -93,7 +92,7 @@ def test_a_loop_starts_with_the_parameters_of_its_layers(x, kind, placement):
     for scan in (False, True)
   )
   assert stacked['blocks']['mlp']['hidden']['kernel'].shape == (DEPTH, 8, 16)
-  assert_same(layer_stack.stack(single), stacked)
+  assert_same(pytrees.stack(single), stacked)
 
 
 def test_stochastic_depth_rises_in_a_loop_too(x, rng):
@@ -108,13 +107,13 @@ def test_stochastic_depth_rises_in_a_loop_too(x, rng):
   train = {'train': True, 'rngs': {'dropout': rng}}
   apply = make_apply(loop, **train)
   wanted = make_apply(single, **train)(without, x)
-  given = apply(layer_stack.stack(without), x)
+  given = apply(pytrees.stack(without), x)
   np.testing.assert_allclose(given, wanted, atol=1e-5)
   changed = {**without, 'block_2': params['block_1']}
-  given = apply(layer_stack.stack(changed), x)
+  given = apply(pytrees.stack(changed), x)
   np.testing.assert_allclose(given, wanted, atol=1e-5)
   changed = {**without, 'block_0': params['block_1']}
-  given = apply(layer_stack.stack(changed), x)
+  given = apply(pytrees.stack(changed), x)
   assert np.abs(given - wanted).max() > 0.1
 
 
@@ -161,8 +160,8 @@ def test_what_layers_sow_is_stacked_and_can_be_parted(x):
   params = draw(single, x)
   options = {'train': False, 'mutable': ['intermediates']}
   _, wanted = make_apply(single, **options)(params, x)
-  _, given = make_apply(loop, **options)(layer_stack.stack(params), x)
-  given = pytrees.flatten(layer_stack.unstack(given))
+  _, given = make_apply(loop, **options)(pytrees.stack(params), x)
+  given = pytrees.flatten(pytrees.unstack(given))
   wanted = pytrees.flatten(wanted)
   assert given.keys() == wanted.keys() and len(wanted) == DEPTH
   for path in wanted:
@@ -302,36 +301,3 @@ def test_the_fused_kernel_runs_once(jax_finds_cudnn):
   assert 'attention_fwd' in str(forward.params['jaxpr'])
   assert 'attention_fwd' not in str(backward.params['jaxpr'])
   assert 'attention_bwd' in str(backward.params['jaxpr'])
-
-
-# From one form to the other --------------------------------------------------
-
-
-def test_stacking_can_be_undone_anywhere_in_a_tree():
-  block = {'mlp': {'kernel': np.arange(6.0).reshape(2, 3)}, 'bias': np.ones(2)}
-  single = {
-    'stem': {'block_1': {'kernel': np.ones(3)}},  # Of a ResNet: no layers.
-    'encoder': {
-      f'block_{layer}': jax.tree.map(lambda leaf, n=layer: leaf + n, block)
-      for layer in range(11)
-    },
-  }
-  tree = (np.int32(3), {'mu': single}, None)
-  stacked = layer_stack.stack(tree)
-  assert stacked[1]['mu']['encoder']['blocks']['bias'].shape == (11, 2)
-  assert stacked[1]['mu']['stem'].keys() == {'block_1'}
-  assert_same(layer_stack.unstack(stacked), tree)
-  assert layer_stack.are_stacked(stacked) and not layer_stack.are_stacked(tree)
-
-
-def test_shapes_are_stacked_with_their_shardings():
-  mesh = Mesh(np.array(jax.devices()[:2]), ('fsdp',))
-  leaf = jax.ShapeDtypeStruct(
-    (4, 6), np.float32, sharding=NamedSharding(mesh, PartitionSpec('fsdp'))
-  )
-  single = {'block_0': {'kernel': leaf}, 'block_1': {'kernel': leaf}}
-  stacked = layer_stack.stack(single)
-  (shape,) = jax.tree.leaves(stacked)
-  assert shape.shape == (2, 4, 6)
-  assert shape.sharding.spec == PartitionSpec(None, 'fsdp')
-  assert layer_stack.unstack(stacked) == single

@@ -12,7 +12,7 @@ from vit_jax.nn import encoder, position_embedding
 
 BATCH, WIDTH, HEADS, DEPTH = 2, 8, 2, 2
 KINDS = tuple(position_embedding.POSITION_EMBEDDINGS)
-# All that schema.validate admits.
+# All that validation.validate admits.
 COMBINATIONS = [
   (kind, placement)
   for kind in KINDS

@@ -23,11 +23,11 @@ def test_an_hour_is_that_of_the_chip_at_its_utilisation():
 
 
 def test_a_fine_tuning_takes_its_grid_and_its_seeds():
-  way = methods.Transferred(
+  method = methods.Transferred(
     'configs/finetune/transfer.py:dataset=cifar10,variant=B/16',
     'imagenet21k/ViT-B_16',
   )
-  (run,) = costs.runs(way)
+  (run,) = costs.runs(method)
   assert run.count == 4 + 3
   # 10,000 steps of 512 images of 384 pixels, at 55.5 GMACs each.
   assert run.exaflops == pytest.approx(
@@ -39,12 +39,12 @@ def test_a_fine_tuning_takes_its_grid_and_its_seeds():
 
 
 def test_shorter_trainings_cost_less():
-  way = methods.Transferred(
+  method = methods.Transferred(
     'configs/finetune/augreg.py:dataset=cifar100,variant=S/16', 'augreg/S_16'
   )
-  (run,) = costs.runs(way)
+  (run,) = costs.runs(method)
   assert run.count == 3 * 2 + 3
-  config = costs.load(way.recipe)
+  config = costs.load(method.recipe)
   # Three rates at 10,000 and at 2,500 steps; finals at 10,000.
   assert run.exaflops == pytest.approx(
     costs.training_exaflops(config) * (3 + 3 / 4 + 3)
@@ -52,16 +52,16 @@ def test_shorter_trainings_cost_less():
 
 
 def test_a_single_rate_is_not_chosen():
-  way = methods.Transferred(
+  method = methods.Transferred(
     'configs/finetune/transfer.py:dataset=vtab/dtd,variant=B/32',
     'imagenet21k/ViT-B_32',
   )
-  assert [run.count for run in costs.runs(way)] == [3]
+  assert [run.count for run in costs.runs(method)] == [3]
 
 
 def test_weights_from_scratch_take_a_pre_training_and_labels_a_file():
-  way = targets.TARGETS['table5'].ways['ImageNet ImageNet ReaL', 'B/32']
-  pretraining, sweep, evaluation = costs.runs(way)
+  method = targets.TARGETS['table5'].methods['ImageNet ImageNet ReaL', 'B/32']
+  pretraining, sweep, evaluation = costs.runs(method)
   assert pretraining.command.startswith(
     'vit_jax train --config=configs/pretrain'
   )

@@ -24,6 +24,8 @@ from vit_jax.weights import loading, mapping
 from vit_jax.weights.files import npz
 from vit_jax.weights.tables import vit
 
+pytestmark = pytest.mark.usefixtures('compiled_in_less_time')
+
 ROOT = pathlib.Path(vit_jax.__file__).parents[1]
 
 
@@ -122,18 +124,18 @@ def test_the_readme_shows_what_all_dry_run_prints(capsys):
 def test_every_way_names_what_exists():
   for target in targets.TARGETS.values():
     assert (
-      target.table is None or target.ways.keys() == target.table.cells.keys()
+      target.table is None or target.methods.keys() == target.table.cells.keys()
     )
     report.runs_of(target)  # Recipes are read, names looked up.
 
 
 def test_no_number_of_jft_is_called_ready():
   for name, target in targets.VIT.items():
-    for (row, column), way in target.ways.items():
+    for (row, column), method in target.methods.items():
       if 'JFT' in f'{row} {column}' and name not in ('table3',):
-        is_arithmetic = isinstance(way, methods.Computed)
-        assert is_arithmetic or isinstance(way, methods.Refused), (name, row)
-        assert is_arithmetic or way.reason.startswith('JFT-300M')
+        is_arithmetic = isinstance(method, methods.Computed)
+        assert is_arithmetic or isinstance(method, methods.Refused), (name, row)
+        assert is_arithmetic or method.reason.startswith('JFT-300M')
 
 
 def test_a_dry_run_lists_runs_their_cost_data_and_files():
@@ -146,15 +148,15 @@ def test_a_dry_run_lists_runs_their_cost_data_and_files():
 
 
 def test_vtab_in_full_is_fine_tuned_from_augreg_s_weights():
-  found = targets.TARGETS['augreg-table5'].ways
-  way = found['KITTI-Dist', 'R26+S/32']
-  assert way.recipe.endswith('dataset=vtab_full/kitti,variant=R26+ViT-S/32')
-  assert way.start == 'augreg/R26_S_32'
+  found = targets.TARGETS['augreg-table5'].methods
+  method = found['KITTI-Dist', 'R26+S/32']
+  assert method.recipe.endswith('dataset=vtab_full/kitti,variant=R26+ViT-S/32')
+  assert method.start == 'augreg/R26_S_32'
   assert found['Specialized mean', 'B/16'].parts == tuple(
     found[row, 'B/16']
     for row in ('Camelyon', 'EuroSAT', 'Resisc45', 'Retinopathy')
   )
-  (run,) = report.costs.runs(way)
+  (run,) = report.costs.runs(method)
   # Four rates at two numbers of steps, and three seeds.
   assert (run.count, run.datasets) == (4 * 2 + 3, ('vtab_full/kitti',))
 
@@ -191,7 +193,7 @@ SIDE, CLASSES = 32, 3
 def pretrained(tmp_path):
   """Returns a file with the names of imagenet21k/ViT-B_16, but small."""
   model = schema.default().model
-  model.update(name='ViT-B/16', head='tanh_hidden', **SIZES)
+  model.update(name='ViT-B/16', head='pre_logits', **SIZES)
   shapes = pytrees.flatten(
     loading.params_of(models.build(model, 7), (2 * SIDE, 2 * SIDE))
   )
@@ -292,11 +294,11 @@ def test_results_are_kept_by_all_that_they_depend_on(tmp_path, monkeypatch):
   monkeypatch.setattr(
     sweep, 'run', lambda *_, **__: [{'accuracy': 0.5, 'accuracy_std': 0.1}]
   )
-  way = targets.TARGETS['table5'].ways['I21k Pets', 'B/32']
+  method = targets.TARGETS['table5'].methods['I21k Pets', 'B/32']
 
   def go(*overrides):
     data = ('--config.data.source=synthetic', '--config.data.num_classes=37')
-    measure.measure(way, measure.Bench(tmp_path, (*data, *overrides)))
+    measure.measure(method, measure.Bench(tmp_path, (*data, *overrides)))
     return len((tmp_path / measure.FILE).read_text().splitlines())
 
   assert go() == 1

@@ -1,4 +1,4 @@
-"""The search takes the first rung of the ladder that fits, and says why."""
+"""The search takes the first candidate that fits, and says why."""
 
 import types
 
@@ -52,12 +52,14 @@ class Compiler:
 def search(capacity, num_devices=64, config=None):
   compiler, config = Compiler(capacity), config or some_config()
   before = config.to_dict()
-  plan, tries = mesh_search.search(
+  plan, candidates = mesh_search.search(
     config, num_devices, capacity, compiler.state_bytes, compiler.make
   )
   assert config.to_dict() == before
-  assert [one.plan.config for one in tries if one.plan] == compiler.compiled
-  return plan, tries
+  assert [
+    one.plan.config for one in candidates if one.plan
+  ] == compiler.compiled
+  return plan, candidates
 
 
 @pytest.mark.parametrize(
@@ -76,19 +78,19 @@ def search(capacity, num_devices=64, config=None):
 def test_the_cheapest_that_fits_is_found(
   capacity, fsdp, remat, parts, num_compiled
 ):
-  plan, tries = search(capacity * GB)
+  plan, candidates = search(capacity * GB)
   assert plan.fits
   assert plan.config.mesh.fsdp == fsdp
   assert plan.config.model.remat == remat
   assert plan.config.optimizer.accumulation_steps == parts
-  assert sum(one.plan is not None for one in tries) == num_compiled
+  assert sum(one.plan is not None for one in candidates) == num_compiled
 
 
 def test_what_is_not_compiled_would_not_have_fitted():
   for capacity in (1, 3, 10, 20, 39, 41, 45, 50):
-    _, tries = search(capacity * GB)
+    _, candidates = search(capacity * GB)
     compiler = Compiler(capacity * GB)
-    for one in tries:
+    for one in candidates:
       if one.plan is None:
         config = mesh_search._changed(some_config(), one.changes)
         plan = compiler.make(config)
@@ -96,14 +98,16 @@ def test_what_is_not_compiled_would_not_have_fitted():
 
 
 def test_nothing_fits_where_nothing_can():
-  plan, tries = search(GB // 10)
+  plan, candidates = search(GB // 10)
   assert plan is None
-  assert tries and all(one.plan is None for one in tries)
+  assert candidates and all(one.plan is None for one in candidates)
 
 
 def test_parts_of_the_batch_divide_over_the_devices():
-  _, tries = search(GB // 2, config=some_config(batch_size=64 * 6))
-  parts = [one.changes.get('optimizer.accumulation_steps') for one in tries]
+  _, candidates = search(GB // 2, config=some_config(batch_size=64 * 6))
+  parts = [
+    one.changes.get('optimizer.accumulation_steps') for one in candidates
+  ]
   assert parts[-1] == 2  # Four do not divide six images.
 
 
@@ -112,13 +116,13 @@ def test_what_the_recipe_spends_already_stays():
   config.model.remat = 'dots'
   config.mesh.tensor = 2
   config.optimizer.accumulation_steps = 2
-  ladder = list(mesh_search.ladder(config, 64))
+  search_space = list(mesh_search.search_space(config, 64))
   assert {'model.remat': 'dots'}.items() not in [
-    changes.items() for changes in ladder
+    changes.items() for changes in search_space
   ]
-  assert [changes['mesh.fsdp'] for changes in ladder[:3]] == [1, 8, 32]
-  assert ladder[3]['model.remat'] == 'full'
-  assert ladder[4]['optimizer.accumulation_steps'] == 4
+  assert [changes['mesh.fsdp'] for changes in search_space[:3]] == [1, 8, 32]
+  assert search_space[3]['model.remat'] == 'full'
+  assert search_space[4]['optimizer.accumulation_steps'] == 4
   assert config.mesh.fsdp == 1
 
 

@@ -165,7 +165,7 @@ def test_the_command_plans_on_more_devices_than_there_are():
   # A process of its own, with 16 devices; others have started with 8.
   shown = subprocess.run(
     [
-      *(sys.executable, '-m', 'vit_jax', 'plan', '--topology=h100:16'),
+      *(sys.executable, '-m', 'vit_jax.cli', 'plan', '--topology=h100:16'),
       *('--config=configs/quickstart.py', '--mesh=auto', '--mfu=0.3'),
       *('--config.model.depth=1', '--config.model.width=16'),
     ],

@@ -15,7 +15,6 @@ import pytest
 
 from vit_jax import models, pytrees
 from vit_jax.config import schema
-from vit_jax.nn import layer_stack
 from vit_jax.sharding import mesh as meshes
 from vit_jax.sharding import rules
 from vit_jax.training import assembly
@@ -63,7 +62,7 @@ def specs(shapes):
 @pytest.mark.parametrize('model', MODELS)
 def test_parameters_lie_as_they_did(model, request):
   path = GOLDEN / f'{model}.json'
-  found = specs(layer_stack.stack(shapes_of(MODELS[model])))
+  found = specs(pytrees.stack(shapes_of(MODELS[model])))
   if request.config.getoption('--accept'):
     path.write_text(json.dumps(found, indent=1, sort_keys=True) + '\n')
   wanted = json.loads(path.read_text())
@@ -76,7 +75,7 @@ def test_parameters_lie_as_they_did(model, request):
 @pytest.mark.parametrize('sizes', MESHES.values(), ids=MESHES)
 def test_a_layer_lies_alone_as_it_does_in_a_loop(sizes):
   single, mesh = shapes_of('ViT-Ti/16'), mesh_of(sizes)
-  in_loop = pytrees.flatten(rules.specs(layer_stack.stack(single), mesh))
+  in_loop = pytrees.flatten(rules.specs(pytrees.stack(single), mesh))
   for path, spec in pytrees.flatten(rules.specs(single, mesh)).items():
     stacked = re.sub(r'block_\d+', 'blocks', path)
     wanted = (None, *spec) if stacked != path else (*spec,)

@@ -15,8 +15,9 @@ import jax
 import jaxlib
 import pytest
 
+from benchmarks import expected_traffic
 from vit_jax.config import schema
-from vit_jax.planning import collectives, compiled_cost, expected_traffic
+from vit_jax.planning import collectives, compiled_cost
 from vit_jax.sharding import mesh as meshes
 from vit_jax.training import assembly
 

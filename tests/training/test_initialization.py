@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 
 from vit_jax import errors, pytrees
-from vit_jax.config import recipes, schema
+from vit_jax.config import recipes, schema, validation
 from vit_jax.sharding import mesh as meshes
 from vit_jax.training import assembly, initialization, train
 from vit_jax.weights import loading, mapping
 from vit_jax.weights.files import npz
 from vit_jax.weights.tables import vit
+
+pytestmark = pytest.mark.usefixtures('compiled_in_less_time')
 
 ROOT = pathlib.Path(__file__).parents[2]
 RECIPE = str(ROOT / 'configs/finetune/transfer.py')
@@ -198,7 +200,7 @@ def test_the_recipe_fine_tunes_on_a_folder_of_images(tmp_path):
 )
 def test_the_recipe_has_the_paper_s_table(dataset, num_steps, train_split):
   config = recipes.load(f'{RECIPE}:dataset={dataset}')
-  schema.validate(config, 8)
+  validation.validate(config, 8)
   assert config.init == 'imagenet21k/ViT-B_16'
   assert config.run.num_steps == num_steps
   assert config.data.train_split == train_split

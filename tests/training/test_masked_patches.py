@@ -11,6 +11,8 @@ from vit_jax.evaluation import target as targets
 from vit_jax.training import train
 from vit_jax.weights import loading
 
+pytestmark = pytest.mark.usefixtures('compiled_in_less_time')
+
 SIDE = 16
 
 

@@ -9,6 +9,8 @@ from vit_jax.data import pipeline, sources
 from vit_jax.data.transforms import mixing
 from vit_jax.training import plots, preview, train_step
 
+pytestmark = pytest.mark.usefixtures('compiled_in_less_time')
+
 
 @pytest.fixture
 def config():
@@ -52,7 +54,7 @@ def test_without_mixing_the_batch_is_that_of_the_pipeline(config, drawn):
 
 
 def test_what_is_shown_is_what_the_first_step_gets(config):
-  config.data.mixup, config.data.cutmix, config.data.erasing = 0.5, 0.5, 0.5
+  config.data.mixup = config.data.cutmix = config.data.random_erasing = 0.5
   config.seed = 3
   source = sources.build(config.data, 'train')
   shown = preview.first_batch(config, source)

@@ -19,6 +19,8 @@ from vit_jax.evaluation import evaluate
 from vit_jax.training import train
 from vit_jax.training.runtime import log
 
+pytestmark = pytest.mark.usefixtures('compiled_in_less_time')
+
 ROOT = pathlib.Path(vit_jax.__file__).parents[1]
 
 
@@ -58,7 +60,7 @@ def test_bad_images_are_left_out_and_listed_in_the_workdir(
   broken = [folder / 'train/dark/07.png', folder / 'test/bright/02.png']
   for path in broken:
     path.write_bytes(path.read_bytes()[:40])
-  config.data.max_bad_share = 0.1
+  config.data.max_bad_fraction = 0.1
   report = train.run(config, tmp_path / 'run')
   assert report['num_examples'] == 9
   lines = bad_examples.path(tmp_path / 'run', 0).read_text().splitlines()
@@ -76,7 +78,8 @@ def test_too_many_bad_images_end_the_run(config, folder, tmp_path):
 
 def test_a_mixed_run_has_soft_targets_and_ends_with_numbers(config, tmp_path):
   config.data.augmentation = 'strong2'
-  config.data.cutmix, config.data.erasing, config.data.repeats = 1.0, 0.3, 2
+  config.data.cutmix, config.data.random_erasing = 1.0, 0.3
+  config.data.repeated_augmentation = 2
   report = train.run(config, tmp_path / 'run')
   lines = log.read_metrics(tmp_path / 'run')
   losses = [line['loss'] for line in lines if line['split'] == 'train']

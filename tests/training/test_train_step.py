@@ -12,7 +12,6 @@ from vit_jax import pytrees
 from vit_jax.checkpoints import digests
 from vit_jax.config import schema
 from vit_jax.evaluation import metrics
-from vit_jax.nn import layer_stack
 from vit_jax.sharding import mesh as meshes
 from vit_jax.sharding import placement
 from vit_jax.training import assembly, train_step
@@ -204,7 +203,7 @@ def test_parts_add_up_over_devices_and_in_a_loop_of_layers():
   config.model.scan = True
   whole, _ = in_microbatches(1, unevenly_masked())
   state, _ = in_microbatches(2, unevenly_masked(), config, num_devices=8)
-  state = state.replace(params=layer_stack.unstack(state.params))
+  state = state.replace(params=pytrees.unstack(state.params))
   assert_close(flat_params(state), flat_params(whole))
 
 

@@ -109,7 +109,7 @@ def test_a_size_that_is_no_square_is_told_to_the_reader(tmp_path):
 
 def test_what_a_format_has_no_place_for_can_be_dropped(tmp_path):
   source, target = tmp_path / 'a.npz', tmp_path / 'out'
-  save(source, head='tanh_hidden', **TINY)
+  save(source, head='pre_logits', **TINY)
   with pytest.raises(errors.UserError, match='no place for head_hidden/bias'):
     convert.run(str(source), str(target), 'timm')
   convert.run(str(source), str(target), 'timm', drop='head.*')

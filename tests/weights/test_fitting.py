@@ -96,7 +96,7 @@ def test_a_wrong_grid_is_refused(zoo):
 
 
 def test_a_replaced_head_is_that_of_the_model(zoo):
-  given = zoo.params(zoo.small(head='tanh_hidden'), 32)
+  given = zoo.params(zoo.small(head='pre_logits'), 32)
   wanted = zoo.params(zoo.small(num_classes=3), 32, seed=1)
   params, report = fit(given, wanted, head='replace')
   assert_explained(report, given, wanted)

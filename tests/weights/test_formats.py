@@ -34,7 +34,7 @@ CASES = [
   ('google', 'R26+ViT-S/32', {}),
   ('big_vision', 'ViT-B/16', GAP),
   ('big_vision', 'ViT-B/16', MAP),
-  ('huggingface', 'ViT-B/16', {'head': 'tanh_hidden'}),
+  ('huggingface', 'ViT-B/16', {'head': 'pre_logits'}),
   ('timm', 'ViT-B/16', {}),
 ]
 
@@ -203,7 +203,7 @@ def test_bfloat16_weights_are_loaded(zoo, save):
 
 
 def test_a_file_is_fitted_on_the_way(zoo, save):
-  given = zoo.params(zoo.small(head='tanh_hidden'), 64)
+  given = zoo.params(zoo.small(head='pre_logits'), 64)
   wanted = zoo.params(zoo.small(num_classes=2), 32, 64)
   path = save('google', mapping.to_theirs(given, vit.rows()))
   _, report = load(path, 'google', wanted, head='replace', grid=(2, 4))

@@ -31,7 +31,7 @@ TABLES = {
   'timm mixer': timm.mixer_rows(),
 }
 # The fields of a small model that has every kind of layer that a table knows.
-TANH, POOLED = {'head': 'tanh_hidden'}, {'pooling': 'attention'}
+TANH, POOLED = {'head': 'pre_logits'}, {'pooling': 'attention'}
 SMALL = [
   ('pre-linen', 'ViT-B/16', TANH),
   ('linen', 'ViT-B/16', TANH),

@@ -19,10 +19,10 @@ from vit_jax.analysis import (
   position_similarity,
   rollout,
 )
-from vit_jax.config import schema
+from vit_jax.config import schema, validation
 from vit_jax.inference import predict
 from vit_jax.nn import position_embedding
-from vit_jax.weights import loading
+from vit_jax.weights import loading, preprocessing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,10 +58,10 @@ def run(
   _check_source(name, analysis, source)
   found = loading.find(checkpoint, model_name)
   found.model.scan = False  # A loop would keep the attention of all layers.
-  size = predict.image_size(found, resolution)
+  size = preprocessing.image_size(found, resolution)
   analysis.check(found)
   if not analysis.of_images:
-    schema.check_resolution(size, found.model.name)
+    validation.check_resolution(size, found.model.name)
     _print(analysis.draw(found, size, _made(output)))
     return 0
   images = _Images(predict.open_images(source, found, resolution))

@@ -47,7 +47,7 @@ def principal_components(kernel, count=COUNT):
   Returns:
     (components, shares): float32 [count, rows, columns, channels], orthogonal
     and of length one, the entry of largest magnitude positive; and float32
-    [count], the share of the variance that each explains, falling.
+    [count], the fraction of the variance that each explains, falling.
   """
   shape = kernel.shape[:-1]
   filters = np.asarray(kernel, np.float64).reshape(-1, kernel.shape[-1]).T

@@ -20,8 +20,8 @@ def rollout(layers):
       first: attention weights, which sum to one over the last axis.
 
   Returns:
-    float32 [batch, tokens, tokens]: the share of each input token (last axis)
-    in each output token; sums to one over the last axis.
+    float32 [batch, tokens, tokens]: how much of each input token (last
+    axis) is in each output token; sums to one over the last axis.
   """
   return compose([layer_flow(weights) for weights in layers])
 
@@ -49,14 +49,15 @@ def compose(flows):
 
 
 def patch_map(flow, pooling, grid):
-  """Returns float32 [batch, rows, columns]: each patch's share of the pooled.
+  """Returns float32 [batch, rows, columns]: each patch's part in the pooled.
 
   What is missing to a sum of one comes from tokens that are no patches.
 
   Args:
     flow: [batch, tokens, tokens], of `rollout`.
-    pooling: [batch, tokens], the share of each output token in what is pooled:
-      all of the class token's, equal shares, or those of attention pooling.
+    pooling: [batch, tokens], the fraction of each output token in what is
+      pooled: all of the class token's, equal fractions, or those of attention
+      pooling.
     grid: (rows, columns) of the patches, which are the last tokens.
   """
   rows, columns = grid

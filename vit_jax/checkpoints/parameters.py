@@ -13,7 +13,6 @@ from etils import epath
 
 from vit_jax import errors, pytrees
 from vit_jax.checkpoints import manager, manifest
-from vit_jax.nn import layer_stack
 
 FOLDER = 'params'
 # Where the state of a run has what it publishes: the average of its parameters,
@@ -80,7 +79,7 @@ def shapes(place):
     for path, leaf in _stored(folder).items()
     if path.startswith(prefix)
   }
-  return pytrees.flatten(layer_stack.unstack(pytrees.unflatten(flat)))
+  return pytrees.flatten(pytrees.unstack(pytrees.unflatten(flat)))
 
 
 def load(place):
@@ -109,7 +108,7 @@ def load(place):
     path.removeprefix(prefix): array
     for path, array in pytrees.flatten(tree).items()
   }
-  return pytrees.flatten(layer_stack.unstack(pytrees.unflatten(flat)))
+  return pytrees.flatten(pytrees.unstack(pytrees.unflatten(flat)))
 
 
 def _stored(folder):

@@ -15,7 +15,6 @@ from jax.experimental import multihost_utils
 
 from vit_jax import errors, pytrees
 from vit_jax.checkpoints import digests, manifest
-from vit_jax.nn import layer_stack
 
 
 def content(facts, record, state):
@@ -96,8 +95,8 @@ def _load_otherwise_stacked(step_dir, abstract_state, saved):
   """Returns the state, or None where stacking alone does not explain it."""
   shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract_state)
   for there, back in (
-    (layer_stack.stack, layer_stack.unstack),
-    (layer_stack.unstack, layer_stack.stack),
+    (pytrees.stack, pytrees.unstack),
+    (pytrees.unstack, pytrees.stack),
   ):
     other = there(abstract_state)
     if digests.kinds(other) == saved['kinds']:

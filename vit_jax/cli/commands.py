@@ -29,7 +29,7 @@ class Command(NamedTuple):
 
 
 @contextlib.contextmanager
-def _running(coordinator=None, num_processes=None, process=None):
+def _running(coordinator=None, num_processes=None, process_id=None):
   """A context for what may take long; told to stop, it leaves with a status.
 
   Args: as `distributed.join`.
@@ -43,7 +43,7 @@ def _running(coordinator=None, num_processes=None, process=None):
     )
 
     startup.use()
-    with distributed.joined(coordinator, num_processes, process):
+    with distributed.joined(coordinator, num_processes, process_id):
       cpu_memory.keep()
       try:
         yield
@@ -57,7 +57,7 @@ def _train(args):
 
   # A typing mistake is told before the slow imports.
   config = recipes.load(args.config, args.overrides)
-  with _running(args.coordinator, args.num_processes, args.process):
+  with _running(args.coordinator, args.num_processes, args.process_id):
     from vit_jax.training import train
 
     train.run(config, args.workdir)
@@ -68,7 +68,7 @@ def _evaluate(args):
   names = ('evaluators', 'checkpoint', *_DATA_FLAGS)
   options = {**renamed, **{name: getattr(args, name) for name in names}}
   given = {name: value for name, value in options.items() if value is not None}
-  with _running(args.coordinator, args.num_processes, args.process):
+  with _running(args.coordinator, args.num_processes, args.process_id):
     import jax
 
     from vit_jax.evaluation import evaluate
@@ -146,7 +146,7 @@ def _convert(args):
 
   source_format = getattr(args, 'from')
   line = convert.run(
-    args.source, args.target, args.to, args.model, source_format, args.drop
+    args.source, args.target, args.to, args.model, source_format, args.exclude
   )
   print(line)
 
@@ -157,7 +157,7 @@ def _prepare(args):
   print(prepare.run(args.dataset, args.data_dir))
 
 
-def _show(args):
+def _preview(args):
   from vit_jax.config import recipes
 
   config = recipes.load(args.config, args.overrides)
@@ -208,7 +208,7 @@ _DATA_FLAGS = (
 )
 
 # Of what runs in several processes; a scheduler tells them without.
-_MEETING_FLAGS = ('coordinator', 'num_processes', 'process')
+_MEETING_FLAGS = ('coordinator', 'num_processes', 'process_id')
 
 COMMANDS = {
   'train': Command(
@@ -217,8 +217,8 @@ COMMANDS = {
     flags=('config', 'workdir', *_MEETING_FLAGS),
     required=('config', 'workdir'),
     examples=(
-      '--config=configs/quickstart.py --workdir=/tmp/quickstart',
-      '--config=configs/pretrain/vit_i1k.py:variant=B/16 --workdir=/tmp/b16 '
+      '--config=quickstart.py --workdir=/tmp/quickstart',
+      '--config=pretrain/vit_i1k.py:variant=B/16 --workdir=/tmp/b16 '
       '--config.run.batch_size=1024',
     ),
   ),
@@ -244,10 +244,10 @@ COMMANDS = {
     flags=('config', 'workdir', 'sweep', 'seeds', 'suite', 'held_out'),
     required=('config', 'workdir'),
     examples=(
-      '--config=configs/finetune/transfer.py:dataset=cifar10 '
+      '--config=finetune/transfer.py:dataset=cifar10 '
       '--workdir=/tmp/cifar10 --seeds=3',
-      '--config=configs/finetune/transfer.py --workdir=/tmp/vtab --suite=vtab',
-      '--config=configs/quickstart.py --workdir=/tmp/rates '
+      '--config=finetune/transfer.py --workdir=/tmp/vtab --suite=vtab',
+      '--config=quickstart.py --workdir=/tmp/rates '
       '--sweep=optimizer.learning_rate=0.001,0.002 --sweep=data.mixup=0,0.5',
     ),
   ),
@@ -265,8 +265,8 @@ COMMANDS = {
     flags=('config', 'devices'),
     required=('config',),
     examples=(
-      '--config=configs/quickstart.py',
-      '--config=configs/pretrain/vit_i1k.py --devices=8 --config.mesh.fsdp=8',
+      '--config=quickstart.py',
+      '--config=pretrain/vit_i1k.py --devices=8 --config.mesh.fsdp=8',
     ),
   ),
   'plan': Command(
@@ -275,9 +275,9 @@ COMMANDS = {
     flags=('config', 'topology', 'mesh', 'mfu', 'price'),
     required=('config', 'topology'),
     examples=(
-      '--config=configs/pretrain/vit_i21k.py:variant=H/14 '
+      '--config=pretrain/vit_i21k.py:variant=H/14 '
       '--topology=v5p:8x8x8 --config.model.scan=true',
-      '--config=configs/pretrain/vit_i1k.py --topology=h100:8 --mesh=auto',
+      '--config=pretrain/vit_i1k.py --topology=h100:8 --mesh=auto',
     ),
   ),
   'predict': Command(
@@ -297,11 +297,11 @@ COMMANDS = {
   'convert': Command(
     run=_convert,
     purpose='Write weights in the format of another project.',
-    flags=('source', 'target', 'to', 'from', 'model', 'drop'),
+    flags=('source', 'target', 'to', 'from', 'model', 'exclude'),
     required=('source', 'target', 'to'),
     examples=(
       '/tmp/quickstart /tmp/for_timm --to=timm',
-      "imagenet21k/ViT-B_16 /tmp/b16 --to=huggingface --drop='head.*'",
+      "imagenet21k/ViT-B_16 /tmp/b16 --to=huggingface --exclude='head.*'",
     ),
     bare=('source', 'target'),
   ),
@@ -313,12 +313,12 @@ COMMANDS = {
     examples=('--dataset=cifar10', 'imagenet2012 --data_dir=/data/tfds'),
     bare=('dataset',),
   ),
-  'show': Command(
-    run=_show,
+  'preview': Command(
+    run=_preview,
     purpose='Draw the first batch as the model will see it.',
     flags=('config', 'output'),
     required=('config', 'output'),
-    examples=('--config=configs/quickstart.py --output=/tmp/batch.png',),
+    examples=('--config=quickstart.py --output=/tmp/batch.png',),
   ),
   'analyze': Command(
     run=_analyze,
@@ -360,3 +360,5 @@ COMMANDS = {
     examples=('--workdir=/tmp/miniature --page=docs/miniature.md',),
   ),
 }
+
+RENAMED = {'show': 'preview'}  # What commands were called, and are now.

@@ -79,7 +79,7 @@ def _resolution(text):
 
 FLAGS = {
   'config': Flag(
-    str, 'RECIPE', "recipe.py, recipe.py:knob=value,..., or a run's config.json"
+    str, 'RECIPE', "name.py or path.py, :knob=value,..., or a run's config.json"
   ),
   'workdir': Flag(
     str, 'FOLDER', 'where the run keeps configuration, metrics, checkpoints'
@@ -117,7 +117,7 @@ FLAGS = {
   'target': Flag(str, 'PATH', 'an .npz file, or a folder to make'),
   'to': Flag(str, 'FORMAT', 'google, big_vision, huggingface, timm or orbax'),
   'from': Flag(str, 'FORMAT', 'of the source; default: as its names tell'),
-  'drop': Flag(str, 'PATTERN', "of parameters to leave out, as 'head.*'"),
+  'exclude': Flag(str, 'PATTERN', "of parameters to leave out, as 'head.*'"),
   'topology': Flag(
     str, 'CHIPS', 'v5p:8x8x8, h100:64, or a number of CPU devices'
   ),
@@ -130,7 +130,7 @@ FLAGS = {
     str, 'HOST:PORT', 'of process 0, where the processes of a run meet'
   ),
   'num_processes': Flag(_count, 'NUMBER', 'of the run; 1: this one alone'),
-  'process': Flag(_number, 'NUMBER', 'of this process, from 0'),
+  'process_id': Flag(_number, 'NUMBER', 'of this process, from 0'),
   'devices': Flag(
     _count, 'NUMBER', 'devices to assume; default: those there are'
   ),
@@ -160,3 +160,6 @@ FLAGS = {
     _per_cent, 'PERCENT', 'of the training split to choose on; default: 10'
   ),
 }
+
+# What flags were called, and are now.
+RENAMED = {'--drop': '--exclude', '--process': '--process_id'}

@@ -6,6 +6,7 @@ It parses and dispatches; `commands` tells what there is.
 import argparse
 import sys
 
+import vit_jax
 from vit_jax import errors
 from vit_jax.cli import commands, flags
 
@@ -25,7 +26,15 @@ def main(argv=None):
     if not argv or argv[0] in ('-h', '--help'):
       print(_overview())
       return 0 if argv else 2
+    if argv[0] == '--version':
+      print(f'vit_jax {vit_jax.__version__}')
+      return 0
     name, *rest = argv
+    if name in commands.RENAMED:
+      raise errors.UserError(
+        f'{name} is now called {commands.RENAMED[name]}: '
+        f'vit_jax {commands.RENAMED[name]}.'
+      )
     if name not in commands.COMMANDS:
       raise errors.UserError(
         f'{name!r} is not a command. {errors.nearest(name, commands.COMMANDS)}'
@@ -38,6 +47,12 @@ def main(argv=None):
     print(f'vit_jax: error: {error}', file=sys.stderr)
     return 2
 
+
+RECIPES = """
+A recipe is a Python file, given by its path, or one of those that come with
+vit_jax, by its name in configs/, from any folder; the part after : sets knobs:
+  --config=quickstart.py   --config=finetune/transfer.py:dataset=cifar10
+"""
 
 OVERRIDES = """
 Every field of the configuration (vit_jax/config/schema.py) can be overridden:
@@ -54,7 +69,8 @@ def _overview():
     [
       'Vision Transformer in JAX.\n\nUsage: vit_jax COMMAND --flag=value ...\n',
       *rows,
-      '\n`vit_jax COMMAND --help` tells the flags of a command.',
+      '\n`vit_jax COMMAND --help` tells the flags of a command, '
+      '`vit_jax --version` the version.',
     ]
   )
 
@@ -67,6 +83,8 @@ def _help(name):
     needed = ' (required)' if flag in command.required else ''
     written = f'{flag}={value}' if value else flag
     lines.append(f'  --{written:23}{purpose}{needed}')
+  if 'config' in command.flags:
+    lines.append(RECIPES.rstrip())
   if command.takes_overrides:
     lines.append(OVERRIDES.rstrip())
   lines += ['', 'Examples:']
@@ -95,7 +113,10 @@ def _parse(name, argv):
   args, unknown = parser.parse_known_args(argv)
   if unknown:
     known = [f'--{flag}' for flag in command.flags]
-    hint = errors.nearest(unknown[0].partition('=')[0], known)
+    given = unknown[0].partition('=')[0]
+    hint = errors.nearest(given, known)
+    if flags.RENAMED.get(given) in known:
+      hint = f'It is now called {flags.RENAMED[given]}.'
     raise errors.UserError(f'vit_jax {name} has no {unknown[0]}. {hint}')
   for flag in command.required:
     if not getattr(args, flag):

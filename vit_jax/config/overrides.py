@@ -13,7 +13,7 @@ from absl import flags
 from ml_collections import config_dict, config_flags
 
 from vit_jax import errors
-from vit_jax.config import schema
+from vit_jax.config import schema, versions
 
 
 def flatten(config):
@@ -64,6 +64,11 @@ def assign(config, field, value, source):
       raise errors.UserError(
         f'{source}: {field}={value!r} does not fit; it is {kind(field)}.'
       ) from error
+  renamed = versions.RENAMED_VALUES.get(field, {})
+  if value in renamed:
+    raise errors.UserError(
+      f'{source}: {field}={value} is now called {renamed[value]}.'
+    )
   group, leaf = _group(config, field)
   group[leaf] = value
 
@@ -126,6 +131,10 @@ def _defaults():
 def _sample(field, source):
   """Returns a value of the type of a field, and whether None fits too."""
   defaults = _defaults()
+  if field in versions.RENAMED:
+    raise errors.UserError(
+      f'{source}: {field} is now called {versions.RENAMED[field]}.'
+    )
   if field not in flatten(defaults):
     raise errors.UserError(
       f'{source}: {field} is not a field. {nearest(field)}'

@@ -1,8 +1,10 @@
 """From what a person types to a checked configuration, and to disk and back.
 
 A recipe is a local Python file whose `get_config` starts from
-`schema.default()`; its keyword arguments are its knobs. A run writes what
-it was started with to workdir/config.json, which is data and is never executed.
+`schema.default()`; its keyword arguments are its knobs. The recipes of this
+project (configs/) are installed with it and go by their names there, such as
+finetune/transfer.py, in any folder. A run writes what it was started with to
+workdir/config.json, which is data and is never executed.
 """
 
 import hashlib
@@ -17,11 +19,18 @@ import traceback
 
 from ml_collections import config_dict
 
+import vit_jax
 from vit_jax import errors, files, pytrees
 from vit_jax.config import overrides as config_overrides
-from vit_jax.config import schema
+from vit_jax.config import schema, versions
 
 FILE = 'config.json'
+
+# Where the recipes are: in a checkout beside the package, installed inside it.
+_PACKAGE = pathlib.Path(vit_jax.__file__).parent
+FOLDER = _PACKAGE / 'configs'
+if not FOLDER.is_dir():
+  FOLDER = _PACKAGE.parent / 'configs'
 
 # A run may continue with other values of these: they change where it runs, how
 # fast, and what it writes down, not what it computes.
@@ -33,7 +42,7 @@ MAY_CHANGE = (
   'data.data_dir',
   'data.num_threads',
   'data.num_workers',
-  'data.max_bad_share',
+  'data.max_bad_fraction',
   'data.prefetch_batches',
   'run.eval_batch_size',
   'run.eval_every',
@@ -46,23 +55,14 @@ MAY_CHANGE = (
   'mesh.tensor',
 )
 
-# Fields that older versions did not have, and what they did.
-ADDED = {
-  'model.attention': 'xla',
-  'model.scan': False,
-  'model.remat': 'none',
-  'optimizer.accumulation_steps': 1,
-  'optimizer.ema_decay': None,
-  'optimizer.layer_decay': None,
-}
-
 
 def load(spec, overrides=()):
   """Returns the locked configuration that a recipe and overrides describe.
 
   Args:
     spec: 'path/recipe.py', 'path/recipe.py:variant=B/16,dataset=cifar10' with
-      knobs, or the 'config.json' of a run.
+      knobs, or the 'config.json' of a run. Where no such file exists, the path
+      is the name of a recipe in `FOLDER`, with or without 'configs/'.
     overrides: strings '--config.run.batch_size=8'; the last of a field counts.
       Fields that are None by default can be set back with 'none'.
 
@@ -72,8 +72,8 @@ def load(spec, overrides=()):
   path, knobs = _split(spec)
   if path.suffix == '.json':
     saved = _read_json(path)
-    given = ADDED | saved
-    _tell_added(path, given.keys() - saved.keys())
+    given = versions.upgrade(saved)
+    _tell_added(path, versions.ADDED.keys() - saved.keys())
   else:
     given = config_overrides.flatten(_run_recipe(path, knobs))
   config = config_overrides.unflatten(given, path)
@@ -105,7 +105,7 @@ def check_same(config, workdir):
       if field not in MAY_CHANGE
     }
     for flat in (
-      ADDED | _read_json(workdir / FILE),
+      versions.upgrade(_read_json(workdir / FILE)),
       config_overrides.flatten(config),
     )
   )
@@ -165,6 +165,48 @@ def grid(spec):
 # What the user names -------------------------------------------------------
 
 
+def find(name):
+  """Returns the path of the file that a path or the name of a recipe means.
+
+  Args:
+    name: a path, which wins where there is such a file; else 'quickstart.py' or
+      'configs/quickstart.py', a recipe in `FOLDER`.
+
+  Raises:
+    UserError: there is neither; it names the nearest.
+  """
+  path = pathlib.Path(name).expanduser()
+  if path.is_file():
+    return path
+  short = name.removeprefix('configs/')
+  installed = _installed()
+  if short in installed:
+    return FOLDER / short
+  if path.is_absolute() or path.suffix != '.py':
+    raise errors.UserError(f'There is no file {path}. {_near_files(path)}')
+  prefix = name.removesuffix(short)
+  known = {*_files(path.parent), *(prefix + recipe for recipe in installed)}
+  raise errors.UserError(
+    f'There is no file {name}, nor a recipe of this name. '
+    f'{errors.nearest(name, known)}'
+  )
+
+
+def from_folder(spec):
+  """Returns a spec as `load` takes it, of a recipe in `FOLDER` for certain.
+
+  Args:
+    spec: a name as of `find`, and knobs; what the current folder holds doesn't
+      matter.
+  """
+  return f'{FOLDER}/{spec.removeprefix("configs/")}'
+
+
+def _installed():
+  """Returns the names of the recipes in `FOLDER`, as finetune/transfer.py."""
+  return {path.relative_to(FOLDER).as_posix() for path in FOLDER.rglob('*.py')}
+
+
 def _split(spec):
   """Returns the path and the text of the knobs of 'path:knobs'."""
   if '://' in spec:
@@ -178,29 +220,34 @@ def _split(spec):
       f'{spec} is neither a recipe (path/recipe.py:knob=value) '
       f'nor the {FILE} of a run.'
     )
-  path, knobs = pathlib.Path(match[1]).expanduser(), match[2] or ''
-  if knobs and path.suffix == '.json':
+  name, knobs = match[1], match[2] or ''
+  if knobs and name.endswith('.json'):
     raise errors.UserError(
-      f'{path} is data and has no knobs; given: {knobs}. '
+      f'{name} is data and has no knobs; given: {knobs}. '
       'Override fields with --config.FIELD=VALUE.'
     )
-  if not path.is_file():
-    raise errors.UserError(f'There is no file {path}. {_near_files(path)}')
-  return path, knobs
+  return find(name), knobs
 
 
 def _near_files(path):
   folder = path.parent
   if not folder.is_dir():
     return f'There is no folder {folder.absolute()} either.'
-  names = [
+  names = _files(folder)
+  if not names:
+    return f'The folder {folder.absolute()} holds no recipe.'
+  return errors.nearest(str(path), names)
+
+
+def _files(folder):
+  """Returns the paths of what `load` may take in a folder, if it is one."""
+  if not folder.is_dir():
+    return []
+  return [
     str(folder / file.name)
     for file in folder.iterdir()
     if file.suffix in ('.py', '.json')
   ]
-  if not names:
-    return f'The folder {folder.absolute()} holds no recipe.'
-  return errors.nearest(str(path), names)
 
 
 def _read_json(path):
@@ -216,7 +263,9 @@ def _read_json(path):
 def _tell_added(path, added):
   """Tells which fields are newer than a config.json, and what they are."""
   if added:
-    values = ', '.join(f'{field}={ADDED[field]}' for field in sorted(added))
+    values = ', '.join(
+      f'{field}={versions.ADDED[field]}' for field in sorted(added)
+    )
     print(
       f'{path} is of an older version; what it lacks is as it was: {values}.',
       file=sys.stderr,

@@ -16,8 +16,8 @@ def default():
   """Returns the locked configuration of a run; every field has its default."""
   config = config_dict.ConfigDict()
   config.seed = 0  # Of parameters, data order, augmentation and dropout.
-  config.init = config_dict.placeholder(str)  # Weights to start from: a name,
-  # file, address or run (see weights.find); None: at random.
+  config.init = config_dict.placeholder(str)  # Pretrained weights: name, file,
+  # URL or run (see weights.loading.find); None: random initialization.
   config.model = _model()
   config.data = _data()
   config.objective = _objective()
@@ -35,13 +35,13 @@ def _model():
   model.num_heads = config_dict.placeholder(int)  # of heads per layer,
   model.mlp_dim = config_dict.placeholder(int)  # of hidden units in the MLP.
   model.pooling = 'class_token'  # class_token, average or attention.
-  model.head = 'linear'  # linear, or tanh_hidden as in pre-training.
+  model.head = 'linear'  # linear; pre_logits: a tanh layer before it.
   model.head_bias = 0.0  # Initial bias of the head; sigmoid loss likes -10.
   model.position_embedding = 'learned_1d'  # none, learned_1d, learned_2d,
   # sincos_2d or relative (ViT paper, table 8);
   model.position_placement = 'stem'  # at the stem, every_layer or shared.
-  model.dropout = 0.0  # Share of activations zeroed in training.
-  model.drop_path = 0.0  # Share of last-layer branches skipped in training.
+  model.dropout = 0.0  # Fraction of activations zeroed in training.
+  model.drop_path = 0.0  # Probability to skip a branch of the last layer.
   model.gelu = 'tanh'  # tanh as Google's weights, erf as timm's.
   model.norm_epsilon = 1e-6  # Of LayerNorm; Hugging Face's ViTs have 1e-12.
   model.dtype = 'float32'  # Of activations, or bfloat16; parameters: float32.
@@ -64,21 +64,20 @@ def _data():
   data.num_classes = config_dict.placeholder(int)  # None: as the data set says.
   data.num_examples = 1024  # Per split, of synthetic and roundels.
   data.resolution = (224,)  # Pixels: (side,) or (rows, columns).
-  data.train_crop = 'random_resized'  # Or shifted (up to 4 px), affine,
-  # random_part (of 7/6 of the size), squash, central (of 8/7) or padded with
-  # grey;
-  data.min_crop_area = 0.05  # Smallest random crop, as share of the image.
-  data.eval_crop = 'central'  # central, squash or padded.
+  data.train_crop = 'random_resized'  # Or pad_and_crop (by up to 4 px), affine,
+  # resize_and_crop (of 7/6 of the size), stretch, central (of 8/7), letterbox;
+  data.min_crop_area = 0.05  # Smallest random crop, as fraction of the image.
+  data.eval_crop = 'central'  # central, stretch or letterbox (grey borders).
   data.resize = 'auto'  # bilinear, bicubic, these with _antialiased, or area;
-  # auto: area for central and padded, else bilinear.
-  data.upright = False  # Turn images as their EXIF orientation says.
+  # auto: area for central and letterbox, else bilinear.
+  data.exif_orientation = False  # Turn images as their EXIF data say.
   data.flip = True  # Mirror every other training image.
   data.augmentation = 'none'  # AugReg's light1 to strong2, or three_augment.
   data.mixup = config_dict.placeholder(float)  # Alpha; 0: off; None: as named.
   data.cutmix = 0.0  # Alpha; half of the batches where mixup is on, too.
-  data.erasing = 0.0  # Share of training images with a part erased.
-  data.repeats = 1  # Times that an example comes in its batch, each augmented.
-  data.max_bad_share = 0.001  # Of examples that can't be used; then it fails.
+  data.random_erasing = 0.0  # Probability that a part of an image is erased.
+  data.repeated_augmentation = 1  # Copies of an example in its batch.
+  data.max_bad_fraction = 0.001  # Of unusable examples; more end the run.
   data.num_threads = 2  # That decode and transform, on each host;
   data.num_workers = 0  # split over this many processes; 0: in the main one.
   data.prefetch_batches = 2  # Kept ready on the devices.
@@ -89,7 +88,7 @@ def _objective():
   objective = config_dict.ConfigDict()
   objective.name = 'classification'  # Or masked_patches (ViT paper, B.1.2).
   objective.loss = 'softmax'  # softmax or sigmoid cross-entropy.
-  objective.label_smoothing = 0.0  # Share of the target spread over classes.
+  objective.label_smoothing = 0.0  # Fraction of the target spread over classes.
   return objective
 
 
@@ -109,7 +108,7 @@ def _optimizer():
   optimizer.weight_decay = 0.1  # Decoupled (Loshchilov & Hutter, 2019),
   optimizer.decay_times_learning_rate = True  # as the ViT paper writes it.
   optimizer.clip_norm = config_dict.placeholder(float)  # None: no clipping.
-  optimizer.accumulation_steps = 1  # Parts of a batch, one after another.
+  optimizer.accumulation_steps = 1  # Microbatches per update.
   optimizer.ema_decay = config_dict.placeholder(float)  # Of the average of the
   # parameters that is evaluated in their place; None: there is none.
   optimizer.layer_decay = config_dict.placeholder(float)  # 0.75: each layer
@@ -132,8 +131,9 @@ def _run():
   run.eval_every = 1000  # Steps between evaluations; 0: only at the end.
   run.checkpoint_every = 1000  # Steps between saves; 0: only at the end.
   run.checkpoints_to_keep = 1  # The newest; older ones are deleted.
-  run.max_skipped_in_row = 3  # Updates not finite; then back to a checkpoint.
-  run.loss_spike = config_dict.placeholder(float)  # Times the mean; skips too.
+  run.max_consecutive_skips = 3  # Updates not finite; more roll the run back.
+  run.loss_spike_factor = config_dict.placeholder(float)  # Times the running
+  # mean of the loss, beyond which an update is skipped too; None: never.
   run.watchdog_seconds = 60.0  # Without progress before it stops; 0: never.
   return run
 
@@ -144,138 +144,6 @@ def _mesh():
   mesh.fsdp = 1  # Devices that split the batch and every parameter.
   mesh.tensor = 1  # Devices that split heads and hidden units.
   return mesh
-
-
-CHOICES = {
-  'model.pooling': ('class_token', 'average', 'attention'),
-  'model.head': ('linear', 'tanh_hidden'),
-  'model.position_embedding': (
-    'none',
-    'learned_1d',
-    'learned_2d',
-    'sincos_2d',
-    'relative',
-  ),
-  'model.position_placement': ('stem', 'every_layer', 'shared'),
-  'model.gelu': ('tanh', 'erf'),
-  'model.dtype': ('float32', 'bfloat16'),
-  'model.attention': ('auto', 'xla', 'cudnn'),
-  'model.remat': ('none', 'elementwise', 'dots', 'full'),
-  'data.source': ('tfds', 'folder', 'arrays', 'synthetic', 'roundels'),
-  'data.train_crop': (
-    'random_resized',
-    'shifted',
-    'affine',
-    'random_part',
-    'squash',
-    'central',
-    'padded',
-  ),
-  'data.eval_crop': ('central', 'squash', 'padded'),
-  'data.resize': (
-    'auto',
-    'bilinear',
-    'bicubic',
-    'area',
-    'bilinear_antialiased',
-    'bicubic_antialiased',
-  ),
-  'data.augmentation': (
-    'none',
-    'light1',
-    'light2',
-    'medium1',
-    'medium2',
-    'strong1',
-    'strong2',
-    'three_augment',
-  ),
-  'objective.name': ('classification', 'masked_patches'),
-  'objective.loss': ('softmax', 'sigmoid'),
-  'optimizer.name': ('adam', 'sgd'),
-  'optimizer.schedule': ('cosine', 'linear', 'rsqrt', 'constant'),
-  'optimizer.accumulator_dtype': ('float32', 'bfloat16'),
-}
-
-# Field: smallest, largest value that makes sense (None: no bound).
-RANGES = {
-  'seed': (0, None),
-  'model.width': (1, None),
-  'model.depth': (1, None),
-  'model.num_heads': (1, None),
-  'model.mlp_dim': (1, None),
-  'model.dropout': (0, 0.99),
-  'model.drop_path': (0, 0.99),
-  'model.norm_epsilon': (1e-15, 0.1),
-  'data.num_classes': (1, None),
-  'data.num_examples': (1, None),
-  'data.min_crop_area': (0.001, 1),
-  'data.mixup': (0, 100),
-  'data.cutmix': (0, 100),
-  'data.erasing': (0, 1),
-  'data.repeats': (1, None),
-  'data.max_bad_share': (0, 1),
-  'data.num_threads': (1, None),
-  'data.num_workers': (0, None),
-  'data.prefetch_batches': (1, None),
-  'objective.label_smoothing': (0, 1),
-  'optimizer.learning_rate': (0, None),
-  'optimizer.warmup_steps': (0, None),
-  'optimizer.end_learning_rate': (0, None),
-  'optimizer.rsqrt_timescale': (1, None),
-  'optimizer.beta1': (0, 1),
-  'optimizer.beta2': (0, 1),
-  'optimizer.momentum': (0, 1),
-  'optimizer.weight_decay': (0, None),
-  'optimizer.clip_norm': (1e-9, None),
-  'optimizer.accumulation_steps': (1, None),
-  'optimizer.ema_decay': (0, 1),
-  'optimizer.layer_decay': (1e-9, 1),
-  'run.batch_size': (1, None),
-  'run.eval_batch_size': (1, None),
-  'run.num_epochs': (0, None),
-  'run.num_steps': (1, None),
-  'run.log_every': (1, None),
-  'run.eval_every': (0, None),
-  'run.checkpoint_every': (0, None),
-  'run.checkpoints_to_keep': (1, None),
-  'run.max_skipped_in_row': (1, None),
-  'run.loss_spike': (1, None),
-  'run.watchdog_seconds': (0, None),
-  'mesh.fsdp': (1, None),
-  'mesh.tensor': (1, None),
-}
-
-
-def validate(config, num_devices):
-  """Finds what can't be or doesn't go together, before anything is built.
-
-  Args:
-    config: what `default()` returns, with the user's values.
-    num_devices: number of devices that the run may use.
-
-  Raises:
-    UserError: names the field, what was given and what fits.
-  """
-  for field, choices in CHOICES.items():
-    errors.choose(field, lookup(config, field), dict.fromkeys(choices))
-  for field, bounds in RANGES.items():
-    _check_range(field, lookup(config, field), *bounds)
-  check_resolution(config.data.resolution, config.model.name)
-  _check_position_embedding(config.model)
-  _check_learning_rates(config.optimizer)
-  if (config.run.num_epochs is None) == (config.run.num_steps is None):
-    raise errors.UserError(
-      'Exactly one of run.num_epochs and run.num_steps says how long to '
-      f'train; given: num_epochs={config.run.num_epochs}, '
-      f'num_steps={config.run.num_steps}.'
-    )
-  if config.run.num_steps is not None:
-    check_warmup(config.optimizer, config.run.num_steps)
-  sizes = mesh_sizes(config.mesh, num_devices)
-  num_microbatches = config.optimizer.accumulation_steps
-  _check_batch('run.batch_size', config.run.batch_size, sizes, num_microbatches)
-  _check_batch('run.eval_batch_size', config.run.eval_batch_size, sizes)
 
 
 def lookup(config, field):
@@ -305,15 +173,6 @@ def num_steps(run, num_examples):
   return max(1, round(run.num_epochs * num_examples / run.batch_size))
 
 
-def check_warmup(optimizer, steps):
-  """Raises UserError where the warm-up is longer than the training."""
-  if optimizer.warmup_steps > steps:
-    raise errors.UserError(
-      f'optimizer.warmup_steps={optimizer.warmup_steps} is longer than the '
-      f'training of {steps} steps; a tenth of it, {steps // 10}, is usual.'
-    )
-
-
 def mesh_sizes(mesh, num_devices):
   """Returns the sizes of the axes (data, fsdp, tensor) of the device mesh.
 
@@ -341,62 +200,3 @@ def mesh_sizes(mesh, num_devices):
       'mesh.data=-1 takes what is there.'
     )
   return {'data': data, 'fsdp': mesh.fsdp, 'tensor': mesh.tensor}
-
-
-def _check_range(field, value, low, high):
-  if value is None:
-    return
-  if value < low or (high is not None and value > high):
-    bounds = f'at least {low}' if high is None else f'from {low} to {high}'
-    raise errors.UserError(f'{field}={value} does not fit; it is {bounds}.')
-
-
-def check_resolution(resolution, model_name):
-  """Raises UserError for a resolution that tokens do not cover exactly."""
-  if len(resolution) not in (1, 2) or min(resolution) < 1:
-    raise errors.UserError(
-      f'data.resolution={resolution} is neither (side,) nor '
-      '(rows, columns), in pixels.'
-    )
-  patch = patch_size(model_name)
-  for side in resolution:
-    if patch and (side % patch or side < patch):
-      lower = side // patch * patch
-      fits = [str(fit) for fit in (lower, lower + patch) if fit]
-      raise errors.UserError(
-        f'data.resolution={side} is not a multiple of the {patch} pixels '
-        f'that a token of {model_name} spans; '
-        f'the nearest that fit: {", ".join(fits)}.'
-      )
-
-
-def _check_position_embedding(model):
-  kind, placement = model.position_embedding, model.position_placement
-  if kind == 'relative' and placement == 'stem':
-    raise errors.UserError(
-      'model.position_embedding=relative works inside attention; '
-      'model.position_placement=stem does not fit: every_layer or shared.'
-    )
-
-
-def _check_learning_rates(optimizer):
-  peak, end = optimizer.learning_rate, optimizer.end_learning_rate
-  if end > peak:
-    raise errors.UserError(
-      f'optimizer.end_learning_rate={end} is above '
-      f'optimizer.learning_rate={peak}, from which the schedule goes down.'
-    )
-
-
-def _check_batch(field, batch_size, sizes, num_microbatches=1):
-  shards = sizes['data'] * sizes['fsdp']
-  shares = shards * num_microbatches
-  if batch_size is not None and batch_size % shares:
-    lower = batch_size // shares * shares
-    fits = [str(fit) for fit in (lower, lower + shares) if fit]
-    parts = f' in optimizer.accumulation_steps={num_microbatches}'
-    raise errors.UserError(
-      f'{field}={batch_size} does not divide over the {shards} devices of '
-      f'mesh data x fsdp{parts if num_microbatches > 1 else ""}; '
-      f'the nearest that do: {", ".join(fits)}.'
-    )

@@ -49,7 +49,7 @@ class BadExamples:
       listed = f' {self._path} lists them.' if self._path else ''
       raise errors.UserError(
         f'{problem} That makes {count} bad of {total:,} examples, more than '
-        f'data.max_bad_share={self._max_share:g} allows.{listed} Mend or '
+        f'data.max_bad_fraction={self._max_share:g} allows.{listed} Mend or '
         'remove them, or allow more.'
       )
 

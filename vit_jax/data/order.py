@@ -31,7 +31,8 @@ def build(source, seed, batch_size, repeats):
   """
   if batch_size % repeats:
     raise errors.UserError(
-      f'data.repeats={repeats} does not divide a batch of {batch_size}.'
+      f'data.repeated_augmentation={repeats} does not divide a batch of '
+      f'{batch_size}.'
     )
   parts = getattr(source, 'parts', (source,))
   weights = getattr(source, 'weights', (1,))

@@ -52,19 +52,19 @@ def train_batches(
     An iterator, with `close()`, of NumPy batches as `vit_jax.batch` tells.
 
   Raises:
-    UserError: while iterating: more than `data.max_bad_share` of the source is
-      bad, with the file or record.
+    UserError: while iterating: more than `data.max_bad_fraction` of the source
+      is bad, with the file or record.
   """
   order_seed, map_seed = np.random.SeedSequence(seed).generate_state(2).tolist()
   maker = example_makers.TrainExamples(
     source,
     transforms.for_training(data),
-    order.build(source, order_seed, batch_size, data.repeats),
+    order.build(source, order_seed, batch_size, data.repeated_augmentation),
     map_seed,
   )
   batches = range(start, start + MAX_BATCHES)
   wanted = _Wanted(batches, batch_size, _rows(rows, batch_size))
-  bad = bad_examples.BadExamples(source, data.max_bad_share, bad_path)
+  bad = bad_examples.BadExamples(source, data.max_bad_fraction, bad_path)
   return _iterate(maker, wanted, data, bad)
 
 
@@ -91,7 +91,7 @@ def eval_batches(
   maker = example_makers.EvalExamples(source, chain, schema.image_size(data))
   batches = range(num_eval_batches(len(source), batch_size))
   wanted = _Wanted(batches, batch_size, _rows(rows, batch_size))
-  bad = bad_examples.BadExamples(source, data.max_bad_share, bad_path)
+  bad = bad_examples.BadExamples(source, data.max_bad_fraction, bad_path)
   return _iterate(maker, wanted, data, bad)
 
 

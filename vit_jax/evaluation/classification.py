@@ -18,7 +18,7 @@ def evaluate(predict, batches):
       whose mask is False or whose label is -1 count for nothing.
 
   Returns:
-    {'accuracy': share of examples whose largest logit is the label's,
+    {'accuracy': fraction of examples whose largest logit is the label's,
      'top5': share whose label is among the five largest; only if there are
        more than five classes,
      'loss': mean of -log softmax(logits)[label], in nats,

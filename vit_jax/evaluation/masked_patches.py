@@ -15,7 +15,7 @@ def evaluate(predict, batches):
     batches: batches on the device, as vit_jax/data/batch.py tells.
 
   Returns:
-    {'accuracy': share of patches whose colour was named,
+    {'accuracy': fraction of patches whose colour was named,
      'loss': in nats, 'num_patches': how many they were}.
 
   Raises:

@@ -21,7 +21,7 @@ def evaluate(predict, batches, labels):
     labels: class indices, int32 [images, most labels]; -1 fills up.
 
   Returns:
-    {'real_accuracy': share of the images with labels, 'real_num_examples':
+    {'real_accuracy': fraction of the images with labels, 'real_num_examples':
      how many these are}.
 
   Raises:

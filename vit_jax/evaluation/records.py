@@ -1,17 +1,22 @@
-"""What was measured, when it has to be found again: evaluations.jsonl.
+"""Records of results, one per line: evaluations.jsonl.
 
 A JSON object per line: which evaluator measured which weights on which data,
 by what recipe and code, and the numbers.
 """
 
+import hashlib
+import importlib.metadata
 import json
 import math
+import pathlib
 
 import jax
 
+import vit_jax
 from vit_jax import files
 
 FILE = 'evaluations.jsonl'
+_PACKAGES = ('flax', 'grain', 'jax', 'jaxlib', 'numpy', 'optax')
 
 
 def append(path, metadata, values):
@@ -50,6 +55,23 @@ def find(path, metadata):
     if all(found.get(name) == value for name, value in metadata.items()):
       return found['values']
   return None
+
+
+def code_version():
+  """Returns a digest of this package's code and of the packages it uses.
+
+  Recipes don't count, which an installed package holds and a checkout doesn't.
+  """
+  digest = hashlib.sha256()
+  for name in _PACKAGES:
+    digest.update(f'{name} {importlib.metadata.version(name)}\n'.encode())
+  package = pathlib.Path(vit_jax.__file__).parent
+  for path in sorted(package.rglob('*.py')):
+    if package / 'configs' in path.parents:
+      continue
+    digest.update(str(path.relative_to(package)).encode())
+    digest.update(path.read_bytes())
+  return digest.hexdigest()[:16]
 
 
 def _parse(line):

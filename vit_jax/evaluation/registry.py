@@ -121,8 +121,8 @@ def _fewshot_chain(data):
   They squash the image to 8/7 of the size and take the centre.
   """
   rows, columns = schema.image_size(data)
-  crop = crops.Squash(rows, columns, scale=_FEWSHOT_SCALE)
-  return (transforms.DecodeCrop(crop, data.upright),)
+  crop = crops.Stretch(rows, columns, scale=_FEWSHOT_SCALE)
+  return (transforms.DecodeCrop(crop, data.exif_orientation),)
 
 
 def fetch_real_labels():

@@ -15,17 +15,17 @@ from ml_collections import config_dict
 
 from vit_jax import errors, models, pytrees
 from vit_jax.checkpoints import manager
-from vit_jax.config import recipes, schema
+from vit_jax.config import recipes, schema, validation
 from vit_jax.data import batch, datasets, pipeline, sources, transforms
 from vit_jax.data.datasets import vtab
 from vit_jax.evaluation import fewshot
-from vit_jax.inference import predict
 from vit_jax.sharding import mesh as meshes
 from vit_jax.sharding import placement, rules
 from vit_jax.training import assembly
-from vit_jax.weights import loading
+from vit_jax.weights import loading, preprocessing
 
 BATCH_SIZE = 32  # Of released weights, images on each device.
+_CHOICES = {**models.CHOICES, **sources.CHOICES, **transforms.CHOICES}
 _NATIVE = (224,)  # For weights that fit any size.
 
 
@@ -196,7 +196,7 @@ def of_weights(checkpoint, model_name, options):
   if is_run:
     chain = transforms.for_evaluation(config.data)
   else:
-    chain = (transforms.DecodeCrop(predict.crop(found, image_size)),)
+    chain = (transforms.DecodeCrop(preprocessing.crop(found, image_size)),)
   load = functools.partial(_load_weights, found, image_size, mesh, metadata)
   return Target(
     checkpoint, config, found.num_classes, options, mesh, chain, load
@@ -233,7 +233,8 @@ def _load_weights(found, image_size, mesh, metadata):
 def _mesh(config):
   """Returns the mesh, once configuration and devices are known to fit."""
   devices = meshes.devices()
-  schema.validate(config, len(devices))
+  validation.check_choices(config, _CHOICES)
+  validation.validate(config, len(devices))
   return meshes.build(config.mesh, devices)
 
 

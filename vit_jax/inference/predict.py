@@ -8,14 +8,11 @@ import numpy as np
 
 from vit_jax import errors, files
 from vit_jax.data.datasets import class_names
-from vit_jax.data.transforms import crops
 from vit_jax.inference import inputs
-from vit_jax.weights import loading
-from vit_jax.weights.catalog import entry
+from vit_jax.weights import loading, preprocessing
 
 BATCH_SIZE = 8
 TOP = 5
-_NATIVE = (224, 224)  # For weights that fit any size.
 
 
 def run(
@@ -114,8 +111,8 @@ def _without_bad(result, problems):
 
 def _print_top(labels, logits, problems, names, top):
   shifted = np.exp(logits - logits.max(-1, keepdims=True))
-  shares = shifted / shifted.sum(-1, keepdims=True)
-  for label, row, problem in zip(labels, shares, problems):
+  probabilities = shifted / shifted.sum(-1, keepdims=True)
+  for label, row, problem in zip(labels, probabilities, problems):
     if problem:
       continue
     print(label)
@@ -146,19 +143,7 @@ def open_images(source, found, resolution):
         f'asks for {resolution}; pixels of an array are not resized.'
       )
     return images
-  size = image_size(found, resolution)
+  size = preprocessing.image_size(found, resolution)
   paths = inputs.find(source)
-  return inputs.Files(paths, crop(found, size), size, BATCH_SIZE)
-
-
-def image_size(found, resolution):
-  """Returns (rows, columns) in pixels: as asked for, or as trained."""
-  return (resolution * 2)[:2] if resolution else found.image_size or _NATIVE
-
-
-def crop(found, size):
-  """Returns what crops images as those that the weights were evaluated on."""
-  if found.format == 'huggingface':  # As transformers' image processor.
-    return crops.Squash(*size, 'bilinear_antialiased')
-  scale = found.entry.scale if found.entry else entry.CENTRAL
-  return crops.Central(*size, scale=scale)
+  crop = preprocessing.crop(found, size)
+  return inputs.Files(paths, crop, size, BATCH_SIZE)

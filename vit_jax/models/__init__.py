@@ -4,6 +4,15 @@ import re
 
 from vit_jax import errors
 from vit_jax.models import hybrid, mixer, resnet, vit
+from vit_jax.nn import (
+  attention_kernels,
+  encoder,
+  layer_stack,
+  mlp,
+  position_embedding,
+)
+
+DTYPES = ('float32', 'bfloat16')  # Of activations.
 
 # A pattern for names, what builds a model of such a name, and the names that
 # papers use; a ViT may have any other patch size, a BiT any other width.
@@ -13,6 +22,18 @@ FAMILIES = (
   (r'BiT-R\d+x[1-9]\d*', resnet.build, resnet.NAMES),
   (r'Mixer-\w+/[1-9]\d*', mixer.build, mixer.NAMES),
 )
+
+# {field: table of what can be chosen, by name}.
+CHOICES = {
+  'model.pooling': vit.POOLINGS,
+  'model.head': vit.HEADS,
+  'model.position_embedding': position_embedding.POSITION_EMBEDDINGS,
+  'model.position_placement': encoder.POSITION_PLACEMENTS,
+  'model.gelu': mlp.GELU,
+  'model.dtype': DTYPES,
+  'model.attention': attention_kernels.CHOICES,
+  'model.remat': layer_stack.REMAT,
+}
 
 NAMES = tuple(name for _, _, names in FAMILIES for name in names)
 

@@ -74,7 +74,7 @@ def _vit(shapes, name, num_heads):
     mapped = 'pooling/probe' in shapes
     fields['pooling'] = 'attention' if mapped else 'average'
   if 'head_hidden/kernel' in shapes:
-    fields['head'] = 'tanh_hidden'
+    fields['head'] = 'pre_logits'
   if _POSITIONS not in shapes:
     return {**fields, 'position_embedding': 'sincos_2d'}, None
   num_patches = shapes[_POSITIONS][1] - ('class_token' in shapes)

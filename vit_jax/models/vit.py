@@ -133,7 +133,7 @@ POOLINGS = {
   'attention': attention_pooling,
 }
 
-HEADS = {'linear': False, 'tanh_hidden': True}  # name: has a hidden layer
+HEADS = {'linear': False, 'pre_logits': True}  # name: has a hidden layer
 
 
 def build(model, num_classes, constrain):

@@ -14,6 +14,8 @@ import jax.numpy as jnp
 
 from vit_jax import errors
 
+CHOICES = ('auto', 'xla', 'cudnn')
+
 
 class Choice(NamedTuple):
   """What computes attention; and why not cuDNN, where that might have."""

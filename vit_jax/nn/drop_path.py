@@ -14,7 +14,7 @@ class DropPath(nn.Module):
 
     Args:
       x: output of the branch.
-      rate: share of the examples that lose the branch, so that the expected
+      rate: fraction of the examples that lose the branch, so that the expected
         output is x; a float, or a scalar in a loop over layers. None: no one.
       train: whether any do.
     """

@@ -11,6 +11,7 @@ from vit_jax.nn import (
   position_embedding,
 )
 
+POSITION_PLACEMENTS = ('stem', 'every_layer', 'shared')
 EPSILON = 1e-6  # Of every LayerNorm of Google's models.
 
 

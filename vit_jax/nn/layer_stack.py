@@ -2,20 +2,17 @@
 
 A loop is compiled once, however deep the model is. Its parameters are those of
 the layers block_0, block_1 and so on, stacked along a new first axis, as
-`blocks`; `stack` and `unstack` go from one form to the other.
+`blocks`; `pytrees.stack` and `unstack` go from one form to the other.
 """
 
 import dataclasses
-import functools
 from collections.abc import Callable
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jax.sharding import NamedSharding, PartitionSpec
 
-BLOCK, BLOCKS = 'block_{}', 'blocks'
+from vit_jax import pytrees
 
 # What takes time: products, fused attention, sums, the masks of dropout, and
 # what has a name, as attention weights have.
@@ -31,6 +28,7 @@ COSTLY = {
 # the rest again (Chen et al., 2016). Products with parameters take most of the
 # time; attention's own, which have batch dimensions, take most of the memory.
 REMAT = {
+  'none': None,
   'elementwise': lambda primitive, *_, **__: primitive.name in COSTLY,
   'dots': jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
   'full': jax.checkpoint_policies.nothing_saveable,
@@ -43,7 +41,7 @@ class LayerStack:
 
   Attributes:
     scan: whether they are a loop.
-    remat: 'none', or one of `REMAT`.
+    remat: a key of `REMAT`.
     constrain: maps activations between layers, [batch, ...], to the same under
       a sharding constraint.
   """
@@ -66,14 +64,16 @@ class LayerStack:
 
     def in_turn(module, x):
       for layer, own in enumerate(each):
-        name = BLOCK.format(layer)
+        name = pytrees.BLOCK.format(layer)
         x = call(make_block(name=name, parent=module), x, own)
       return x
 
     if not self.scan:
       return in_turn(module, x)
     if module.is_initializing():  # As without the loop, from the same seed.
-      init = nn.map_variables(in_turn, 'params', unstack, stack, mutable=True)
+      init = nn.map_variables(
+        in_turn, 'params', pytrees.unstack, pytrees.stack, mutable=True
+      )
       return init(module, x)
     loop = nn.scan(
       lambda block, x, own: (call(block, x, own), None),
@@ -82,7 +82,7 @@ class LayerStack:
       length=len(each),
     )
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
-    return loop(make_block(name=BLOCKS, parent=module), x, stacked)[0]
+    return loop(make_block(name=pytrees.BLOCKS, parent=module), x, stacked)[0]
 
   def _prepared(self, call):
     def kept(block, x, own):
@@ -92,82 +92,3 @@ class LayerStack:
       return kept
     # Nothing could be merged with the forward pass in a loop.
     return nn.remat(kept, policy=REMAT[self.remat], prevent_cse=not self.scan)
-
-
-def stack(tree):
-  """Returns a tree in which the layers of each dict are stacked, as `blocks`.
-
-  Args:
-    tree: of arrays or `jax.ShapeDtypeStruct`; the layers of a dict are what it
-      has as block_0, block_1, ...
-  """
-  return _map_dicts(_stack, tree)
-
-
-def unstack(tree):
-  """Returns a tree with an entry per layer; undoes `stack`."""
-  return _map_dicts(_unstack, tree)
-
-
-def are_stacked(tree):
-  """Returns whether any layers in a tree are stacked."""
-  return jax.tree.structure(unstack(tree)) != jax.tree.structure(tree)
-
-
-def _map_dicts(function, tree):
-  return jax.tree.map(
-    lambda node: function(node) if isinstance(node, dict) else node,
-    tree,
-    is_leaf=lambda node: isinstance(node, dict),
-  )
-
-
-def _stack(node):
-  names = []
-  while BLOCK.format(len(names)) in node:
-    names.append(BLOCK.format(len(names)))
-  rest = {key: stack(node[key]) for key in node if key not in names}
-  if not names:
-    return rest
-  blocks = jax.tree.map(
-    lambda *leaves: _join(leaves), *(node[name] for name in names)
-  )
-  return {BLOCKS: blocks, **rest}
-
-
-def _unstack(node):
-  rest = {key: unstack(node[key]) for key in node if key != BLOCKS}
-  if BLOCKS not in node:
-    return rest
-  depth = jax.tree.leaves(node[BLOCKS])[0].shape[0]
-  layers = {
-    BLOCK.format(layer): jax.tree.map(
-      functools.partial(_part, layer), node[BLOCKS]
-    )
-    for layer in range(depth)
-  }
-  return {**layers, **rest}
-
-
-def _join(leaves):
-  first = leaves[0]
-  if isinstance(first, jax.ShapeDtypeStruct):
-    return _shape(
-      first, (len(leaves), *first.shape), lambda spec: (None, *spec)
-    )
-  return (np if isinstance(first, np.ndarray) else jnp).stack(leaves)
-
-
-def _part(layer, leaf):
-  if isinstance(leaf, jax.ShapeDtypeStruct):
-    return _shape(leaf, leaf.shape[1:], lambda spec: spec[1:])
-  return leaf[layer]
-
-
-def _shape(leaf, shape, change_spec):
-  """Returns the shape with a leaf's dtype, and a sharding like its own."""
-  sharding = leaf.sharding
-  if isinstance(sharding, NamedSharding):
-    spec = PartitionSpec(*change_spec(tuple(sharding.spec)))
-    sharding = NamedSharding(sharding.mesh, spec)
-  return jax.ShapeDtypeStruct(shape, leaf.dtype, sharding=sharding)

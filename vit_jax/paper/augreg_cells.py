@@ -1,4 +1,4 @@
-"""Which way leads to each cell of AugReg's tables."""
+"""How each cell of AugReg's tables is reproduced."""
 
 from vit_jax.data.datasets import vtab
 from vit_jax.paper import augreg_tables, cells, methods

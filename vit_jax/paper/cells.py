@@ -1,4 +1,4 @@
-"""Which way leads to each cell of the ViT paper's tables.
+"""How each cell of the ViT paper's tables is reproduced.
 
 A function for each table, of the names of row and column.
 """
@@ -78,7 +78,7 @@ def table_4(row, column):
   recipe = f'{TRANSFER}:dataset={dataset}'
 
   def rates():
-    (values,) = recipes.grid(str(costs.ROOT / recipe)).values()
+    (values,) = recipes.grid(recipes.from_folder(recipe)).values()
     return values
 
   values = {

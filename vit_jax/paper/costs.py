@@ -2,13 +2,11 @@
 
 import dataclasses
 import functools
-import pathlib
 
 import jax
 import jax.numpy as jnp
 
-import vit_jax
-from vit_jax import errors, models
+from vit_jax import models
 from vit_jax.config import grids, recipes, schema
 from vit_jax.data import datasets
 from vit_jax.data.datasets import vtab
@@ -19,9 +17,7 @@ from vit_jax.weights import catalog, loading
 from vit_jax.weights.catalog import augreg
 from vit_jax.weights.files import download
 
-ROOT = pathlib.Path(vit_jax.__file__).parents[1]  # Where configs/ lies.
-
-# What hours are told of: a chip, and the share of its peak that is reached.
+# What hours are told of: a chip, and the fraction of its peak that is reached.
 CHIP, UTILISATION = 'h100', 0.4
 
 # Files that an evaluator reads.
@@ -52,43 +48,35 @@ def hours(exaflops):
   return exaflops * 1e18 / (chips.CHIPS[CHIP].peak * UTILISATION) / 3600
 
 
-def runs(way):
-  """Returns the tuple of `Run` that a way takes; none for what needs none."""
-  if isinstance(way, methods.Averaged):
-    return tuple(run for part in way.parts for run in runs(part))
+def runs(method):
+  """Returns the tuple of `Run` that a method takes, perhaps none."""
+  if isinstance(method, methods.Averaged):
+    return tuple(run for part in method.parts for run in runs(part))
   for kind, take in (
     (methods.Evaluated, _of_evaluation),
     (methods.Transferred, _of_transfer),
     (methods.Drawn, _of_drawing),
   ):
-    if isinstance(way, kind):
-      return take(way)
+    if isinstance(method, kind):
+      return take(method)
   return ()
 
 
 @functools.cache
 def load(recipe, overrides=()):
-  """Returns the configuration of 'configs/...py:knobs', wherever one is.
+  """Returns the configuration of a recipe of this project.
 
   Args:
-    recipe: its path from the root of the project, and knobs.
+    recipe: 'configs/...py:knobs', as of `recipes.from_folder`.
     overrides: a tuple, as of `recipes.load`.
-
-  Raises:
-    UserError: the recipes are not there.
   """
-  if not (ROOT / 'configs').is_dir():
-    raise errors.UserError(
-      f'There are no recipes in {ROOT}; run this from a clone of the project, '
-      'installed with pip install --editable.'
-    )
-  return recipes.load(str(ROOT / recipe), overrides)
+  return recipes.load(recipes.from_folder(recipe), overrides)
 
 
 @functools.cache
 def tried(recipe):
   """Returns the configurations that a recipe has to choose from; () for one."""
-  settings = grids.combinations(recipes.grid(str(ROOT / recipe)))
+  settings = grids.combinations(recipes.grid(recipes.from_folder(recipe)))
   if len(settings) == 1:
     return ()
   return tuple(grids.apply(load(recipe), setting) for setting in settings)
@@ -123,49 +111,50 @@ def training_exaflops(config):
   return 3 * _forward(config) * num_images / 1e18
 
 
-def _of_evaluation(way):
-  entry = _entry(way.checkpoint)
+def _of_evaluation(method):
+  entry = _entry(method.checkpoint)
   forward = _forward_of(entry.model, (entry.resolution,) * 2, entry.num_classes)
-  facts = datasets.get(way.dataset)
+  facts = datasets.get(method.dataset)
   command = (
-    f'vit_jax evaluate --checkpoint={way.checkpoint} --dataset={way.dataset} '
-    f'--evaluators={way.evaluator}'
+    f'vit_jax evaluate --checkpoint={method.checkpoint} '
+    f'--dataset={method.dataset} --evaluators={method.evaluator}'
   )
   exaflops = forward * facts.test[1] / 1e18
-  files = (entry.address, *_LABELS[way.evaluator])
-  return (Run(command, 1, exaflops, (way.dataset,), files),)
+  files = (entry.address, *_LABELS[method.evaluator])
+  return (Run(command, 1, exaflops, (method.dataset,), files),)
 
 
-def _of_transfer(way):
-  config = load(way.recipe)
+def _of_transfer(method):
+  config = load(method.recipe)
   dataset = config.data.dataset
   # The final ones count as the recipe itself: what is chosen is not known yet.
-  trainings = (*tried(way.recipe), *way.seeds * (config,))
-  found, init, files = (), way.start, ()
-  if way.pretraining:
-    found, init = _of_pretraining(way.pretraining), 'THAT'
+  trainings = (*tried(method.recipe), *method.seeds * (config,))
+  found, init, files = (), method.start, ()
+  if method.pretraining:
+    found, init = _of_pretraining(method.pretraining), 'THAT'
   else:
-    files = (catalog.get(way.start).address,)
+    files = (catalog.get(method.start).address,)
   found += (
     Run(
-      f'vit_jax sweep --config={way.recipe},init={init} --seeds={way.seeds}',
+      f'vit_jax sweep --config={method.recipe},init={init} '
+      f'--seeds={method.seeds}',
       len(trainings),
       sum(map(training_exaflops, trainings)),
       (dataset,),
       files,
     ),
   )
-  if way.evaluator == 'classification':
+  if method.evaluator == 'classification':
     return found
-  num_images = way.seeds * datasets.get(dataset).test[1]
+  num_images = method.seeds * datasets.get(dataset).test[1]
   return (
     *found,
     Run(
-      f'vit_jax evaluate --workdir=EACH --evaluators={way.evaluator}',
-      way.seeds,
+      f'vit_jax evaluate --workdir=EACH --evaluators={method.evaluator}',
+      method.seeds,
       _forward(config) * num_images / 1e18,
       (dataset,),
-      _LABELS[way.evaluator],
+      _LABELS[method.evaluator],
     ),
   )
 
@@ -182,11 +171,11 @@ def _of_pretraining(recipe):
   )
 
 
-def _of_drawing(way):
-  entry = catalog.get(way.checkpoint)
-  command = f'vit_jax analyze {way.kind} --checkpoint={way.checkpoint}'
-  number = f'{way.images} ' if way.images > 1 else ''
-  names = (f'{number}images of yours',) if way.images else ()
+def _of_drawing(method):
+  entry = catalog.get(method.checkpoint)
+  command = f'vit_jax analyze {method.kind} --checkpoint={method.checkpoint}'
+  number = f'{method.images} ' if method.images > 1 else ''
+  names = (f'{number}images of yours',) if method.images else ()
   return (Run(command, 1, 0.0, names, (entry.address,)),)
 
 
@@ -237,12 +226,13 @@ def _headless(name, image_size, sizes):
 def _trace(module, image_size):
   images = jax.ShapeDtypeStruct((1, *image_size, 3), jnp.float32)
 
-  def pooled(params, images):
-    return module.apply({'params': params}, images, train=False).pooled
+  def pooled(rng, images):  # Traced once: drawing parameters has no products.
+    output, _ = module.init_with_output(rng, images, train=False)
+    return output.pooled
 
-  params = loading.params_of(module, image_size)
-  flops = compute_cost.forward_flops(pooled, params, images, on_padding=False)
-  return flops, jax.eval_shape(pooled, params, images).shape[-1]
+  rng = jax.random.key(0)
+  flops = compute_cost.forward_flops(pooled, rng, images, on_padding=False)
+  return flops, jax.eval_shape(pooled, rng, images).shape[-1]
 
 
 def _module(name, sizes=(), num_classes=0):

@@ -1,4 +1,4 @@
-"""Goes the way to a number, and remembers where it led.
+"""Applies the method that reproduces a number, and remembers the result.
 
 A number that was had once is in workdir/cells.jsonl, found by a digest of all
 that it depends on, and is not computed again.
@@ -19,7 +19,6 @@ from vit_jax.data import sources
 from vit_jax.evaluation import evaluate, records
 from vit_jax.paper import costs, inference_speed, methods
 from vit_jax.training import sweep, train
-from vit_jax.training.runtime import agreement
 
 FILE = 'cells.jsonl'
 _METRICS = {'classification': 'accuracy', 'real': 'real_accuracy'}
@@ -55,30 +54,30 @@ class Bench:
   images: str | None = None
 
 
-def measure(way, bench):
-  """Returns the `Result` of going a way; mistakes and lacks are told in it.
+def measure(method, bench):
+  """Returns the `Result` of a method; mistakes and lacks are told in it.
 
   Raises:
     Preempted: a signal has told the run under way to stop; it is saved.
   """
-  if isinstance(way, methods.Computed):
-    return Result(way.value())
-  if isinstance(way, methods.Quoted):
-    return Result(None, text=way.source)
-  if isinstance(way, methods.Refused):
-    return Result(None, text=f'refused: {way.reason}')
+  if isinstance(method, methods.Computed):
+    return Result(method.value())
+  if isinstance(method, methods.Quoted):
+    return Result(None, text=method.source)
+  if isinstance(method, methods.Refused):
+    return Result(None, text=f'refused: {method.reason}')
   if bench.workdir is None:
     return Result(None, text='ready: give --workdir=FOLDER')
-  if isinstance(way, methods.Averaged):
-    return _averaged(way, bench)
+  if isinstance(method, methods.Averaged):
+    return _averaged(method, bench)
   take = {
     methods.Evaluated: _evaluated,
     methods.Transferred: _transferred,
     methods.Drawn: _drawn,
     methods.Benchmarked: _benchmarked,
-  }[type(way)]
+  }[type(method)]
   try:
-    return take(way, bench)
+    return take(method, bench)
   except errors.UserError as error:
     return Result(None, text=f'missing: {str(error).splitlines()[0]}')
 
@@ -88,38 +87,40 @@ def data_dir(overrides):
   return costs.load('configs/finetune/transfer.py', overrides).data.data_dir
 
 
-def _averaged(way, bench):
-  results = [measure(part, bench) for part in way.parts]
+def _averaged(method, bench):
+  results = [measure(part, bench) for part in method.parts]
   lacking = [result for result in results if result.value is None]
   if lacking:
     return lacking[0]
   return Result(statistics.fmean(result.value for result in results))
 
 
-def _evaluated(way, bench):
-  facts = {'way': dataclasses.asdict(way)}
+def _evaluated(method, bench):
+  facts = {'way': dataclasses.asdict(method)}
 
   def compute():
     values = evaluate.run(
-      checkpoint=way.checkpoint,
-      evaluators=(way.evaluator,),
-      dataset=way.dataset,
+      checkpoint=method.checkpoint,
+      evaluators=(method.evaluator,),
+      dataset=method.dataset,
       data_dir=data_dir(bench.overrides),
     )
-    return {'value': 100 * values[_METRICS[way.evaluator]]}
+    return {'value': 100 * values[_METRICS[method.evaluator]]}
 
   return _remembered(bench, facts, compute)
 
 
-def _transferred(way, bench):
-  init = way.start
-  if way.pretraining:
-    pretraining = costs.load(way.pretraining, _where_it_runs(bench.overrides))
-    init = str(_folder(bench, way.pretraining, pretraining))
-  spec = f'{costs.ROOT / way.recipe},init={init}'
+def _transferred(method, bench):
+  init = method.start
+  if method.pretraining:
+    pretraining = costs.load(
+      method.pretraining, _where_it_runs(bench.overrides)
+    )
+    init = str(_folder(bench, method.pretraining, pretraining))
+  spec = recipes.from_folder(f'{method.recipe},init={init}')
   config = recipes.load(spec, bench.overrides)
   facts = {
-    'way': dataclasses.asdict(way),
+    'way': dataclasses.asdict(method),
     'recipe': recipes.digest(config),
     'grid': recipes.grid(spec),
   }
@@ -127,14 +128,14 @@ def _transferred(way, bench):
   def compute():
     for split in config.data.train_split, config.data.eval_split:
       sources.build(config.data, split)  # What is missing is told before hours.
-    if way.pretraining:
+    if method.pretraining:
       train.run(pretraining, init)
     (row,) = sweep.run(
       spec,
       bench.overrides,
-      _folder(bench, way.recipe, config),
-      num_seeds=way.seeds,
-      metric=_METRICS[way.evaluator],
+      _folder(bench, method.recipe, config),
+      num_seeds=method.seeds,
+      metric=_METRICS[method.evaluator],
     )
     return {
       'value': 100 * row['accuracy'],
@@ -144,18 +145,18 @@ def _transferred(way, bench):
   return _remembered(bench, facts, compute)
 
 
-def _drawn(way, bench):
-  if way.images and not bench.images:
+def _drawn(method, bench):
+  if method.images and not bench.images:
     return Result(None, text='missing: --input=IMAGES to look at')
-  name = re.sub(r'\W+', '_', way.checkpoint)
+  name = re.sub(r'\W+', '_', method.checkpoint)
   folder = bench.workdir / 'figures' / name
-  source = bench.images if way.images else None
-  analyze.run(way.kind, way.checkpoint, folder, source)
+  source = bench.images if method.images else None
+  analyze.run(method.kind, method.checkpoint, folder, source)
   return Result(None, text=f'drawn in {folder}')
 
 
-def _benchmarked(way, bench):
-  del way
+def _benchmarked(method, bench):
+  del method
   folder = bench.workdir / 'figures'
   folder.mkdir(parents=True, exist_ok=True)
   path = folder / 'inference_speed.md'
@@ -173,7 +174,7 @@ def _remembered(bench, facts, compute):
     print(f'computing {facts["way"]}', file=sys.stderr, flush=True)
     values = compute()
     path.parent.mkdir(parents=True, exist_ok=True)
-    code = {'code': agreement.code_version()}
+    code = {'code': records.code_version()}
     records.append(path, {**key, **facts, **code}, values)
   return Result(values['value'], values.get('deviation'))
 

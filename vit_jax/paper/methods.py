@@ -1,6 +1,6 @@
-"""The ways in which a printed number can be had again, if at all.
+"""How a printed number can be reproduced, if at all.
 
-A way says what it needs; `measuring` goes it, and `costs` tells its price.
+A method says what it needs; `measure` applies it, and `costs` tells its price.
 """
 
 import dataclasses

@@ -57,7 +57,9 @@ def result(name, target, results):
     lines += [target.note, '']
   rows, left_out = [], {}
   for (row, column), found in results.items():
-    if isinstance(target.ways[row, column], methods.Refused | methods.Quoted):
+    if isinstance(
+      target.methods[row, column], methods.Refused | methods.Quoted
+    ):
       left_out[found.text] = left_out.get(found.text, 0) + 1
       continue
     printed = target.table.cells[row, column] if target.table else None
@@ -102,7 +104,7 @@ def runs_of(target):
   """Returns the `costs.Run`s of a target, each once."""
   return tuple(
     dict.fromkeys(
-      run for way in target.ways.values() for run in costs.runs(way)
+      run for method in target.methods.values() for run in costs.runs(method)
     )
   )
 
@@ -123,7 +125,7 @@ def _stock(runs, data_dir):
 
 def _states(target):
   """Returns how many numbers are in which state; no count where all are."""
-  told = [_state(way) for way in target.ways.values()]
+  told = [_state(method) for method in target.methods.values()]
   different = sorted(_unique(told), key=_rank)
   if target.table is None or len(different) == 1:
     return '; '.join(different)
@@ -135,13 +137,13 @@ def _rank(state):
   return ('reproduced', 'ready', state).index(state)
 
 
-def _state(way):
-  if isinstance(way, methods.Quoted):
-    return way.source
-  if not isinstance(way, methods.Refused):
-    return _STATES[type(way)]
-  instead = f'; instead: {way.analogue}' if way.analogue else ''
-  return f'refused ({way.reason}{instead})'
+def _state(method):
+  if isinstance(method, methods.Quoted):
+    return method.source
+  if not isinstance(method, methods.Refused):
+    return _STATES[type(method)]
+  instead = f'; instead: {method.analogue}' if method.analogue else ''
+  return f'refused ({method.reason}{instead})'
 
 
 def _needs(runs):

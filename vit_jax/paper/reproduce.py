@@ -49,15 +49,15 @@ def run(
   found = False
   for name, one in chosen.items():
     picked = {
-      cell: way
-      for cell, way in one.ways.items()
+      cell: method
+      for cell, method in one.methods.items()
       if fnmatch.fnmatchcase(', '.join(filter(None, cell)), cells)
     }
     if not picked:
       continue
     found = True
     results = {
-      cell: measure.measure(way, bench) for cell, way in picked.items()
+      cell: measure.measure(method, bench) for cell, method in picked.items()
     }
     say(report.result(name, one, results))
   if not found:
@@ -75,5 +75,5 @@ def _chosen(target):
 
 
 def _example(chosen):
-  cell = next(iter(next(iter(chosen.values())).ways))
+  cell = next(iter(next(iter(chosen.values())).methods))
   return ', '.join(filter(None, cell))

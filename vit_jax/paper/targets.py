@@ -1,4 +1,4 @@
-"""Every table and figure, and the way to each of its numbers."""
+"""Every table and figure, and how each of its numbers is reproduced."""
 
 import dataclasses
 import statistics
@@ -20,25 +20,27 @@ class Target:
 
   Attributes:
     title: what it shows.
-    ways: {(row, column): way}, a class of `ways` each.
+    methods: {(row, column): method}, of a class of `methods` each.
     table: what is printed, a `published.Table`; None: a picture.
     note: what to know when comparing, or ''.
   """
 
   title: str
-  ways: dict
+  methods: dict
   table: published.Table | None = None
   note: str = ''
 
 
-def _of_table(table, way, note=''):
-  routes = {cell: way(*cell) for cell in table.cells}
+def _of_table(table, method, note=''):
+  routes = {cell: method(*cell) for cell in table.cells}
   return Target(table.title, routes, table, note)
 
 
 def _of_figure(title, **routes):
   """Returns the `Target` of a picture with the parts that are named."""
-  named = {(part.replace('_', ' '), ''): way for part, way in routes.items()}
+  named = {
+    (part.replace('_', ' '), ''): method for part, method in routes.items()
+  }
   return Target(title, named)
 
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vit_jax import pytrees
-from vit_jax.config import overrides, schema
+from vit_jax.config import overrides
 from vit_jax.data import sources
 from vit_jax.models import vit
 from vit_jax.planning import compute_cost, report
@@ -25,7 +25,7 @@ def text(config, num_devices):
   Raises:
     UserError: the configuration does not fit itself or the devices.
   """
-  schema.validate(config, num_devices)
+  assembly.validate(config, num_devices)
   mesh = meshes.abstract(config.mesh, num_devices)
   num_classes = sources.num_classes(config.data)
   attention = _attention(config.model)

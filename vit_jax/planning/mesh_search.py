@@ -4,11 +4,11 @@ import dataclasses
 from typing import Any
 
 from vit_jax import errors
-from vit_jax.config import schema
+from vit_jax.training import assembly
 
 
 @dataclasses.dataclass(frozen=True)
-class Try:
+class Candidate:
   """A way that was looked at.
 
   Attributes:
@@ -23,7 +23,7 @@ class Try:
   plan: Any = None
 
 
-def ladder(config, num_devices):
+def search_space(config, num_devices):
   """Yields {field: value}, ways to train the same, from cheap to dear.
 
   Splitting the parameters costs hardly more traffic than splitting the batch
@@ -58,7 +58,7 @@ def ladder(config, num_devices):
 
 
 def search(config, num_devices, capacity, state_bytes, make):
-  """Returns the first plan of the `ladder` that fits, and all tries.
+  """Returns the first plan of `search_space` that fits, and all candidates.
 
   Args:
     config: of the run.
@@ -70,7 +70,7 @@ def search(config, num_devices, capacity, state_bytes, make):
       params_bytes.
 
   Returns:
-    The plan, or None: nothing fits; and a list of `Try`.
+    The plan, or None: nothing fits; and a list of `Candidate`.
 
   Raises:
     UserError: the memory is not known, or the mesh does not go with the
@@ -81,22 +81,22 @@ def search(config, num_devices, capacity, state_bytes, make):
       '--mesh=auto looks for what fits into the memory of a chip, and '
       '--topology names none; give it as v5p:4x4x4 or h100:64.'
     )
-  tries, unsplit = [], 0
-  for changes in ladder(config, num_devices):
+  candidates, unsplit = [], 0
+  for changes in search_space(config, num_devices):
     changed = _changed(config, changes)
     state = state_bytes(changed)
     least = state + (0 if 'model.remat' in changes else unsplit)
     if least > capacity:
-      tries.append(Try(changes, least))
+      candidates.append(Candidate(changes, least))
       continue
-    schema.validate(changed, num_devices)
+    assembly.validate(changed, num_devices)
     plan = make(changed)
-    tries.append(Try(changes, plan.needed, plan))
+    candidates.append(Candidate(changes, plan.needed, plan))
     if plan.fits:
-      return plan, tries
+      return plan, candidates
     # Splitting the parameters splits their gradients too, and nothing else.
     unsplit = max(0, plan.needed - state - plan.params_bytes)
-  return None, tries
+  return None, candidates
 
 
 def _changed(config, changes):

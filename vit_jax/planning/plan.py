@@ -11,7 +11,6 @@ import time
 import jax
 import jax.numpy as jnp
 
-from vit_jax.config import schema
 from vit_jax.data import sources
 from vit_jax.planning import (
   chips,
@@ -79,7 +78,7 @@ def run(config, topology, mesh=None, mfu=None, price=None):
     config: what `recipes.load` returns.
     topology: as v5p:8x8x8, h100:64 or 64.
     mesh: 'auto' looks for the cheapest mesh that fits; None: as configured.
-    mfu: share of the chips' peak that model FLOPs will reach; None: 0.4.
+    mfu: fraction of the chips' peak that model FLOPs will reach; None: 0.4.
     price: US dollars per chip and hour; None: the list price.
 
   Raises:
@@ -87,11 +86,11 @@ def run(config, topology, mesh=None, mfu=None, price=None):
       are no such chips.
   """
   topology, mfu = chips.parse(topology), mfu or MFU
-  schema.validate(config, topology.num_devices)
+  assembly.validate(config, topology.num_devices)
   if mesh is None:
     return report.text(make(config, topology), mfu, price)
-  found, tries = search(config, topology)
-  table = report.tries(tries)
+  found, candidates = search(config, topology)
+  table = report.candidates_table(candidates)
   if found is None:
     return table
   return f'{table}\n\n{report.text(found, mfu, price)}'
@@ -161,7 +160,7 @@ def _state_bytes(config, num_devices):
 
 
 def _devices(topology):
-  """Returns imagined devices, of the chips themselves where that can be."""
+  """Returns the devices of a topology, or CPU devices in their place."""
   if not (topology.is_tpu and topologies.has_tpu_compiler()):
     return topologies.host(topology.num_devices)
   # The two cores of a v4 work as one device.

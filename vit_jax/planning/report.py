@@ -11,7 +11,7 @@ def text(plan, mfu, price):
 
   Args:
     plan: the plan.
-    mfu: share of the chips' peak that model FLOPs will reach.
+    mfu: fraction of the chips' peak that model FLOPs will reach.
     price: US dollars per chip and hour; None: the list price.
   """
   sections = [_heading(plan), _memory(plan), _advice(plan), _traffic(plan)]
@@ -19,10 +19,10 @@ def text(plan, mfu, price):
   return '\n\n'.join(filter(None, sections))
 
 
-def tries(tries):
+def candidates_table(candidates):
   """Returns a table of what `mesh_search.search` has looked at."""
   rows = [('tried', 'GB per device', '')]
-  for one in tries:
+  for one in candidates:
     changes = [f'{field}={value}' for field, value in one.changes.items()]
     verdict = 'too much, before it is compiled'
     if one.plan:
@@ -30,7 +30,7 @@ def tries(tries):
     bound = '' if one.plan else 'at least '
     rows.append((' '.join(changes), f'{bound}{_giga(one.needed)}', verdict))
   found = table(rows)
-  if not any(one.plan and one.plan.fits for one in tries):
+  if not any(one.plan and one.plan.fits for one in candidates):
     found += (
       '\n\nNothing that was tried fits: take more chips, or chips with more '
       'memory.'
@@ -142,7 +142,7 @@ def _traffic(plan):
 
 
 class Cost(NamedTuple):
-  """What a training takes where the chips reach a share of their peak.
+  """What a training takes where the chips reach a fraction of their peak.
 
   Attributes:
     seconds: of a step.
@@ -166,7 +166,7 @@ def cost(plan, mfu, price=None):
 
   Args:
     plan: the plan.
-    mfu: share of the chips' peak that model FLOPs will reach.
+    mfu: fraction of the chips' peak that model FLOPs will reach.
     price: US dollars per chip and hour; None: the list price.
   """
   chip = plan.topology.chip

@@ -10,12 +10,22 @@ import optax
 from jax.sharding import NamedSharding, PartitionSpec
 
 from vit_jax import models
-from vit_jax.config import schema
+from vit_jax.config import schema, validation
 from vit_jax.data import batch as batches
+from vit_jax.data import sources, transforms
 from vit_jax.data.transforms import mixing
 from vit_jax.sharding import placement
 from vit_jax.training import objectives, train_step
 from vit_jax.training.optim import optimizers
+
+# {field: table of what can be chosen, by name}, of all parts of a run.
+CHOICES = {
+  **models.CHOICES,
+  **sources.CHOICES,
+  **transforms.CHOICES,
+  **objectives.CHOICES,
+  **optimizers.CHOICES,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +82,8 @@ class Components:
       (self.mesh.size,), bool, sharding=NamedSharding(self.mesh, every_device)
     )
     step = self.train_step(
-      max_in_row=run.max_skipped_in_row, loss_spike=run.loss_spike
+      max_in_row=run.max_consecutive_skips,
+      loss_spike_factor=run.loss_spike_factor,
     )
     return step.lower(self.state, self.batch(run.batch_size), halt)
 
@@ -105,6 +116,16 @@ class Components:
   def predict(self):
     """Returns the compiled predict(params, batch), which gives logits."""
     return jax.jit(self.objective.predict)
+
+
+def validate(config, num_devices):
+  """Finds what is impossible or does not go together, before a run is built.
+
+  Raises:
+    UserError: names the field, what was given and what fits.
+  """
+  validation.check_choices(config, CHOICES)
+  validation.validate(config, num_devices)
 
 
 def build(config, num_classes, mesh, num_steps=None):

@@ -4,7 +4,6 @@ import jax
 
 from vit_jax import errors, pytrees
 from vit_jax.config import schema
-from vit_jax.nn import layer_stack
 from vit_jax.weights import loading
 
 # Fields that change what the same weights compute.
@@ -49,7 +48,7 @@ def first_state(config, components, say):
   found = loading.find(config.init)
   image_size = schema.image_size(config.data)
   # Weights come layer by layer, even if the model has them stacked.
-  single = pytrees.flatten(layer_stack.unstack(components.state.params))
+  single = pytrees.flatten(pytrees.unstack(components.state.params))
 
   def place(path, array):
     return jax.make_array_from_callback(
@@ -73,8 +72,8 @@ def _start_from(params, state, components):
   shardings = jax.tree.map(lambda leaf: leaf.sharding, components.state)
 
   def start(params, state):
-    if layer_stack.are_stacked(state.params):
-      params = layer_stack.stack(params)
+    if pytrees.are_stacked(state.params):
+      params = pytrees.stack(params)
     return state.with_params(params, components.optimizer)
 
   return jax.jit(start, out_shardings=shardings)(params, state)

@@ -181,8 +181,8 @@ def _score(shown):
   if not known:
     return f'{len(shown)} images without labels'
   right = sum(label == guess for label, guess in known)
-  share = right / len(known)
-  return f'{right} of {len(known)} test images recognised ({share:.1%})'
+  fraction = right / len(known)
+  return f'{right} of {len(known)} test images recognised ({fraction:.1%})'
 
 
 def class_name(index, class_names):

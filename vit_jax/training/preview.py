@@ -6,7 +6,7 @@ import numpy as np
 from vit_jax.config import schema
 from vit_jax.data import pipeline, sources
 from vit_jax.data.transforms import mixing
-from vit_jax.training import plots, train_step
+from vit_jax.training import assembly, plots, train_step
 
 
 def run(config, output):
@@ -22,7 +22,7 @@ def run(config, output):
   Raises:
     UserError: the configuration or the data does not fit.
   """
-  schema.validate(config, jax.device_count())
+  assembly.validate(config, jax.device_count())
   source = sources.build(config.data, config.data.train_split)
   batch = first_batch(config, source)
   shown = {key: batch[key][: plots.MAX_IMAGES] for key in batch}
@@ -48,7 +48,7 @@ def first_batch(config, source):
 
 
 def _targets(batch):
-  """Yields [(class, share)] of each image, the largest share first."""
+  """Yields [(class, fraction)] of each image, the largest fraction first."""
   if 'target' not in batch:
     for label in batch['label']:
       yield [(label, 1.0)] if label >= 0 else []
@@ -58,12 +58,12 @@ def _targets(batch):
     yield [(index, target[index]) for index in order if target[index] > 0]
 
 
-def _caption(shares, class_names):
-  names = [plots.class_name(index, class_names) for index, _ in shares]
+def _caption(fractions, class_names):
+  names = [plots.class_name(index, class_names) for index, _ in fractions]
   if len(names) < 2:
     return ''.join(names)
   return '\n'.join(
-    f'{share:.0%} {name}' for name, (_, share) in zip(names, shares)
+    f'{fraction:.0%} {name}' for name, (_, fraction) in zip(names, fractions)
   )
 
 

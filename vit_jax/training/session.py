@@ -13,6 +13,7 @@ import jax
 from vit_jax import errors, pytrees
 from vit_jax.checkpoints import manager
 from vit_jax.config import recipes
+from vit_jax.evaluation import records
 from vit_jax.training import initialization, progress
 from vit_jax.training.runtime import agreement, lock, log, preemption, watchdog
 
@@ -44,7 +45,7 @@ class Session:
     self._agreement = agreement.Agreement(components.mesh)
     self._origin = {
       'config': config.to_dict(),
-      'code': agreement.code_version(),
+      'code': records.code_version(),
       'data': data,
     }
     self._fallback = None  # The step of the last rollback.
@@ -58,7 +59,7 @@ class Session:
     self._progress = progress.Progress(
       self.log,
       lambda step: step == num_steps or due(step, config.run.log_every),
-      config.run.max_skipped_in_row,
+      config.run.max_consecutive_skips,
     )
 
   def __enter__(self):
@@ -95,16 +96,16 @@ class Session:
         optimizer or the data, or the disk has no room for another.
     """
     if self._checkpoints.is_empty():
-      state, records = self._first_state(), []
+      state, logged = self._first_state(), []
     else:
       state = self._checkpoints.restore(self._components.state)
       origin = self._checkpoints.record(int(state.step))
       self._check_origin(origin)
-      records = origin['metrics']
+      logged = origin['metrics']
       self.log.say(f'resumed at step {int(state.step)}')
     if int(state.step) < self._num_steps:
       self._checkpoints.check_room(self._components.state)
-    self.log.start(int(state.step), records)
+    self.log.start(int(state.step), logged)
     self._watchdog.beat(watchdog.PATIENCE)  # Compiling comes next.
     return state
 
@@ -228,7 +229,7 @@ class Session:
     else:
       past = self._first_state()
     first = int(past.step)
-    num_in_row = self._config.run.max_skipped_in_row
+    num_in_row = self._config.run.max_consecutive_skips
     found = f'{num_in_row} updates in a row were skipped, up to step {step}'
     if first == self._fallback:
       raise errors.DivergedError(

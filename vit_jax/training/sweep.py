@@ -16,12 +16,12 @@ import numpy as np
 from ml_collections import config_dict
 
 from vit_jax import errors, files
-from vit_jax.config import grids, recipes, schema
+from vit_jax.config import grids, recipes, schema, validation
 from vit_jax.data import datasets, sources
 from vit_jax.data.datasets import suites
 from vit_jax.evaluation import metrics, registry
 from vit_jax.sharding import mesh as meshes
-from vit_jax.training import initialization, trials
+from vit_jax.training import assembly, initialization, trials
 
 FILE = 'sweep.json'
 _METRIC = trials.METRIC
@@ -185,13 +185,13 @@ def _check(plan):
     return lengths[place]
 
   for folder, config in plan.trials() + finals:
-    schema.validate(config, num_devices)
+    assembly.validate(config, num_devices)
     if (folder / recipes.FILE).exists():
       recipes.check_same(config, folder)
     length(config.data, config.data.eval_split)  # It is there.
     num_examples = length(config.data, config.data.train_split)
     num_steps = schema.num_steps(config.run, num_examples)
-    schema.check_warmup(config.optimizer, num_steps)
+    validation.check_warmup(config.optimizer, num_steps)
     initialization.check(config, folder)
 
 

@@ -11,10 +11,15 @@ import jax
 
 from vit_jax.config import recipes, schema
 from vit_jax.data import bad_examples, pipeline, prefetch, sources
-from vit_jax.evaluation import evaluate
 from vit_jax.sharding import mesh as meshes
 from vit_jax.sharding import placement
-from vit_jax.training import assembly, initialization, plots, progress
+from vit_jax.training import (
+  assembly,
+  initialization,
+  plots,
+  progress,
+  validation,
+)
 from vit_jax.training import session as sessions
 from vit_jax.training.runtime import preemption
 
@@ -25,7 +30,7 @@ def run(config, workdir):
   Args:
     config: what `recipes.load` returns.
     workdir: folder of the run; takes config.json, checkpoints, metrics and
-      pictures.
+      plots.
 
   Returns:
     {name: float}, the metrics of the last evaluation.
@@ -37,7 +42,7 @@ def run(config, workdir):
   """
   workdir = pathlib.Path(workdir).absolute()
   devices = meshes.devices()
-  schema.validate(config, len(devices))
+  assembly.validate(config, len(devices))
   recipes.check_same(config, workdir)
   initialization.check(config, workdir)
   source = sources.build(config.data, config.data.train_split)
@@ -94,7 +99,7 @@ def run(config, workdir):
     except preemption.Stopped:
       session.save_and_exit(state)
 
-    shown = evaluate.first_predictions(
+    shown = validation.first_predictions(
       config, components, predict, state.eval_params, eval_source
     )
   if jax.process_index() == 0:
@@ -132,10 +137,10 @@ def _batches(config, source, mesh, start, workdir):
 
 def _make_evaluation(config, components, predict, source, workdir, session):
   """Returns evaluation(step, state), which logs a report and returns it."""
-  count = evaluate.num_batches(config, source)
+  count = validation.num_batches(config, source)
 
   def evaluation(step, state):
-    report = evaluate.report(
+    report = validation.report(
       config,
       components,
       predict,

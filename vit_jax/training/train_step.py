@@ -110,7 +110,7 @@ def make_train_step(
   objective,
   optimizer,
   max_in_row=None,
-  loss_spike=None,
+  loss_spike_factor=None,
   mix=None,
   num_microbatches=1,
   ema_decay=None,
@@ -131,12 +131,12 @@ def make_train_step(
       {name: metrics.Mean}; the loss is the mean called 'loss' among them.
     optimizer: an `optax.GradientTransformation`.
     max_in_row: so many steps skipped in a row stop the training; None: any.
-    loss_spike: a batch whose loss is more than this many times the running
-      mean is skipped too; None: none is.
+    loss_spike_factor: a batch whose loss is more than this many times the
+      running mean is skipped too; None: none is.
     mix: maps a batch and a key to the batch for the loss; None: the same one.
     num_microbatches: into how many microbatches a batch is split for one update
       (gradient accumulation); saves memory and changes no gradient.
-    ema_decay: the share of the average that an update leaves in place; None
+    ema_decay: the fraction of the average that an update leaves in place; None
       where there is no average.
     trained: tree of bools: which parameters are; None: all. The gradients of
       others are not computed.
@@ -154,7 +154,7 @@ def make_train_step(
     if max_in_row is not None:
       halted |= state.health.num_in_row >= max_in_row
     norm = _norm(grads, trained)
-    good = _is_good(loss, norm, state.health.mean_loss, loss_spike)
+    good = _is_good(loss, norm, state.health.mean_loss, loss_spike_factor)
     health = _choose(halted, state.health, _next(state.health, good, loss))
     step = state.step + ~halted
     state = _choose(good & ~halted, proposed, state)

@@ -15,7 +15,7 @@ from ml_collections import config_dict
 
 from vit_jax import errors, models, pytrees
 from vit_jax.checkpoints import parameters
-from vit_jax.config import recipes, schema
+from vit_jax.config import recipes, schema, validation
 from vit_jax.models import identification
 from vit_jax.training import objectives
 from vit_jax.weights import catalog, fitting, formats, publishing, torch_config
@@ -97,7 +97,7 @@ def load(weights, image_size):
   Raises:
     UserError: patches do not cover that size, or the weights can't be read.
   """
-  schema.check_resolution(image_size, weights.model.name)
+  validation.check_resolution(image_size, weights.model.name)
   model = build(weights)
   params, _ = weights.load(
     params_of(model, image_size),

@@ -62,7 +62,7 @@ def data(tmp_path, monkeypatch):
   monkeypatch.setattr(real_labels, 'DATASETS', ('named_images',))
   data = schema.default().data
   data.dataset, data.data_dir = 'named_images', str(tmp_path)
-  data.resolution, data.eval_crop = (4,), 'squash'
+  data.resolution, data.eval_crop = (4,), 'stretch'
   return data
 
 
@@ -74,7 +74,7 @@ def folder_data(tmp_path):
     path.write_bytes(png(number).read())
   data = schema.default().data
   data.source, data.dataset = 'folder', str(tmp_path / 'photos')
-  data.resolution, data.eval_crop = (4,), 'squash'
+  data.resolution, data.eval_crop = (4,), 'stretch'
   return data
 
 

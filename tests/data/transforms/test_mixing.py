@@ -146,14 +146,14 @@ def test_mixup_and_cutmix_take_turns(data, batch):
 
 
 def test_erasing_alone_leaves_labels_as_they_are(data, batch, rng):
-  data.erasing = 1.0
+  data.random_erasing = 1.0
   mixed = mixing.build(data, CLASSES)(batch, rng)
   assert set(mixed) == set(batch)
   assert (mixed['image'] != batch['image']).any((1, 2, 3)).all()
 
 
 def test_a_batch_is_mixed_alike_on_any_number_of_devices(data, rng):
-  data.mixup, data.cutmix, data.erasing = 0.8, 1.0, 0.5
+  data.mixup, data.cutmix, data.random_erasing = 0.8, 1.0, 0.5
   mix = jax.jit(mixing.build(data, CLASSES))
   draw = np.random.default_rng(0)
   batch = {

@@ -4,7 +4,6 @@ import pytest
 from PIL import Image
 
 from vit_jax import errors
-from vit_jax.config import schema
 from vit_jax.data.transforms import resizing
 
 
@@ -111,10 +110,6 @@ def test_any_size_becomes_any_other(size, method, smooth):
 def test_an_unknown_method_names_the_nearest(noise):
   with pytest.raises(errors.UserError, match=r'data.resize=.* mean bicubic'):
     resizing.resize(noise, 9, 9, 'bicubik')
-
-
-def test_the_configuration_knows_the_methods():
-  assert set(schema.CHOICES['data.resize']) == {'auto', *resizing.METHODS}
 
 
 def test_opencv_starts_no_threads_of_its_own():

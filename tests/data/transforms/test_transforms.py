@@ -32,25 +32,25 @@ def test_training_follows_the_configuration(data):
   crop = crops.RandomResized(16, 24, 0.05)
   flip = transforms.Flip()
   assert transforms.for_training(data) == (transforms.DecodeCrop(crop), flip)
-  data.upright = True
-  upright = transforms.DecodeCrop(crop, upright=True)
-  assert transforms.for_training(data) == (upright, flip)
-  data.train_crop, data.flip = 'squash', False
-  data.augmentation, data.upright = 'medium1', False
+  data.exif_orientation = True
+  exif_orientation = transforms.DecodeCrop(crop, exif_orientation=True)
+  assert transforms.for_training(data) == (exif_orientation, flip)
+  data.train_crop, data.flip = 'stretch', False
+  data.augmentation, data.exif_orientation = 'medium1', False
   assert transforms.for_training(data) == (
-    transforms.DecodeCrop(crops.Squash(16, 24)),
+    transforms.DecodeCrop(crops.Stretch(16, 24)),
     randaugment.RandAugment(2, 15),
   )
-  data.train_crop = 'squish'
-  with pytest.raises(errors.UserError, match=r'train_crop.* mean squash\?'):
+  data.train_crop = 'strech'
+  with pytest.raises(errors.UserError, match=r'train_crop.* mean stretch\?'):
     transforms.for_training(data)
 
 
 def test_evaluation_follows_the_configuration(data):
   central = transforms.DecodeCrop(crops.Central(16, 24))
   assert transforms.for_evaluation(data) == (central,)
-  data.eval_crop, data.upright = 'squash', True
-  squash = transforms.DecodeCrop(crops.Squash(16, 24), upright=True)
+  data.eval_crop, data.exif_orientation = 'stretch', True
+  squash = transforms.DecodeCrop(crops.Stretch(16, 24), exif_orientation=True)
   assert transforms.for_evaluation(data) == (squash,)
   data.eval_crop = 'centre'
   with pytest.raises(errors.UserError, match=r'eval_crop.* mean central\?'):
@@ -114,10 +114,10 @@ def test_a_jpeg_that_pillow_must_read_is_cropped_whole(monkeypatch, smooth):
 @pytest.mark.parametrize(
   'crop',
   [
-    crops.Squash(20, 30),
+    crops.Stretch(20, 30),
     crops.Central(20, 30, scale=1),
     crops.RandomResized(20, 30, 1.0, min_aspect=1.5, max_aspect=1.5),
-    crops.Squash(10, 10),
+    crops.Stretch(10, 10),
   ],
 )
 def test_an_image_is_still_itself_after_the_next_is_decoded(

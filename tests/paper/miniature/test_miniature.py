@@ -3,10 +3,12 @@ import json
 import pytest
 
 from vit_jax import errors, models
-from vit_jax.config import schema
+from vit_jax.config import validation
 from vit_jax.data import sources
 from vit_jax.paper.miniature import miniature, questions
 from vit_jax.training import train
+
+pytestmark = pytest.mark.usefixtures('compiled_in_less_time')
 
 SMALL = (
   ('model.width', 16),
@@ -88,10 +90,10 @@ def plans(tmp_path):
 def test_every_cell_can_be_built(tmp_path):
   for _, _, needs in plans(tmp_path):
     for _, config in needs:
-      schema.validate(config, num_devices=1)
+      validation.validate(config, num_devices=1)
       source = sources.build(config.data, config.data.train_split)
       models.build(config.model, source.num_classes)
-      schema.check_warmup(config.optimizer, config.run.num_steps)
+      validation.check_warmup(config.optimizer, config.run.num_steps)
 
 
 def test_cells_of_one_configuration_share_their_run(tmp_path):

@@ -289,7 +289,7 @@ def test_a_model_learns_the_colours_of_images_of_one_colour():
   'fields, message',
   [
     ({'name': 'R26+ViT-S/32'}, 'needs a plain ViT.* not a hybrid'),
-    ({'head': 'tanh_hidden'}, 'model.head=tanh_hidden does not fit'),
+    ({'head': 'pre_logits'}, 'model.head=pre_logits does not fit'),
   ],
 )
 def test_a_model_that_does_not_fit_is_refused(fields, message):

@@ -8,7 +8,6 @@ import pytest
 
 from vit_jax import errors, models, pytrees
 from vit_jax.config import schema
-from vit_jax.nn import layer_stack
 from vit_jax.training.optim import optimizers
 
 NUM_STEPS = 8
@@ -238,11 +237,11 @@ def _vit_updates(optimizer, scan):
   """Returns the flat updates, layer by layer, of one step."""
   params, grads = _vit_tree(0), _vit_tree(1)
   if scan:
-    params, grads = layer_stack.stack(params), layer_stack.stack(grads)
-    assert layer_stack.are_stacked(params)
+    params, grads = pytrees.stack(params), pytrees.stack(grads)
+    assert pytrees.are_stacked(params)
   transformation = optimizers.build(optimizer, params, NUM_STEPS)
   updates, _ = transformation.update(grads, transformation.init(params), params)
-  return pytrees.flatten(layer_stack.unstack(updates))
+  return pytrees.flatten(pytrees.unstack(updates))
 
 
 def _layer(path):

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from vit_jax import errors, pytrees
-from vit_jax.nn import layer_stack
 from vit_jax.training.optim import parameter_groups
 
 PATHS = (
@@ -104,7 +103,7 @@ def test_a_layerwise_rate_is_above_zero_and_at_most_one(rate):
 def _stacked():
   params = _params()
   del params['encoder']['block_11']
-  return params, layer_stack.stack(params)
+  return params, pytrees.stack(params)
 
 
 def test_stacked_layers_go_by_their_own_paths():

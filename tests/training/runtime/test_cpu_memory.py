@@ -7,7 +7,7 @@ import pytest
 
 from vit_jax.training.runtime import cpu_memory
 
-# Prints the page faults of a call that needs 64 MB in between.
+# Prints the page faults of 20 calls, each of which needs 64 MB in between.
 FAULTS = """
 import resource, sys
 import jax, jax.numpy as jnp
@@ -24,14 +24,14 @@ def step(x):
 def faults():
   return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 
-def run(x):
-  for _ in range(10):
+def run(x, count):
+  for _ in range(count):
     x = step(x).block_until_ready()
   return x
 
-x = run(jnp.ones(4096))
+x = run(jnp.ones(4096), 10)
 before = faults()
-run(x)
+run(x, 20)
 print(faults() - before)
 """
 
@@ -48,7 +48,8 @@ def num_faults(argument):
 
 @pytest.mark.skipif(sys.platform != 'linux', reason='It is of glibc.')
 def test_a_step_finds_the_memory_of_the_one_before():
-  assert 10 * num_faults('keep') < num_faults('as usual')
+  # As usual all 20 take it anew. Else the heap may still grow once or twice.
+  assert 4 * num_faults('keep') < num_faults('as usual')
 
 
 class Library:

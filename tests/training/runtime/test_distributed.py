@@ -2,7 +2,7 @@
 
 import os
 import socket
-import time
+import threading
 
 import jax
 import pytest
@@ -198,10 +198,10 @@ def test_where_jax_is_in_use_nothing_is_met():
 @pytest.mark.parametrize(
   ('arguments', 'message'),
   [
-    (('10.0.0.2:8476', 4, None), r'go together .*; given: .*--process=None'),
+    (('10.0.0.2:8476', 4, None), r'go together .*; given: .*--process_id=None'),
     (('10.0.0.2:8476', None, None), r'go together \(under mpirun'),
     ((None, 4, 0), r'given: --coordinator=None'),
-    (('10.0.0.2:8476', 4, 4), r'--process=4 does not fit .*from 0 to 3'),
+    (('10.0.0.2:8476', 4, 4), r'--process_id=4 does not fit .*from 0 to 3'),
     (('10.0.0.2', 4, 1), r'--coordinator=10\.0\.0\.2 is not HOST:PORT'),
     (('10.0.0.2:http', 4, 1), r'is not HOST:PORT'),
     (('10.0.0.2:99999', 4, 1), r'is not HOST:PORT'),
@@ -252,24 +252,33 @@ def test_a_scheduler_that_jax_does_not_understand_is_told(
 
 
 def test_who_is_waited_for_in_vain_is_told_with_the_address(
-  meeting, monkeypatch, capsys
+  meeting, monkeypatch, capsys, wait_until
 ):
   left = []
   monkeypatch.setattr(multihost, 'JOIN_SECONDS', 0.05)
   monkeypatch.setattr(multihost.os, '_exit', left.append)
-  monkeypatch.setattr(Meeting, 'connect', lambda self: time.sleep(0.3))
+  monkeypatch.setattr(Meeting, 'connect', lambda self: wait_until(lambda: left))
   multihost.join('10.0.0.2:8476', 4, 3)
   assert left == [watchdog.STATUS]
   told = capsys.readouterr().err
   assert 'process 3 of 4 has waited 0.05 s at 10.0.0.2:8476' in told
 
 
-def test_a_meeting_in_time_is_not_ended(meeting, monkeypatch):
-  left = []
-  monkeypatch.setattr(multihost, 'JOIN_SECONDS', 0.05)
+def test_a_meeting_in_time_is_not_ended(meeting, monkeypatch, wait_until):
+  left, running = [], []
+
+  def timers():
+    return [
+      thread
+      for thread in threading.enumerate()
+      if getattr(thread, 'function', None) is multihost._give_up
+    ]
+
+  monkeypatch.setattr(Meeting, 'connect', lambda self: running.extend(timers()))
   monkeypatch.setattr(multihost.os, '_exit', left.append)
   multihost.join('10.0.0.2:8476', 4, 3)
-  time.sleep(0.15)
+  assert running
+  wait_until(lambda: not timers())
   assert left == []
 
 

@@ -1,8 +1,7 @@
 import json
 import os
 import socket
-import threading
-import time
+import types
 
 import pytest
 
@@ -36,38 +35,53 @@ def test_the_lock_of_a_dead_process_is_recovered(tmp_path):
     assert 'recovered the lock of process 7' in told[0]
 
 
-def test_the_lock_of_a_dead_machine_is_recovered(tmp_path, monkeypatch):
-  monkeypatch.setattr(locks, 'BEAT_SECONDS', 0.05)
+@pytest.fixture
+def sleeps(monkeypatch):
+  """The seconds that were slept; no time passes but by sleeping."""
+  slept = []
+  monkeypatch.setattr(
+    locks,
+    'time',
+    types.SimpleNamespace(sleep=slept.append, monotonic=lambda: sum(slept)),
+  )
+  return slept
+
+
+def test_the_lock_of_a_dead_machine_is_recovered(tmp_path, sleeps):
   leave_behind(tmp_path, 'elsewhere')
   told = []
   with locks.RunLock(tmp_path, told.append):
     assert 'waiting whether it is alive' in told[0]
     assert 'recovered the lock of process 7 on elsewhere' in told[1]
+  assert sum(sleeps) >= 4 * locks.BEAT_SECONDS
 
 
-def test_the_lock_of_a_living_machine_is_respected(tmp_path, monkeypatch):
-  monkeypatch.setattr(locks, 'BEAT_SECONDS', 0.1)
+@pytest.mark.parametrize('num_beats', [0, 1, 4])
+def test_the_lock_of_a_living_machine_is_respected(
+  tmp_path, monkeypatch, sleeps, num_beats
+):
+  """The first beat that is seen comes after so many were missed."""
   leave_behind(tmp_path, 'elsewhere')
+  sleep = locks.time.sleep
 
-  def beat():
-    time.sleep(0.15)
-    holder = {'host': 'elsewhere', 'pid': 7, 'beats': 4}
-    (tmp_path / locks.FILE).write_text(json.dumps(holder))
+  def sleep_beside_a_machine(seconds):
+    sleep(seconds)
+    if sum(sleeps) > num_beats * locks.BEAT_SECONDS:
+      holder = {'host': 'elsewhere', 'pid': 7, 'beats': 4}
+      (tmp_path / locks.FILE).write_text(json.dumps(holder))
 
-  thread = threading.Thread(target=beat)
-  thread.start()
+  monkeypatch.setattr(locks.time, 'sleep', sleep_beside_a_machine)
   with (
     pytest.raises(errors.UserError, match='process 7 on elsewhere'),
     locks.RunLock(tmp_path, lambda _: None),
   ):
     pass
-  thread.join()
 
 
-def test_the_holder_beats(tmp_path, monkeypatch):
+def test_the_holder_beats(tmp_path, monkeypatch, wait_until):
   monkeypatch.setattr(locks, 'BEAT_SECONDS', 0.02)
-  with locks.RunLock(tmp_path):
-    time.sleep(0.3)
+  with locks.RunLock(tmp_path) as lock:
+    wait_until(lambda: lock._read()['beats'] > 1)
     holder = json.loads((tmp_path / locks.FILE).read_text())
   assert holder['beats'] > 1 and holder['pid'] == os.getpid()
   assert (tmp_path / locks.FILE).read_text() == ''
@@ -82,7 +96,7 @@ def test_a_lock_that_can_not_be_written_is_refused(tmp_path):
     pass
 
 
-def test_a_beat_that_fails_is_not_the_last(tmp_path, monkeypatch):
+def test_a_beat_that_fails_is_not_the_last(tmp_path, monkeypatch, wait_until):
   monkeypatch.setattr(locks, 'BEAT_SECONDS', 0.02)
   write, failures = locks.os.pwrite, iter([OSError, OSError])
   with locks.RunLock(tmp_path) as lock:
@@ -93,5 +107,5 @@ def test_a_beat_that_fails_is_not_the_last(tmp_path, monkeypatch):
       return write(*args)
 
     monkeypatch.setattr(locks.os, 'pwrite', fail_twice)
-    time.sleep(0.3)
-    assert lock._read()['beats'] > 3
+    wait_until(lambda: lock._read()['beats'] > 3)
+  assert list(failures) == []

@@ -67,9 +67,9 @@ def fields_of(name):
   """Returns what the configuration says of a row beside the model's name."""
   family = name.partition('/')[0]
   if family == 'imagenet21k':
-    return {'head': 'tanh_hidden'}
+    return {'head': 'pre_logits'}
   if family == 'big_vision':
-    return {**SINES, 'head': 'tanh_hidden'}
+    return {**SINES, 'head': 'pre_logits'}
   return {
     'gsam': {'pooling': 'average'},
     'siglip': {'pooling': 'attention'},

@@ -207,14 +207,18 @@ def measured():
 
 @pytest.fixture(scope='module')
 def honest(tmp_path_factory):
-  """What a megabyte of header costs that describes arrays which are there."""
+  """Measures a megabyte of header that describes arrays which are there."""
   path = tmp_path_factory.mktemp('honest') / 'weights'
   arrays = {f'{i}/' + 'x' * 150: np.zeros(1, np.float32) for i in range(5000)}
   safetensors.save(path, arrays)
   assert path.stat().st_size > MEGABYTE
-  with measured() as cost:
-    read('safetensors', path)
-  return cost
+
+  def measure():
+    with measured() as cost:
+      read('safetensors', path)
+    return cost
+
+  return measure
 
 
 @pytest.mark.parametrize('case', HOSTILE)
@@ -223,8 +227,13 @@ def test_a_hostile_file_costs_little_time_and_memory(case, tmp_path, honest):
   path = tmp_path / 'weights'
   path.write_bytes(make())
   assert path.stat().st_size < 1.5 * MEGABYTE
-  with measured() as cost, pytest.raises(weights_file.WeightsFileError):
-    read(kind, path)
-  assert cost.peak < 64 * MEGABYTE
+  ratios = []
+  for _ in range(4):  # What else the machine does can make one of them longer.
+    with measured() as cost, pytest.raises(weights_file.WeightsFileError):
+      read(kind, path)
+    assert cost.peak < 64 * MEGABYTE
+    ratios.append(cost.seconds / honest().seconds)
+    if ratios[-1] < 2:
+      break
   # A parser that is quadratic in the digits of a number takes eight times it.
-  assert cost.seconds < 4 * honest.seconds
+  assert min(ratios) < 4

@@ -64,7 +64,7 @@ class Version(NamedTuple):
   @property
   def train_crop(self):
     """The `data.train_crop` of the released ViT configurations."""
-    return 'random_part' if self.task.crop else 'squash'
+    return 'resize_and_crop' if self.task.crop else 'stretch'
 
 
 def find(dataset):

@@ -32,6 +32,8 @@ SOURCES = {
   'roundels': roundels.build,
 }
 
+CHOICES = {'data.source': SOURCES}
+
 
 def build(data, split):
   """Returns the source of one split.

@@ -13,7 +13,15 @@ import numpy as np
 
 from vit_jax import errors
 from vit_jax.config import schema
-from vit_jax.data.transforms import augmentations, crops, decoding
+from vit_jax.data.transforms import augmentations, crops, decoding, resizing
+
+# {field: table of what can be chosen, by name}.
+CHOICES = {
+  'data.train_crop': crops.TRAINING,
+  'data.eval_crop': crops.EVALUATION,
+  'data.resize': ('auto', *resizing.METHODS),
+  'data.augmentation': augmentations.AUGMENTATIONS,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,22 +34,22 @@ class DecodeCrop:
 
   Attributes:
     crop: a transform; see `crops`.
-    upright: whether the image is turned as its EXIF orientation says.
+    exif_orientation: whether the image is turned as its EXIF orientation says.
     max_pixels: of an image; a larger one is refused.
   """
 
   crop: Callable
-  upright: bool = False
+  exif_orientation: bool = False
   max_pixels: int = decoding.MAX_PIXELS
 
   def __call__(self, image, rng=None):
     size = decoding.jpeg_size(image)
     is_random = isinstance(self.crop, crops.RandomResized)
-    if is_random and size is not None and not self.upright:
+    if is_random and size is not None and not self.exif_orientation:
       pixels, cropped = self._part(image, size, rng)
     else:
       pixels = decoding.decode(
-        image, self.max_pixels, self.upright, transient=True
+        image, self.max_pixels, self.exif_orientation, transient=True
       )
       cropped = self.crop(pixels, rng)
     # A crop may be a view; the pixels are about to be overwritten.
@@ -87,7 +95,7 @@ def for_training(data):
   """
   make_crop = errors.choose('data.train_crop', data.train_crop, crops.TRAINING)
   crop = make_crop(data, *schema.image_size(data))
-  first = DecodeCrop(crop, data.upright)
+  first = DecodeCrop(crop, data.exif_orientation)
   flip = (Flip(),) if data.flip else ()
   return (first, *flip, *augmentations.get(data.augmentation).transforms)
 
@@ -96,7 +104,7 @@ def for_evaluation(data):
   """Returns the transforms of an image to evaluate; none of them is random."""
   make_crop = errors.choose('data.eval_crop', data.eval_crop, crops.EVALUATION)
   crop = make_crop(data, *schema.image_size(data))
-  return (DecodeCrop(crop, data.upright),)
+  return (DecodeCrop(crop, data.exif_orientation),)
 
 
 def apply(transforms, image, rng=None):

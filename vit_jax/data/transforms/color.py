@@ -32,12 +32,12 @@ class Jitter:
 
 @dataclasses.dataclass(frozen=True)
 class Grey:
-  """Takes the colour out of a share of the images."""
+  """Takes the colour out of some images."""
 
-  share: float = 1.0
+  probability: float = 1.0
 
   def __call__(self, image, rng):
-    return grey(image) if rng.random() < self.share else image
+    return grey(image) if rng.random() < self.probability else image
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,17 +78,17 @@ class OneOf:
 
 @dataclasses.dataclass(frozen=True)
 class Erase:
-  """Fills a rectangle of a share of the images with random values.
+  """Fills a rectangle of some images with random values.
 
   Random erasing (Zhong et al., 2020), section 3: the area is uniform from 2 to
   40 % of the image, the aspect ratio from 0.3 to 1/0.3, here of uniform
   logarithm. `mixing` does the same on the device, to a whole batch.
   """
 
-  share: float
+  probability: float
 
   def __call__(self, image, rng):
-    if rng.random() >= self.share:
+    if rng.random() >= self.probability:
       return image
     height, width = image.shape[:2]
     area, aspect, y, x = rng.random(4).tolist()

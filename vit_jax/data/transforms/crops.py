@@ -13,7 +13,7 @@ from vit_jax.data.transforms import affine, decoding, resizing
 
 
 @dataclasses.dataclass(frozen=True)
-class Squash:
+class Stretch:
   """Resizes the whole image, whatever becomes of its aspect ratio.
 
   Bilinear without antialiasing is how the released models were evaluated. With
@@ -36,7 +36,7 @@ class Squash:
 class RandomResized:
   """Resizes a random part of the image: the Inception crop.
 
-  Szegedy et al. (2015), section 6: the share of the area is uniform from
+  Szegedy et al. (2015), section 6: the fraction of the area is uniform from
   `min_area` to `max_area`, the aspect ratio (width / height) between the two
   given; its logarithm is uniform here, so that wide and tall are alike. A crop
   that sticks out is drawn again, at most ten times; then it is the largest
@@ -103,7 +103,7 @@ class Central:
 
 
 @dataclasses.dataclass(frozen=True)
-class Padded:
+class Letterbox:
   """Resizes the whole image to fit in, and fills the rest with grey 128."""
 
   rows: int
@@ -129,7 +129,7 @@ class Padded:
 
 
 @dataclasses.dataclass(frozen=True)
-class Shifted:
+class PadAndCrop:
   """Takes the image to size and shifts it by up to `padding` pixels.
 
   What comes in from outside is mirrored. On 32 x 32 pixels, though with black
@@ -152,7 +152,7 @@ class Shifted:
 
 
 @dataclasses.dataclass(frozen=True)
-class RandomPart:
+class ResizeAndCrop:
   """Resizes the whole image to `scale` times the size and takes a random part.
 
   Whatever becomes of its aspect ratio; from 448 to 384 pixels, this is how the
@@ -204,8 +204,8 @@ def _random_resized(data, rows, columns):
   )
 
 
-def _shifted(data, rows, columns):
-  return Shifted(rows, columns, method=_method(data, 'bilinear'))
+def _pad_and_crop(data, rows, columns):
+  return PadAndCrop(rows, columns, method=_method(data, 'bilinear'))
 
 
 def _affine(data, rows, columns):
@@ -213,29 +213,29 @@ def _affine(data, rows, columns):
   return affine.RandomAffine(rows, columns, method=method)
 
 
-def _random_part(data, rows, columns):
-  return RandomPart(rows, columns, _method(data, 'bilinear'))
+def _resize_and_crop(data, rows, columns):
+  return ResizeAndCrop(rows, columns, _method(data, 'bilinear'))
 
 
-def _squash(data, rows, columns):
-  return Squash(rows, columns, _method(data, 'bilinear'))
+def _stretch(data, rows, columns):
+  return Stretch(rows, columns, _method(data, 'bilinear'))
 
 
 def _central(data, rows, columns):
   return Central(rows, columns, _method(data, 'area'))
 
 
-def _padded(data, rows, columns):
-  return Padded(rows, columns, _method(data, 'area'))
+def _letterbox(data, rows, columns):
+  return Letterbox(rows, columns, _method(data, 'area'))
 
 
 TRAINING = {
   'random_resized': _random_resized,
-  'shifted': _shifted,
+  'pad_and_crop': _pad_and_crop,
   'affine': _affine,
-  'random_part': _random_part,
-  'squash': _squash,
+  'resize_and_crop': _resize_and_crop,
+  'stretch': _stretch,
   'central': _central,
-  'padded': _padded,
+  'letterbox': _letterbox,
 }
-EVALUATION = {'central': _central, 'squash': _squash, 'padded': _padded}
+EVALUATION = {'central': _central, 'stretch': _stretch, 'letterbox': _letterbox}

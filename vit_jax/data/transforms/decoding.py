@@ -36,7 +36,11 @@ _UPRIGHT = {
 
 
 def decode(
-  image, max_pixels=MAX_PIXELS, upright=False, shrink=1, transient=False
+  image,
+  max_pixels=MAX_PIXELS,
+  exif_orientation=False,
+  shrink=1,
+  transient=False,
 ):
   """Returns an image as uint8 [rows, columns, 3].
 
@@ -44,7 +48,7 @@ def decode(
     image: the bytes of an image file, or uint8 [rows, columns], [rows,
       columns, 1] or [rows, columns, 3].
     max_pixels: more rows times columns than this are refused undecoded.
-    upright: turns the image as its EXIF orientation says.
+    exif_orientation: turns the image as its EXIF orientation says.
     shrink: 2, 4 or 8 decodes a JPEG to that fraction of its sides (rounded
       up), which is faster and averages pixels; other formats come whole.
     transient: the result may lie where this thread decodes the next image to.
@@ -57,7 +61,7 @@ def decode(
   pixels = _decode_jpeg(image, max_pixels, shrink, transient)
   if pixels is None:
     pixels = _decode_with_pillow(image, max_pixels)
-  if upright:
+  if exif_orientation:
     turn = _UPRIGHT.get(_orientation(image))
     pixels = turn(pixels) if turn else pixels
   return pixels

@@ -29,13 +29,13 @@ def build(data, num_classes):
     mixers.append(functools.partial(mixup, alpha, num_classes))
   if data.cutmix:
     mixers.append(functools.partial(cutmix, data.cutmix, num_classes))
-  if not mixers and not data.erasing:
+  if not mixers and not data.random_erasing:
     return None
 
   def mix(batch, rng):
     erase_rng, choice_rng, mix_rng = jax.random.split(rng, 3)
-    if data.erasing:
-      batch = erase(data.erasing, batch, erase_rng)
+    if data.random_erasing:
+      batch = erase(data.random_erasing, batch, erase_rng)
     if len(mixers) == 1:
       return mixers[0](batch, mix_rng)
     if mixers:
@@ -49,26 +49,26 @@ def build(data, num_classes):
 def mixup(alpha, num_classes, batch, rng):
   """Returns the batch with images and targets interpolated.
 
-  Zhang et al. (2018), eq. 1. One share for the batch, from Beta(alpha, alpha)
+  Zhang et al. (2018), eq. 1. One fraction for the batch, Beta(alpha, alpha)
   and at least a half, as the code of AugReg has it. Images become float32, of
   the same range.
   """
-  share = jax.random.beta(rng, alpha, alpha)
-  share = jnp.maximum(share, 1 - share)
+  fraction = jax.random.beta(rng, alpha, alpha)
+  fraction = jnp.maximum(fraction, 1 - fraction)
   image = batch['image'].astype(jnp.float32)
   mixes = _mixes(batch)
-  shares = jnp.where(mixes, share, 1.0)  # [batch]
-  weight = shares[:, None, None, None]
+  fractions = jnp.where(mixes, fraction, 1.0)  # [batch]
+  weight = fractions[:, None, None, None]
   image = weight * image + (1 - weight) * jnp.roll(image, 1, axis=0)
-  return _mixed(batch, image, shares, num_classes)
+  return _mixed(batch, image, fractions, num_classes)
 
 
 def cutmix(alpha, num_classes, batch, rng):
   """Returns the batch with a rectangle of each image from the row before.
 
   Yun et al. (2019), eq. 2. One rectangle for the batch, of the image's aspect;
-  its area has the share 1 - Beta(alpha, alpha), less what lies outside. Images
-  become float32, of the same range, so that it fits mixup.
+  its area is the fraction 1 - Beta(alpha, alpha), less what lies outside.
+  Images become float32, of the same range, so that it fits mixup.
   """
   share_rng, box_rng = jax.random.split(rng)
   _, rows, columns, _ = batch['image'].shape
@@ -78,19 +78,19 @@ def cutmix(alpha, num_classes, batch, rng):
   image = batch['image'].astype(jnp.float32)
   takes = inside[None] & _mixes(batch)[:, None, None]  # [batch, rows, columns]
   image = jnp.where(takes[..., None], jnp.roll(image, 1, axis=0), image)
-  shares = 1 - jnp.mean(takes.astype(jnp.float32), axis=(1, 2))
-  return _mixed(batch, image, shares, num_classes)
+  fractions = 1 - jnp.mean(takes.astype(jnp.float32), axis=(1, 2))
+  return _mixed(batch, image, fractions, num_classes)
 
 
-def erase(share, batch, rng):
-  """Returns the batch with a rectangle of a share of the images erased.
+def erase(probability, batch, rng):
+  """Returns the batch in which rectangles of some images are erased.
 
   Random values fill it; areas and aspects as in `color.Erase`.
   """
   image = batch['image']
   size, rows, columns, _ = image.shape
   choice_rng, box_rng, fill_rng = jax.random.split(rng, 3)
-  erased = jax.random.bernoulli(choice_rng, share, (size,))
+  erased = jax.random.bernoulli(choice_rng, probability, (size,))
   area, aspect, y, x = jax.random.uniform(box_rng, (4, size))
   area = 0.02 + 0.38 * area
   # Relative to the image: of pixels, height is `aspect` columns per row.
@@ -111,17 +111,17 @@ def _mixes(batch):
   return counts & jnp.roll(counts, 1)
 
 
-def _mixed(batch, image, shares, num_classes):
-  """Returns the batch with image and target; `shares` [batch] is its own."""
+def _mixed(batch, image, fractions, num_classes):
+  """Returns the batch with image and target; `fractions` [batch] is own."""
   target = jax.nn.one_hot(batch['label'], num_classes)
   other = jnp.roll(target, 1, axis=0)
-  target = shares[:, None] * target + (1 - shares)[:, None] * other
+  target = fractions[:, None] * target + (1 - fractions)[:, None] * other
   counts = batch['mask'] & (batch['label'] >= 0)
   return {**batch, 'image': image, 'target': target, 'mask': counts}
 
 
 def _inside(centre, side, length):
-  """Tells which of `length` pixels an interval covers; all in shares of it."""
+  """Tells which of `length` pixels an interval covers; in fractions of it."""
   pixel = (jnp.arange(length) + 0.5) / length
   return jnp.abs(pixel - centre) < side / 2
 

@@ -1,12 +1,13 @@
 """What a model is trained for: init, loss and predictions, by name."""
 
 from vit_jax import errors
-from vit_jax.training.objectives import classification, masked_patches
+from vit_jax.training.objectives import classification, losses, masked_patches
 
 OBJECTIVES = {
   'classification': classification.build,
   'masked_patches': masked_patches.build,
 }
+CHOICES = {'objective.name': OBJECTIVES, 'objective.loss': losses.LOSSES}
 # Patterns of the parameters that an objective adds to the model's.
 OWN = {'classification': (), 'masked_patches': masked_patches.OWN}
 

@@ -21,7 +21,7 @@ class Classification:
     model: a Flax module; `apply` returns an output that has `logits`.
     num_classes: number of classes.
     cross_entropy: maps logits and target, both [batch, classes], to [batch].
-    label_smoothing: share of the target that is spread over all classes.
+    label_smoothing: fraction of the target that is spread over all classes.
   """
 
   model: nn.Module

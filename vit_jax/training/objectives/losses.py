@@ -39,7 +39,7 @@ LOSSES = {'softmax': softmax_cross_entropy, 'sigmoid': sigmoid_cross_entropy}
 
 
 def smooth(target, amount):
-  """Spreads a share `amount` of target [batch, classes] over all classes.
+  """Spreads a fraction `amount` of target [batch, classes] over all classes.
 
   Label smoothing of Szegedy et al. (2016), section 7. Wightman et al. (2021),
   procedure A1, smooth the target of the sigmoid loss in the same way.

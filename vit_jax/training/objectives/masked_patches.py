@@ -22,8 +22,8 @@ from vit_jax.nn import patches as stems
 LEVELS = 8  # Of red, green and blue: 3 bits each.
 COLOURS = LEVELS**3
 
-# In a random order of the patches, those up to a share of them are replaced by
-# the mask token, then up to another by a patch from elsewhere in the image,
+# In a random order of the patches, those up to a fraction of them are replaced
+# by the mask token, then up to another by a patch from elsewhere in the image,
 # then some stay as they are: 80, 10 and 10 % of the half that is predicted.
 MASKED, REPLACED, PREDICTED = 0.40, 0.45, 0.50
 
@@ -216,7 +216,7 @@ def build(objective, model, num_classes):
     )
   if model.head_hidden:
     raise errors.UserError(
-      'model.head=tanh_hidden does not fit objective.name=masked_patches, '
+      'model.head=pre_logits does not fit objective.name=masked_patches, '
       'which has a head of its own; leave model.head at linear.'
     )
   headless = model.clone(num_classes=0)

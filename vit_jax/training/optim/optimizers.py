@@ -35,6 +35,12 @@ def sgd(optimizer):
 
 
 OPTIMIZERS = {'adam': adam, 'sgd': sgd}
+# {field: table of what can be chosen, by name}.
+CHOICES = {
+  'optimizer.name': OPTIMIZERS,
+  'optimizer.schedule': schedules.SCHEDULES,
+  'optimizer.accumulator_dtype': ('float32', 'bfloat16'),
+}
 
 
 def build(optimizer, params_shape, num_steps):

@@ -13,7 +13,6 @@ import jax
 import numpy as np
 
 from vit_jax import errors, pytrees
-from vit_jax.nn import layer_stack
 
 
 def multipliers(field, rules, params, layer_decay=None):
@@ -127,7 +126,7 @@ def _depth(params):
   """Returns the number of blocks of an encoder."""
   blocks = {
     match[1]
-    for path in pytrees.flatten(layer_stack.unstack(params))
+    for path in pytrees.flatten(pytrees.unstack(params))
     if (match := re.match(r'encoder/(block_\d+)/', path))
   }
   if not blocks:
@@ -144,7 +143,7 @@ def _match(field, rules, params):
   Raises:
     UserError: a rule is for nothing, as by a slip of the pen.
   """
-  single = layer_stack.unstack(params)
+  single = pytrees.unstack(params)
   tree = pytrees.match(rules, single, field)
   paths = pytrees.flatten(single)
   for pattern, _ in rules:
@@ -165,6 +164,6 @@ def _merge(merge, values, params):
     params: as of the functions above.
   """
   tree = jax.tree.map(np.asarray, values)
-  if layer_stack.are_stacked(params):
-    tree = layer_stack.stack(tree)
+  if pytrees.are_stacked(params):
+    tree = pytrees.stack(tree)
   return pytrees.map_with_path(merge, tree, params)

@@ -7,7 +7,7 @@ Zhai et al. (2022), 'Scaling Vision Transformers'.
 import jax.numpy as jnp
 
 from vit_jax import errors
-from vit_jax.config import schema
+from vit_jax.config import validation
 
 
 def cosine(steps, num_steps, optimizer):
@@ -67,7 +67,7 @@ def build(optimizer, num_steps):
     UserError: the warm-up is longer than the training, or there is no such
       schedule.
   """
-  schema.check_warmup(optimizer, num_steps)
+  validation.check_warmup(optimizer, num_steps)
   shape = errors.choose('optimizer.schedule', optimizer.schedule, SCHEDULES)
   peak, warmup = optimizer.learning_rate, optimizer.warmup_steps
 

@@ -5,7 +5,6 @@ to stop; they train one model only if all of these are the same.
 """
 
 import hashlib
-import importlib.metadata
 import json
 import os
 import pathlib
@@ -18,23 +17,8 @@ import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 from jax.sharding import NamedSharding, PartitionSpec
 
-import vit_jax
 from vit_jax import errors, pytrees
 from vit_jax.config import overrides
-
-_PACKAGES = ('flax', 'grain', 'jax', 'jaxlib', 'numpy', 'optax')
-
-
-def code_version():
-  """Returns a digest of this package's code and of the packages it uses."""
-  digest = hashlib.sha256()
-  for name in _PACKAGES:
-    digest.update(f'{name} {importlib.metadata.version(name)}\n'.encode())
-  package = pathlib.Path(vit_jax.__file__).parent
-  for path in sorted(package.rglob('*.py')):
-    digest.update(str(path.relative_to(package)).encode())
-    digest.update(path.read_bytes())
-  return digest.hexdigest()[:16]
 
 
 def check_same(facts):

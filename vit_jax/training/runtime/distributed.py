@@ -42,7 +42,7 @@ _IN_USE = 'must be called before'
 
 
 @contextlib.contextmanager
-def joined(coordinator=None, num_processes=None, process=None):
+def joined(coordinator=None, num_processes=None, process_id=None):
   """A context in which this process is one of those of the run.
 
   An error of one of several ends it at once, and the others soon: an orderly
@@ -50,7 +50,7 @@ def joined(coordinator=None, num_processes=None, process=None):
 
   Args, Raises: as `join`.
   """
-  join(coordinator, num_processes, process)
+  join(coordinator, num_processes, process_id)
   try:
     yield
   except Exception as error:
@@ -59,7 +59,7 @@ def joined(coordinator=None, num_processes=None, process=None):
     _end(error)
 
 
-def join(coordinator=None, num_processes=None, process=None):
+def join(coordinator=None, num_processes=None, process_id=None):
   """Meets the other processes of the run, before JAX looks for devices.
 
   Where they don't come within `JOIN_SECONDS`, it ends the process with
@@ -70,7 +70,7 @@ def join(coordinator=None, num_processes=None, process=None):
       scheduler tells, if there is one.
     num_processes: how many they are; 1: this one alone, whatever a scheduler
       tells; None: as mpirun or a scheduler tells.
-    process: number of this one, from 0; None: likewise.
+    process_id: number of this one, from 0; None: likewise.
 
   Raises:
     UserError: the arguments don't fit each other or what the launcher tells, or
@@ -78,7 +78,7 @@ def join(coordinator=None, num_processes=None, process=None):
   """
   if num_processes == 1 or jax.distributed.is_initialized():
     return
-  told = _arguments(coordinator, num_processes, process)
+  told = _arguments(coordinator, num_processes, process_id)
   # Its handler of SIGTERM would take the place of ours (`preemption`).
   jax.config.update('jax_enable_preemption_service', False)
   with _deadline(JOIN_SECONDS):
@@ -93,8 +93,8 @@ def join(coordinator=None, num_processes=None, process=None):
       if told or (_NOBODY not in str(error) and _IN_USE not in str(error)):
         raise errors.UserError(
           f'The processes of this run cannot meet: {error!r}. Tell each of '
-          'them --coordinator=HOST:PORT, --num_processes=N and --process=I; or '
-          '--num_processes=1 where it is to be alone.'
+          'them --coordinator=HOST:PORT, --num_processes=N and '
+          '--process_id=I; or --num_processes=1 where it is to be alone.'
         ) from error
       _check_alone()
       return
@@ -102,23 +102,23 @@ def join(coordinator=None, num_processes=None, process=None):
   faulthandler.enable()  # Where a lost peer makes JAX abort, to tell at what.
 
 
-def _arguments(coordinator, num_processes, process):
+def _arguments(coordinator, num_processes, process_id):
   """Returns what the flags leave for JAX to be told; {}: it finds out."""
-  if coordinator is None and num_processes is None and process is None:
+  if coordinator is None and num_processes is None and process_id is None:
     return {}
-  if num_processes is None and process is None:
-    num_processes, process = _rank() or (None, None)
-  if None in (coordinator, num_processes, process):
+  if num_processes is None and process_id is None:
+    num_processes, process_id = _rank() or (None, None)
+  if None in (coordinator, num_processes, process_id):
     raise errors.UserError(
-      '--coordinator=HOST:PORT, --num_processes=N and --process=I go together '
-      '(under mpirun, --coordinator alone will do); given: '
+      '--coordinator=HOST:PORT, --num_processes=N and --process_id=I go '
+      'together (under mpirun, --coordinator alone will do); given: '
       f'--coordinator={coordinator}, --num_processes={num_processes}, '
-      f'--process={process}.'
+      f'--process_id={process_id}.'
     )
-  if not 0 <= process < num_processes:
+  if not 0 <= process_id < num_processes:
     raise errors.UserError(
-      f'--process={process} does not fit --num_processes={num_processes}; it '
-      f'is from 0 to {num_processes - 1}.'
+      f'--process_id={process_id} does not fit '
+      f'--num_processes={num_processes}; it is from 0 to {num_processes - 1}.'
     )
   _, colon, port = coordinator.rpartition(':')
   if not (colon and port.isdecimal() and 0 < int(port) < 65536):
@@ -126,12 +126,12 @@ def _arguments(coordinator, num_processes, process):
       f'--coordinator={coordinator} is not HOST:PORT, as 10.0.0.2:8476: the '
       'machine of process 0 and a port that is free there.'
     )
-  if process == 0:
+  if process_id == 0:
     _check_port(int(port))
   return {
     'coordinator_address': coordinator,
     'num_processes': num_processes,
-    'process_id': process,
+    'process_id': process_id,
     'cluster_detection_method': 'deactivate',
   }
 

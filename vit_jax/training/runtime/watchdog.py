@@ -25,14 +25,17 @@ class Watchdog:
     seconds: without a sign of life; 0: it never ends the run.
     probe: returns anything; when that changes, it's a sign of life too. For
       work done elsewhere, such as a save.
+    clock: returns the seconds.
   """
 
-  def __init__(self, seconds, probe):
+  def __init__(self, seconds, probe, clock=time.monotonic):
     self._seconds = seconds
     self._probe = probe
+    self._clock = clock
     self._longest = 0
     self._patience = PATIENCE
-    self._beat = time.monotonic()
+    self._beat = self._alive = self._clock()
+    self._seen = None
     self._ended = threading.Event()
 
   def __enter__(self):
@@ -51,7 +54,7 @@ class Watchdog:
       patience: how many times longer the next one may take; such a time is no
         measure of what is usual.
     """
-    now = time.monotonic()
+    now = self._clock()
     if self._patience == 1:
       self._longest = max(self._longest, now - self._beat)
     self._beat, self._patience = now, patience
@@ -63,17 +66,22 @@ class Watchdog:
       yield item
 
   def _watch(self):
-    alive, seen = self._beat, None
     while not self._ended.wait(min(1, self._seconds / 4)):
-      limit = self._patience * max(self._seconds, _SLOWER * self._longest)
-      alive = max(alive, self._beat)
-      if time.monotonic() - alive < limit / 2:
-        continue
-      probed = self._probe()
-      if probed != seen:
-        alive, seen = time.monotonic() if seen is not None else alive, probed
-      elif time.monotonic() - alive > limit:
-        _end(limit)
+      self.look()
+
+  def look(self):
+    """Ends the run if it has been silent for too long; called all the time."""
+    limit = self._patience * max(self._seconds, _SLOWER * self._longest)
+    self._alive = max(self._alive, self._beat)
+    if self._clock() - self._alive < limit / 2:
+      return
+    probed = self._probe()
+    if probed != self._seen:
+      if self._seen is not None:
+        self._alive = self._clock()
+      self._seen = probed
+    elif self._clock() - self._alive > limit:
+      _end(limit)
 
 
 def _end(seconds):

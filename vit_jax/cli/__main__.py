@@ -1,4 +1,4 @@
-"""`python -m vit_jax` is the same as `vit_jax`."""
+"""`python -m vit_jax.cli` is the same as `vit_jax`."""
 
 import sys
 

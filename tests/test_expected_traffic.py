@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import pytest
 from jax.sharding import AbstractMesh, NamedSharding, PartitionSpec
 
+from benchmarks import expected_traffic
 from vit_jax import pytrees
-from vit_jax.planning import expected_traffic
 
 AXES = ('data', 'fsdp', 'tensor')
 
