@@ -35,16 +35,11 @@ def _running(coordinator=None, num_processes=None, process_id=None):
   Args: as `distributed.join`.
   """
   with preemption.Stop():  # The imports take a while, too.
-    from vit_jax.training.runtime import (
-      agreement,
-      cpu_memory,
-      distributed,
-      startup,
-    )
+    from vit_jax.training.runtime import agreement, distributed, startup
 
-    startup.use()
+    startup.use_compilation_cache()
     with distributed.joined(coordinator, num_processes, process_id):
-      cpu_memory.keep()
+      startup.keep_freed_memory()
       try:
         yield
       except preemption.Preempted as stopped:
@@ -126,10 +121,10 @@ def _plan(args):
 
 def _predict(args):
   from vit_jax.inference import predict
-  from vit_jax.training.runtime import cpu_memory, startup
+  from vit_jax.training.runtime import startup
 
-  startup.use()
-  cpu_memory.keep()
+  startup.use_compilation_cache()
+  startup.keep_freed_memory()
   return predict.run(
     args.checkpoint,
     args.input,
