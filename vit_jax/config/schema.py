@@ -111,6 +111,8 @@ def _optimizer():
   optimizer.accumulation_steps = 1  # Microbatches per update.
   optimizer.ema_decay = config_dict.placeholder(float)  # Of the moving average
   # of the parameters, evaluated in their place; None: there is none.
+  optimizer.layer_decay = config_dict.placeholder(float)  # 0.75: each layer
+  # trains at 0.75 of the rate of the one above it; None: all at one rate.
   # Lists of (path pattern, value); the first pattern that matches a whole
   # parameter path applies, and every parameter must be matched.
   optimizer.decay_rules = (('.*/kernel', 1.0), ('.*', 0.0))  # Times decay.

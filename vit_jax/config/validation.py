@@ -39,6 +39,7 @@ RANGES = {
   'optimizer.clip_norm': (1e-9, None),
   'optimizer.accumulation_steps': (1, None),
   'optimizer.ema_decay': (0, 1),
+  'optimizer.layer_decay': (1e-9, 1),
   'run.batch_size': (1, None),
   'run.eval_batch_size': (1, None),
   'run.num_epochs': (0, None),

@@ -10,6 +10,7 @@ ADDED = {
   'model.remat': 'none',
   'optimizer.accumulation_steps': 1,
   'optimizer.ema_decay': None,
+  'optimizer.layer_decay': None,
 }
 
 # Former names of fields: present ones.

@@ -68,14 +68,11 @@ def exaflops(name, num_images, num_epochs, num_classes=JFT_CLASSES):
   module = models.build(model, num_classes)
   images = jax.ShapeDtypeStruct((1, 224, 224, 3), jnp.float32)
 
-  def init(rng, images):
-    return module.init(rng, images, train=False)
+  def logits(rng, images):  # Traced once: drawing parameters has no products.
+    output, _ = module.init_with_output(rng, images, train=False)
+    return output.logits
 
-  def apply(params, images):
-    return module.apply(params, images, train=False).logits
-
-  params = jax.eval_shape(init, jax.random.key(0), images)
-  flops = forward_flops(apply, params, images, on_padding=False)
+  flops = forward_flops(logits, jax.random.key(0), images, on_padding=False)
   return 3 * flops * num_images * num_epochs / 1e18
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from vit_jax.config import schema
 from vit_jax.data import pipeline, sources
 from vit_jax.data.transforms import mixing
-from vit_jax.training import assembly, plots
+from vit_jax.training import assembly, plots, train_step
 
 
 def run(config, output):
@@ -41,9 +41,8 @@ def first_batch(config, source):
   mix = mixing.build(config.data, source.num_classes)
   if mix is None:
     return batch
-  # The keys are those of the first step; see train_step.py.
-  _, rng = jax.random.split(jax.random.key(config.seed))
-  mix_rng, _ = jax.random.split(jax.random.fold_in(rng, 0))
+  _, state_rng = train_step.init_rngs(jax.random.key(config.seed))
+  mix_rng, _ = train_step.step_rngs(state_rng, 0, mixes=True)
   index = batch.pop('index')  # Of 64 bits, and mixed with nothing.
   return {**jax.device_get(jax.jit(mix)(batch, mix_rng)), 'index': index}
 

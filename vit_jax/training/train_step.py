@@ -60,6 +60,30 @@ class TrainState:
     )
 
 
+def init_rngs(rng):
+  """Returns the key that makes parameters, and that of the `TrainState`."""
+  params_rng, state_rng = jax.random.split(rng)
+  return params_rng, state_rng
+
+
+def step_rngs(state_rng, step, mixes):
+  """Returns the keys of a step, which are the same after a resume.
+
+  Args:
+    state_rng: of the `TrainState`.
+    step: number of batches taken before.
+    mixes: whether batches are mixed.
+
+  Returns:
+    The key to mix the batch with, or None, and that of the loss.
+  """
+  rng = jax.random.fold_in(state_rng, step)
+  if not mixes:
+    return None, rng
+  mix_rng, loss_rng = jax.random.split(rng)
+  return mix_rng, loss_rng
+
+
 def make_init(objective, optimizer, image_size, averages=False):
   """Returns init(rng), which makes the first `TrainState`.
 
@@ -71,7 +95,7 @@ def make_init(objective, optimizer, image_size, averages=False):
   """
 
   def init(rng):
-    params_rng, state_rng = jax.random.split(rng)
+    params_rng, state_rng = init_rngs(rng)
     params = objective.init(params_rng, image_size)
     health = Health(jnp.int32(0), jnp.int32(0), jnp.float32(0))
     ema = params if averages else None
@@ -119,9 +143,8 @@ def make_train_step(
   """
 
   def train_step(state, batch, halt=False):
-    rng = jax.random.fold_in(state.rng, state.step)  # As after a resume.
+    mix_rng, rng = step_rngs(state.rng, state.step, mix is not None)
     if mix is not None:
-      mix_rng, rng = jax.random.split(rng)
       batch = mix(batch, mix_rng)
     loss, metrics, grads = _differentiate(
       objective.loss, state.params, batch, rng, num_microbatches

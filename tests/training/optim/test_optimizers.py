@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from vit_jax import errors, pytrees
+from vit_jax import errors, models, pytrees
 from vit_jax.config import schema
 from vit_jax.training.optim import optimizers
 
@@ -209,3 +209,94 @@ def test_the_state_can_be_made_from_shapes_alone():
   given = jax.eval_shape(transformation.init, shapes)
   wanted = jax.eval_shape(lambda: transformation.init(params))
   assert given == wanted
+
+
+# Layer-wise decay ------------------------------------------------------------
+
+DEPTH = 3
+
+
+def _vit_tree(seed):
+  """Values for every parameter of a small ViT, layer by layer."""
+  config = schema.default()
+  config.model.update(
+    {'width': 4, 'depth': DEPTH, 'num_heads': 2, 'mlp_dim': 8}
+  )
+  model = models.build(config.model, 3, lambda x: x)
+  shapes = jax.eval_shape(
+    lambda rng: model.init(rng, jnp.zeros((1, 32, 32, 3)), train=False),
+    jax.random.key(0),
+  )['params']
+  rng = np.random.default_rng(seed)
+  return jax.tree.map(
+    lambda leaf: rng.normal(size=leaf.shape).astype(np.float32), shapes
+  )
+
+
+def _vit_updates(optimizer, scan):
+  """Returns the flat updates, layer by layer, of one step."""
+  params, grads = _vit_tree(0), _vit_tree(1)
+  if scan:
+    params, grads = pytrees.stack(params), pytrees.stack(grads)
+    assert pytrees.are_stacked(params)
+  transformation = optimizers.build(optimizer, params, NUM_STEPS)
+  updates, _ = transformation.update(grads, transformation.init(params), params)
+  return pytrees.flatten(pytrees.unstack(updates))
+
+
+def _layer(path):
+  """The layer of a parameter, as BEiT and MAE count."""
+  if path.startswith(('class_token', 'stem/', 'encoder/position_embedding/')):
+    return 0
+  if path.startswith('encoder/block_'):
+    return 1 + int(path.split('/')[1].removeprefix('block_'))
+  assert path.startswith(('encoder/norm/', 'head/')), path
+  return DEPTH + 1
+
+
+@pytest.mark.parametrize('scan', [False, True])
+def test_layer_decay_multiplies_the_rate_of_each_layer(scan):
+  optimizer = _config(
+    name='sgd',
+    momentum=0.0,
+    layer_decay=0.7,
+    learning_rate_rules=(
+      ('encoder/block_1/.*', 3.0), ('head/.*', 10.0), ('.*', 1.0)
+    ),
+  )  # fmt: skip
+  given = _vit_updates(optimizer, scan)
+  params, grads = map(pytrees.flatten, (_vit_tree(0), _vit_tree(1)))
+  assert given.keys() == params.keys()
+  assert {_layer(path) for path in given} == set(range(DEPTH + 2))
+  for path, update in given.items():
+    rate = 0.02 * 0.7 ** (DEPTH + 1 - _layer(path))
+    rate *= 3 if 'block_1/' in path else 10 if 'head/' in path else 1
+    decay = 0.3 if path.endswith('/kernel') else 0.0
+    wanted = -rate * (np.float64(grads[path]) + decay * params[path])
+    np.testing.assert_allclose(update, wanted, rtol=2e-6, err_msg=path)
+
+
+def test_layer_decay_is_bitwise_the_same_of_stacked_layers():
+  optimizer = _config(
+    layer_decay=0.7, learning_rate_rules=(('.*/kernel', 0.3), ('.*', 1.1))
+  )
+  single, stacked = (_vit_updates(optimizer, scan) for scan in (False, True))
+  assert single.keys() == stacked.keys()
+  for path in single:
+    np.testing.assert_array_equal(single[path], stacked[path], err_msg=path)
+
+
+@pytest.mark.parametrize('scan', [False, True])
+def test_no_layer_decay_changes_no_bit(scan):
+  none, one, less = (
+    _vit_updates(_config(layer_decay=rate), scan) for rate in (None, 1.0, 0.9)
+  )
+  for path in none:
+    np.testing.assert_array_equal(none[path], one[path], err_msg=path)
+  assert np.any(none['stem/embedding/bias'] != less['stem/embedding/bias'])
+  np.testing.assert_array_equal(none['head/bias'], less['head/bias'])
+
+
+def test_layer_decay_of_a_model_without_blocks_is_a_user_error():
+  with pytest.raises(errors.UserError, match='of which this model has none'):
+    optimizers.build(_config(layer_decay=0.7), _tree(0), NUM_STEPS)

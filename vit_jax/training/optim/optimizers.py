@@ -46,8 +46,9 @@ CHOICES = {
 def build(optimizer, params_shape, num_steps):
   """Returns the `optax.GradientTransformation` of a run.
 
-  With lr the schedule, u the direction of Adam or SGD, m and d what
-  `learning_rate_rules` and `decay_rules` say of the parameter p:
+  With lr the schedule, u the direction of Adam or SGD, m what
+  `learning_rate_rules` (times the layer's factor, where there is a
+  `layer_decay`) and d what `decay_rules` say of the parameter p:
 
       decay_times_learning_rate=True    p -= lr * m * (u + weight_decay * d * p)
       decay_times_learning_rate=False   p -= lr * m * u
@@ -65,7 +66,7 @@ def build(optimizer, params_shape, num_steps):
 
   Raises:
     UserError: rules leave out a parameter or hold a wrong value, the warm-up
-      is too long, or a name is unknown.
+      is too long, a name is unknown, or a model has no layers to decay by.
   """
   direction = errors.choose('optimizer.name', optimizer.name, OPTIMIZERS)
   transformations = [
@@ -98,6 +99,7 @@ def _descend(optimizer, params_shape, learning_rate):
       'optimizer.learning_rate_rules',
       optimizer.learning_rate_rules,
       params_shape,
+      optimizer.layer_decay,
     )
   )
   multipliers = parameter_groups.multipliers(

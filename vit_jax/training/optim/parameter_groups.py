@@ -2,10 +2,11 @@
 
 A rule is a pair (pattern, value); the first pattern that matches the whole
 path of a parameter counts, and every parameter must be matched. Layers that
-are stacked (see nn/layers.py) still go by paths of their own, block_0, block_1
-and so on.
+are stacked (see nn/layer_stack.py) still go by paths of their own, block_0,
+block_1 and so on.
 """
 
+import operator
 import re
 
 import jax
@@ -14,13 +15,15 @@ import numpy as np
 from vit_jax import errors, pytrees
 
 
-def multipliers(field, rules, params):
+def multipliers(field, rules, params, layer_decay=None):
   """Gives every parameter a number, or one per layer that is stacked in it.
 
   Args:
     field: how the user calls the rules, e.g. 'optimizer.decay_rules'.
     rules: pairs (pattern, number of at least 0).
     params: tree of parameters or of their shapes.
+    layer_decay: each number is multiplied by what `layerwise_decay` gives the
+      layer at this rate; None: by nothing.
 
   Returns:
     {path: number}; where stacked layers differ, it is a float32 array that
@@ -28,7 +31,7 @@ def multipliers(field, rules, params):
 
   Raises:
     UserError: a parameter is not covered, a rule matches none, or a value is
-      no such number.
+      no such number, or there are no layers to decay by.
   """
   for pattern, value in rules:
     if not isinstance(value, int | float) or value < 0:
@@ -43,7 +46,12 @@ def multipliers(field, rules, params):
       return values.flat[0].item()
     return np.float32(values).reshape(-1, *[1] * (leaf.ndim - 1))
 
-  return pytrees.flatten(_match(field, rules, params, merge))
+  values = _match(field, rules, params)
+  if layer_decay is not None:
+    rules = layerwise_decay(_depth(params), layer_decay)
+    factors = _match('optimizer.layer_decay', rules, params)
+    values = jax.tree.map(operator.mul, values, factors)
+  return pytrees.flatten(_merge(merge, values, params))
 
 
 def trainable(field, rules, params):
@@ -77,7 +85,7 @@ def trainable(field, rules, params):
       )
     return values.flat[0].item()
 
-  tree = _match(field, rules, params, merge)
+  tree = _merge(merge, _match(field, rules, params), params)
   if not any(pytrees.flatten(tree).values()):
     raise errors.UserError(
       f'{field} freezes every parameter; at least one must be trained.'
@@ -114,12 +122,26 @@ def layerwise_decay(depth, rate):
   )
 
 
-def _match(field, rules, params, merge):
-  """Returns the tree of values; a rule for nothing is a slip of the pen.
+def _depth(params):
+  """Returns the number of blocks of an encoder."""
+  blocks = {
+    match[1]
+    for path in pytrees.flatten(pytrees.unstack(params))
+    if (match := re.match(r'encoder/(block_\d+)/', path))
+  }
+  if not blocks:
+    raise errors.UserError(
+      'optimizer.layer_decay goes by the blocks of a Transformer '
+      '(encoder/block_0, ...), of which this model has none; leave it at None.'
+    )
+  return len(blocks)
 
-  Args:
-    field, rules, params: as of the functions above.
-    merge: (path, array of the values of its layers, parameter) -> its value.
+
+def _match(field, rules, params):
+  """Returns the value of each parameter of each layer, as a tree.
+
+  Raises:
+    UserError: a rule is for nothing, as by a slip of the pen.
   """
   single = pytrees.unstack(params)
   tree = pytrees.match(rules, single, field)
@@ -130,7 +152,18 @@ def _match(field, rules, params, merge):
         f'{field}: {pattern!r} matches no parameter. '
         f'{errors.nearest(pattern, paths)}'
       )
-  tree = jax.tree.map(np.asarray, tree)
+  return tree
+
+
+def _merge(merge, values, params):
+  """Returns a tree as `params`, whose layers may be stacked.
+
+  Args:
+    merge: (path, array of the values of its layers, parameter) -> its value.
+    values: what `_match` returns.
+    params: as of the functions above.
+  """
+  tree = jax.tree.map(np.asarray, values)
   if pytrees.are_stacked(params):
     tree = pytrees.stack(tree)
   return pytrees.map_with_path(merge, tree, params)
