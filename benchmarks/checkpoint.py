@@ -99,7 +99,7 @@ def protections(components, batch, repeats):
 
     def with_all(state, number):
       state, means = guarded(state, next(fed), agreement.flags(False))
-      told.tell(number, means, now=True, take_wait=lambda: 0.0)
+      told.log_step(number, means, now=True, take_wait=lambda: 0.0)
       return state
 
     def with_nothing(state, _):

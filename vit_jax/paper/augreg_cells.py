@@ -8,7 +8,7 @@ examples of each.
 
 from vit_jax.config import model_names
 from vit_jax.data.datasets import vtab
-from vit_jax.paper import cells, methods, published
+from vit_jax.paper import methods, published
 from vit_jax.weights import catalog
 
 TABLE_3 = published.table(
