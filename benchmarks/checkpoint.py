@@ -99,7 +99,7 @@ def protections(components, batch, repeats):
 
     def with_all(state, number):
       state, means = guarded(state, next(fed), agreement.flags(False))
-      told.tell(number, means, now=True, take_wait=lambda: 0.0)
+      told.log_step(number, means, now=True, take_wait=lambda: 0.0)
       return state
 
     def with_nothing(state, _):
@@ -159,7 +159,7 @@ def restores(components, folder, repeats):
   ours, bare = [], []
   for _ in range(repeats + 1):
     began = time.perf_counter()
-    jax.block_until_ready(saved.restore(components.state))
+    jax.block_until_ready(saved.restore(components.state)[0])
     ours.append(time.perf_counter() - began)
     began = time.perf_counter()
     restored = ocp.StandardCheckpointHandler().restore(

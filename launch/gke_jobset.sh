@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Starts a run on TPU slices of GKE, by gke_jobset.yaml.
 #   launch/gke_jobset.sh [--dry-run] NAME IMAGE SLICES HOSTS ACCELERATOR TOPOLOGY train ...
-# as: vitb gcr.io/me/vit_jax 2 4 tpu-v5p-slice 2x2x4 train --config=... --workdir=/data/...
-# CHIPS: of a machine, by default 4; CLAIM: PersistentVolumeClaim that becomes /data.
+# e.g. vitb gcr.io/me/vit_jax 2 4 tpu-v5p-slice 2x2x4 train --config=... --workdir=/data/...
+# CHIPS: per machine, by default 4; CLAIM: PersistentVolumeClaim mounted at /data.
 set -euo pipefail
 run() { kubectl apply --filename=-; }
 if [[ ${1:-} == --dry-run ]]; then
@@ -16,5 +16,5 @@ for field in NAME IMAGE SLICES HOSTS ACCELERATOR TOPOLOGY; do
 done
 text=${text//'{CHIPS}'/${CHIPS:-4}}
 text=${text//'{CLAIM}'/${CLAIM:-vit-jax}}
-arguments=$(printf '"%s", ' "${@//\"/\\\"}") # As YAML has them.
+arguments=$(printf '"%s", ' "${@//\"/\\\"}") # As a YAML list.
 run <<<"${text//'{ARGUMENTS}'/${arguments%, }}"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Trains on the GPUs of this machine, or of machines that share a disk and that
-# ssh reaches: a process on each, started again until it is done.
+# Trains on the GPUs of this machine, or of machines that share a disk and are
+# reachable by ssh: a process on each, restarted until it is done.
 #   launch/gpu_node.sh [--dry-run] [HOST...] -- train --config=... --workdir=...
 # VIT_JAX: folder of this repository on the machines; PORT: free on the first.
 set -euo pipefail

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Starts a command again until it is done (0) or a person must mend something
-# (2); see docs/faults.md. Told to stop, it tells the command and stays stopped.
+# Restarts a command until it is done (0) or a person must fix something (2); see
+# docs/faults.md. On a signal it forwards it to the command and does not restart.
 #   launch/keep_going.sh vit_jax train --config=... --workdir=...
-# TRIES, PAUSE: how often at most, and the seconds in between.
+# TRIES, PAUSE: maximum number of starts, and seconds between them.
 set -uo pipefail
 tries=${TRIES:-100} pause=${PAUSE:-10} told='' child=''
 trap 'if [[ $child ]]; then told=1; kill -TERM "$child"; else told=early; fi' \
   TERM INT
-trap 'told=1' HUP # The terminal tells the command, too; twice is at once.
-attend() { # Returns the status of a command, whatever cuts the wait short.
+trap 'told=1' HUP # The terminal signals the command, too; a second one kills it.
+attend() { # Returns the status of a command, whatever interrupts the wait.
   local status
   "$@" &
   child=$!
@@ -29,7 +29,7 @@ for ((number = 1; number <= tries; number++)); do
   attend "$@"
   ended=$?
   if [[ -n $told || $ended == 0 || $ended == 2 ]]; then break; fi
-  echo "keep_going.sh: ended with $ended; again in $pause s ($number/$tries)" >&2
+  echo "keep_going.sh: exited with $ended; restarting in $pause s ($number/$tries)" >&2
   attend sleep "$pause"
   if [[ -n $told ]]; then break; fi
 done

@@ -1,6 +1,7 @@
 """The house stands: imports point down, rooms stay small, fields are read."""
 
 import ast
+import graphlib
 import pathlib
 import warnings
 
@@ -11,17 +12,30 @@ from vit_jax.config import schema
 
 PACKAGE = pathlib.Path(vit_jax.__file__).parent
 FILES = sorted(PACKAGE.rglob('*.py'))
+# Bottom up. Who imports goes down; siblings on a floor do not know each other.
 FLOORS = (
   ('errors',),
   ('files', 'pytrees'),
-  ('config', 'nn'),
-  ('models', 'data', 'sharding', 'checkpoints'),
-  ('weights', 'evaluation', 'inference', 'training', 'analysis', 'planning'),
+  ('config', 'nn', 'checkpoints'),
+  ('models', 'data', 'sharding'),
+  ('weights',),
+  ('evaluation', 'inference'),
+  ('training',),
+  ('analysis', 'planning'),
   ('paper',),
   ('cli', '__init__'),
-  ('__main__',),
 )
-FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names}
+TRAINING_FLOORS = (
+  ('runtime',),
+  ('optim', 'objectives'),
+  ('train_step',),
+  ('assembly',),
+  ('initialization', 'plots', 'progress', 'validation'),
+  ('preview', 'session'),
+  ('train',),
+  ('trials',),
+  ('sweep', '__init__'),
+)
 SAYS_NOTHING = ('utils', 'common', 'helpers', 'misc', 'base')
 
 
@@ -29,29 +43,57 @@ def parse(path):
   return ast.parse(path.read_text())
 
 
-def room(path):
-  """Returns the part of the package that a file belongs to."""
-  parts = path.relative_to(PACKAGE).with_suffix('').parts
-  return parts[0]
+def place(path):
+  """Returns where a file is in the package, as ('training', 'session')."""
+  return path.relative_to(PACKAGE).with_suffix('').parts
 
 
-# Siblings that still know each other.
-BAG = FLOORS[4]
-
-
-def imported_rooms(path):
-  """Yields what a file imports of ours, inside functions too."""
+def imported(path):
+  """Yields what a file imports of ours, as `place`, inside functions too."""
   for node in ast.walk(parse(path)):
     if isinstance(node, ast.Import):
-      for alias in node.names:
-        if alias.name.startswith('vit_jax.'):
-          yield alias.name.split('.')[1]
+      names = [alias.name for alias in node.names]
     elif isinstance(node, ast.ImportFrom):
       assert node.level == 0, f'{path}: a relative import'
-      if node.module == 'vit_jax':
-        yield from (alias.name for alias in node.names)
-      elif node.module and node.module.startswith('vit_jax.'):
-        yield node.module.split('.')[1]
+      names = [f'{node.module}.{alias.name}' for alias in node.names]
+    else:
+      continue
+    for name in names:
+      package, *parts = name.split('.')
+      if package == PACKAGE.name and parts:
+        yield tuple(parts)
+
+
+def entries(folder):
+  """Returns the names of the modules and packages in a folder."""
+  return {path.stem for path in folder.glob('*.py')} | {
+    path.parent.name for path in folder.glob('*/*.py')
+  }
+
+
+def level(floors):
+  return {name: floor for floor, names in enumerate(floors) for name in names}
+
+
+def check_points_down(path, other, floors):
+  """Checks an import by the first names, at which the places differ."""
+  levels = level(floors)
+  here, there = (each[0] if each else '__init__' for each in (path, other))
+  if here != there:
+    assert there in levels, f'{"/".join(path)} imports {there}: on no floor'
+    assert levels[there] < levels[here], (
+      f'{"/".join(path)} imports {there}, which is not below {here}'
+    )
+
+
+def module(parts):
+  """Returns the file that an import is of: a module, or its package's own."""
+  for end in len(parts), len(parts) - 1:
+    path = PACKAGE.joinpath(*parts[:end])
+    for file in path.with_suffix('.py'), path / '__init__.py':
+      if file.is_file():
+        return file
+  raise AssertionError(f'nothing is called {".".join(parts)}')
 
 
 def functions(path):
@@ -61,31 +103,26 @@ def functions(path):
 
 
 def test_every_file_is_on_a_floor():
-  assert {room(path) for path in FILES} == set(FLOOR)
+  assert {place(path)[0] for path in FILES} == entries(PACKAGE)
+  assert entries(PACKAGE) | {'files'} == set(level(FLOORS))
+  assert entries(PACKAGE / 'training') == set(level(TRAINING_FLOORS))
 
 
-@pytest.mark.parametrize('path', FILES, ids=lambda path: path.stem)
+@pytest.mark.parametrize('path', FILES, ids=lambda path: '/'.join(place(path)))
 def test_imports_point_down(path):
-  here = room(path)
-  for other in imported_rooms(path):
-    assert FLOOR[other] <= FLOOR[here], f'{path} imports {other} from above'
-    siblings = here not in BAG and other != here
-    assert not (siblings and FLOOR[other] == FLOOR[here]), (
-      f'{path} imports its sibling {other}'
-    )
+  here = place(path)
+  for other in imported(path):
+    check_points_down(here, other, FLOORS)
+    if here[0] == other[0] == 'training':
+      check_points_down(here[1:], other[1:], TRAINING_FLOORS)
 
 
 def test_imports_have_no_cycle():
-  graph = {}
-  for path in FILES:
-    graph.setdefault(room(path), set()).update(imported_rooms(path))
-  for start in graph.keys() - set(BAG):
-    seen, ahead = set(), set(graph[start]) - {start}
-    while ahead:
-      name = ahead.pop()
-      assert name != start, f'{start} imports itself by a detour'
-      seen.add(name)
-      ahead |= graph[name] - seen - {name}
+  graph = {path: {module(parts) for parts in imported(path)} for path in FILES}
+  sorter = graphlib.TopologicalSorter(
+    {path: others - {path} for path, others in graph.items()}
+  )
+  sorter.prepare()  # Raises, and names the cycle.
 
 
 def test_sizes_are_reported():

@@ -54,6 +54,35 @@ def test_every_command_that_is_named_parses(command, monkeypatch):
     recipes.load(parsed.config, parsed.overrides)
 
 
+def test_the_tables_of_faults_are_those_of_the_tests():
+  readme, page = (
+    re.findall(
+      r'^\| (\d+) \| (.+) \| (.+) \| .+ \|$', (ROOT / path).read_text(), re.M
+    )
+    for path in ('README.md', 'docs/faults.md')
+  )
+  assert readme == page
+  folder = ROOT / 'tests/faults'
+  texts = [path.read_text() for path in folder.glob('test_*.py')]
+  marked = {
+    tuple(str(ast.literal_eval(argument)) for argument in node.args)
+    for text in texts
+    for node in ast.walk(ast.parse(text))
+    if isinstance(node, ast.Call)
+    and getattr(node.func, 'id', '') == 'fault'
+    and all(isinstance(argument, ast.Constant) for argument in node.args)
+  }
+  # Those killed while saving are rows of a table of their own.
+  killed = re.findall(
+    r"^  \((\d+), .*, '(killed .*)', (\w+)\),$", '\n'.join(texts), re.M
+  )
+  marked |= {
+    (number, what, f'resumes from step {step.replace("None", "0")}; same bits')
+    for number, what, step in killed
+  }
+  assert killed and marked == set(page)
+
+
 def test_every_module_says_what_it_is_for():
   for path in (ROOT / 'vit_jax').glob('**/*.py'):
     text = path.read_text()

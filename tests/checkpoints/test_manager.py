@@ -46,9 +46,9 @@ def names(tmp_path):
 
 def test_what_was_saved_comes_back_with_its_record(saved):
   saved.finish(3, state(3), {'metrics': [1, 'a']})
-  back = saved.restore(ABSTRACT)
+  back, record = saved.restore(ABSTRACT)
   np.testing.assert_array_equal(back['weights'], state(3)['weights'])
-  assert saved.record(3) == {'metrics': [1, 'a']}
+  assert record == {'metrics': [1, 'a']}
   assert saved.latest_step() == 3 and not saved.is_empty()
 
 
@@ -59,7 +59,7 @@ def test_a_state_may_be_given_away_once_save_returns(saved):
     given
   )
   saved.wait()
-  assert float(saved.restore(ABSTRACT)['weights'][0]) == 5
+  assert float(saved.restore(ABSTRACT)[0]['weights'][0]) == 5
 
 
 def test_the_newest_scheduled_steps_are_kept(saved, tmp_path):
@@ -82,13 +82,13 @@ def test_an_unscheduled_step_drives_out_no_scheduled_one(saved, tmp_path):
 def test_a_step_that_is_there_is_left_as_it_is(saved):
   saved.finish(1, state(1), {})
   saved.finish(1, state(2), {})
-  assert float(saved.restore(ABSTRACT)['weights'][0]) == 1
+  assert float(saved.restore(ABSTRACT)[0]['weights'][0]) == 1
 
 
 def test_a_given_step_is_restored(saved):
   for step in 1, 2:
     saved.finish(step, state(step), {})
-  assert int(saved.restore(ABSTRACT, 1)['step']) == 1
+  assert int(saved.restore(ABSTRACT, 1)[0]['step']) == 1
 
 
 def test_an_empty_folder_has_no_checkpoint(saved):
@@ -136,7 +136,7 @@ def test_damage_to_the_newest_step_is_told_and_set_aside(saved, told, tmp_path):
   for step in 1, 2:
     saved.finish(step, state(step), {})
   (tmp_path / 'ours' / '2' / 'run' / 'metadata').unlink()
-  assert int(saved.restore(ABSTRACT)['step']) == 1
+  assert int(saved.restore(ABSTRACT)[0]['step']) == 1
   assert told == [
     f'checkpoint {tmp_path}/ours/2 is not used: run/metadata is missing'
   ]
@@ -153,7 +153,7 @@ def test_reading_only_changes_nothing(saved, tmp_path):
   reader = manager.CheckpointManager(
     tmp_path / 'ours', 1, lambda _: None, read_only=True
   )
-  assert int(reader.restore(ABSTRACT)['step']) == 1
+  assert int(reader.restore(ABSTRACT)[0]['step']) == 1
   assert names(tmp_path) == ['1', '2', '3.orbax-checkpoint-tmp']
   nowhere = tmp_path / 'nowhere'
   assert manager.CheckpointManager(nowhere, 1, read_only=True).is_empty()

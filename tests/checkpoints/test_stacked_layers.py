@@ -58,7 +58,7 @@ def write(path, state, step=1):
 
 def read(path, components):
   with manager.CheckpointManager(path, 1, read_only=True) as saved:
-    return saved.restore(components.state)
+    return saved.restore(components.state)[0]
 
 
 def test_a_checkpoint_goes_from_layers_to_a_loop_and_back(trained, tmp_path):

@@ -76,8 +76,8 @@ def test_knobs_take_the_type_of_their_default(recipe):
     ('sise=4', "knob='sise' is unknown. Did you mean size"),
     ('size=big', 'size=big does not fit: the knob is int, by default 3'),
     ('fast=yes', 'fast=yes does not fit: the knob is bool, by default False'),
-    ('fast', "name=value and parted by commas; given: 'fast'"),
-    ('size=4,', 'name=value and parted by commas'),
+    ('fast', "name=value, separated by commas; given: 'fast'"),
+    ('size=4,', 'name=value, separated by commas'),
   ],
 )
 def test_a_knob_that_does_not_fit_is_explained(recipe, knobs, message):

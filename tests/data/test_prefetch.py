@@ -17,13 +17,13 @@ def threads():
 
 
 def test_prefetching_changes_nothing_in_the_sequence():
-  assert list(prefetch.prefetch(iter(range(50)), 3)) == list(range(50))
-  assert list(prefetch.prefetch(iter(()), 1)) == []
+  assert list(prefetch.Prefetch(iter(range(50)), 3)) == list(range(50))
+  assert list(prefetch.Prefetch(iter(()), 1)) == []
 
 
 def test_prefetching_runs_ahead_as_far_as_it_may(wait_until):
   made = []
-  items = prefetch.prefetch((made.append(i) or i for i in range(99)), 3)
+  items = prefetch.Prefetch((made.append(i) or i for i in range(99)), 3)
   wait_until(lambda: len(made) >= 4)
   threading.Event().wait(0.05)  # For one more, were there room.
   assert made == [0, 1, 2, 3]  # Three are ready and one waits for its place.
@@ -37,7 +37,7 @@ def test_an_error_comes_after_the_items_before_it():
     yield 2
     raise KeyError('third')
 
-  prefetched = prefetch.prefetch(items(), 4)
+  prefetched = prefetch.Prefetch(items(), 4)
   assert [next(prefetched), next(prefetched)] == [1, 2]
   with pytest.raises(KeyError, match=r'third'):
     next(prefetched)
@@ -48,7 +48,7 @@ def test_an_error_comes_after_the_items_before_it():
 @pytest.mark.parametrize('num_taken', [0, 1, 7])
 def test_closing_stops_the_thread(num_taken):
   before = threads()
-  items = prefetch.prefetch(itertools.count(), 2)
+  items = prefetch.Prefetch(itertools.count(), 2)
   take(items, num_taken)
   items.close()
   assert threads() <= before
@@ -58,7 +58,7 @@ def test_closing_stops_the_thread(num_taken):
 
 def test_dropping_the_iterator_stops_the_thread():
   before = threads()
-  items = prefetch.prefetch(itertools.count(), 2)
+  items = prefetch.Prefetch(itertools.count(), 2)
   next(items)
   del items
   gc.collect()
@@ -81,7 +81,7 @@ def test_only_the_time_awaited_is_counted(monkeypatch, wait_until):
 
   clock = types.SimpleNamespace(monotonic=monotonic)
   monkeypatch.setattr(prefetch, 'time', clock)
-  prefetched = prefetch.prefetch(items(), 4)
+  prefetched = prefetch.Prefetch(items(), 4)
   next(prefetched)
   assert prefetched.take_wait() == 7
   wait_until(ready.is_set)

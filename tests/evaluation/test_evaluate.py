@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from vit_jax import errors, models, pytrees
+from vit_jax.checkpoints import parameters
 from vit_jax.cli import main
 from vit_jax.config import recipes, schema
 from vit_jax.data import sources, transforms
@@ -20,7 +21,7 @@ from vit_jax.evaluation import (
   real,
   records,
 )
-from vit_jax.training import train, train_step
+from vit_jax.training import train
 from vit_jax.weights import loading, mapping
 from vit_jax.weights.catalog import entry as entries
 from vit_jax.weights.files import download, npz
@@ -120,8 +121,7 @@ def test_the_average_of_the_parameters_is_what_is_measured(
   finished, tmp_path, monkeypatch
 ):
   workdir, report = finished
-  last = property(lambda state: state.params)
-  monkeypatch.setattr(train_step.TrainState, 'eval_params', last)
+  monkeypatch.setattr(parameters, '_AVERAGE', parameters._PARAMS)
   found = evaluate.run(workdir, results_path=tmp_path / 'results.jsonl')
   assert found['loss'] != pytest.approx(report['loss'], rel=1e-3)
 

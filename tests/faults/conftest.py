@@ -1,4 +1,4 @@
-"""Runs in processes of their own, to be killed, stopped and looked at.
+"""Runs in processes of their own, to be killed, stopped and inspected.
 
 A test of a fault is marked fault(number, what happens, what is expected); with
 --faults-table=FILE, a table of all that were run is written if none differed.
@@ -259,7 +259,7 @@ def together(runs, tmp_path_factory):
 
 @pytest.fixture
 def finish_same(runs, reference):
-  """Goes on with a run to its end; it must be the reference, bit by bit."""
+  """Resumes a run to its end; it must be the reference, bit for bit."""
 
   def finish(workdir, *overrides, **options):
     shown = runs.finish(workdir, *overrides, **options)
@@ -288,9 +288,9 @@ def pytest_addoption(parser):
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
   report = yield
-  marker = item.get_closest_marker('fault')
-  if marker and (call.when == 'call' or report.failed):
-    report.user_properties.append(('fault', marker.args))
+  if call.when == 'call' or report.failed:
+    for marker in item.iter_markers('fault'):
+      report.user_properties.append(('fault', marker.args))
   return report
 
 
@@ -301,11 +301,12 @@ def pytest_terminal_summary(terminalreporter, exitstatus):
   seen = {}
   for outcome in 'passed', 'failed', 'error':
     for report in terminalreporter.getreports(outcome):
-      properties = dict(report.user_properties)
-      if 'fault' in properties:
-        told = properties.get('seen', 'the same')
-        shown = told if outcome == 'passed' else f'DIFFERS: {report.nodeid}'
-        seen.setdefault(tuple(properties['fault']), []).append(shown)
+      shown = dict(report.user_properties).get('seen', 'as expected')
+      if outcome != 'passed':
+        shown = f'DIFFERS: {report.nodeid}'
+      for name, value in report.user_properties:
+        if name == 'fault':
+          seen.setdefault(tuple(value), []).append(shown)
   rows = [
     f'| {number} | {what} | {expected} | {", ".join(sorted(set(shown)))} |'
     for (number, what, expected), shown in sorted(seen.items())
@@ -315,7 +316,7 @@ def pytest_terminal_summary(terminalreporter, exitstatus):
   terminalreporter.write_line(table)
   path = pathlib.Path(config.getoption('--faults-table'))
   if exitstatus != pytest.ExitCode.OK:
-    terminalreporter.write_line(f'{path} stays as it is: not all was well.')
+    terminalreporter.write_line(f'{path} is left unchanged: a test failed.')
     return
   above = path.read_text().partition(TABLE_BEGINS)[0]
   path.write_text(f'{above}{TABLE_BEGINS}\n\n{table}\n')

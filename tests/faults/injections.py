@@ -46,15 +46,14 @@ def _points():
 
   from vit_jax.checkpoints import digests, manager, manifest
   from vit_jax.data import prefetch
-  from vit_jax.evaluation import evaluate
-  from vit_jax.training import plots, session, train
+  from vit_jax.training import plots, session, train, validation
 
   return {
     'start': (session.Session, 'restore_or_init'),
     'compile': (train, '_compile'),
     'wait': (prefetch.Prefetch, '__next__'),
     'step': (session.Session, 'log_step'),
-    'evaluation': (evaluate, 'report'),
+    'evaluation': (validation, 'report'),
     'digest': (digests, 'of'),
     'copy': (ocp.CheckpointManager, 'save'),
     'write': (json_checkpoint_handler.JsonCheckpointHandler, '_save_fn'),

@@ -48,7 +48,9 @@ def survive(runs, reference, folder, seconds, seed):
       None,  # As --kills says.
       marks=[
         pytest.mark.chaos,
-        fault(33, 'runs killed at random instants', 'all finals the same'),
+        fault(
+          33, 'runs killed at random instants', 'all final states the same'
+        ),
       ],
     ),
   ],

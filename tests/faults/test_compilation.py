@@ -26,7 +26,7 @@ def start(runs, folder, cache_dir, **together):
 
 
 @fault(50, 'an evaluation whose last batch is not full', 'one compilation')
-@fault(56, 'the second start, with what the first compiled', 'no compilation')
+@fault(56, 'the second start, from the compilation cache', 'no compilation')
 def test_each_step_is_compiled_once_and_the_second_start_compiles_nothing(
   runs, tmp_path
 ):
@@ -41,7 +41,7 @@ def test_each_step_is_compiled_once_and_the_second_start_compiles_nothing(
 
 
 @pytest.mark.chaos
-@fault(56, 'the second start of two processes', 'no compilation in the first')
+@fault(56, 'the second start of two processes', 'no compilation in process 0')
 def test_the_second_start_of_the_first_of_two_compiles_nothing(runs, tmp_path):
   """On CPUs what one process has compiled is of no use to another."""
   start(runs, tmp_path / 'first', tmp_path / 'cache', together=True)

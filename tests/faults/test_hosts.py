@@ -130,7 +130,7 @@ def test_a_batch_that_does_not_divide_is_refused_by_all(runs, tmp_path):
     assert 'run.batch_size=9 does not divide over the 2 devices' in str(process)
 
 
-@fault(31, 'a process never starts', 'the others say where they waited')
+@fault(31, 'a process never starts', 'the others print where they waited')
 def test_a_process_that_never_comes_is_not_waited_for_for_ever(runs, tmp_path):
   argv = ['train', f'--config={runs.recipe}', f'--workdir={tmp_path}']
   meeting = ['--coordinator=localhost:1', '--num_processes=2', '--process_id=1']

@@ -73,7 +73,9 @@ def leaves(state):
 
 @pytest.mark.parametrize('scale', [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize('good_before', [0, 2])
-@fault(36, 'NaN or Inf in a loss or gradient', 'skipped, state bitwise as was')
+@fault(
+  36, 'NaN or Inf in a loss or gradient', 'skipped, state bitwise unchanged'
+)
 def test_a_step_that_is_not_finite_changes_no_bit(
   components, scale, good_before
 ):
@@ -154,7 +156,9 @@ def gone_back(runs, tmp_path_factory):
   return runs.outcome(workdir), shown
 
 
-@fault(40, 'three NaN in a row', 'back to the last checkpoint; deterministic')
+@fault(
+  40, 'three NaN in a row', 'rolls back to the last checkpoint; deterministic'
+)
 def test_going_back_leaves_out_the_batches(runs, gone_back, tmp_path):
   outcome, _ = gone_back
   lines = [json.loads(line) for line in outcome['metrics'].splitlines()]
@@ -168,7 +172,9 @@ def test_going_back_leaves_out_the_batches(runs, gone_back, tmp_path):
 
 
 @pytest.mark.parametrize('killed_at', [8, 10, *thorough(7, 11)])
-@fault(40, 'the same, with an interruption before or after', 'the same bits')
+@fault(
+  40, 'three NaN in a row, and an interruption before or after', 'the same bits'
+)
 def test_going_back_is_the_same_after_an_interruption(
   runs, gone_back, tmp_path, killed_at
 ):
@@ -179,7 +185,11 @@ def test_going_back_is_the_same_after_an_interruption(
   runs.assert_same(runs.outcome(tmp_path), gone_back[0])
 
 
-@fault(40, 'NaN in a row again and again', 'stops and says what to change')
+@fault(
+  40,
+  'three NaN in a row, again after a rollback',
+  'stops and prints what to change',
+)
 def test_going_back_twice_to_one_step_ends_the_run(runs, tmp_path):
   spoil = {'spoil': {'batches': list(range(5, 13)), 'how': 'nan'}}
   run = runs.train(tmp_path, faults=spoil)

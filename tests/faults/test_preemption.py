@@ -103,7 +103,7 @@ def test_the_second_sigterm_exits_at_once(runs, finish_same, tmp_path):
   [signal.SIGINT, pytest.param(signal.SIGHUP, marks=pytest.mark.chaos)],
 )
 @fault(
-  25, 'SIGINT from a person; SIGHUP', 'saved; says how to go on; same bits'
+  25, 'SIGINT from a person; SIGHUP', 'saved; prints how to resume; same bits'
 )
 def test_ctrl_c_saves_and_says_how_to_go_on(
   runs, finish_same, tmp_path, number

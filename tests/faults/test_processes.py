@@ -43,7 +43,7 @@ def test_sigterm_to_one_process_stops_both_at_one_step(
 
 
 @pytest.mark.chaos
-@fault(24, 'SIGTERM to a process that awaits data', 'both save and exit 75')
+@fault(24, 'SIGTERM to a process waiting for data', 'both save and exit 75')
 def test_sigterm_in_a_data_stall_of_one_process_stops_both(runs, tmp_path):
   stalled = {
     'stall': {'batch': 6, 'seconds': HANG},
@@ -69,7 +69,7 @@ def test_sigterm_in_an_evaluation_stops_both(runs, together, tmp_path):
 
 
 @pytest.mark.chaos
-@fault(24, 'SIGTERM where the last images are awaited', 'evaluated anew')
+@fault(24, 'SIGTERM while waiting for the last images', 'evaluation is rerun')
 def test_an_evaluation_that_lacks_its_last_batch_is_made_again(
   runs, together, tmp_path
 ):
@@ -99,7 +99,7 @@ def test_the_peer_of_a_killed_process_exits(runs, together, tmp_path, number):
 
 @pytest.mark.chaos
 @fault(
-  29, 'SIGSTOP to one of two processes', 'the other shows stacks, exits 70'
+  29, 'SIGSTOP to one of two processes', 'the other prints stacks, exits 70'
 )
 def test_the_peer_of_a_stopped_process_shows_its_stacks_and_exits(
   runs, tmp_path
@@ -120,7 +120,9 @@ def test_the_peer_of_a_stopped_process_shows_its_stacks_and_exits(
 
 
 @pytest.mark.chaos
-@fault(30, 'an exception in one of two processes', 'both exit; cause is shown')
+@fault(
+  30, 'an exception in one of two processes', 'both exit; cause is printed'
+)
 def test_an_exception_in_one_process_ends_both(runs, tmp_path):
   faults = ({}, {'fail_at_step': {'step': 5}})
   processes = runs.train_together(tmp_path, DOG, faults=faults)
@@ -157,7 +159,11 @@ def test_a_late_start_is_waited_for(runs, together, tmp_path):
     ),
   ],
 )
-@fault(32, 'processes of other code, configuration or data', 'refused: which')
+@fault(
+  32,
+  'processes of other code, configuration or data',
+  'refused, naming the difference',
+)
 def test_processes_that_differ_are_refused(
   runs, tmp_path, what, options, difference
 ):

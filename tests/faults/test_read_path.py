@@ -58,7 +58,7 @@ def restore(workdir, state, step=None):
   """Returns the step that is restored, and what was told."""
   told = []
   saved = manager.CheckpointManager(workdir / 'checkpoints', 2, told.append)
-  return int(saved.restore(state, step).step), told
+  return int(saved.restore(state, step)[0].step), told
 
 
 @fault(
@@ -85,7 +85,9 @@ def test_each_of_500_flipped_bytes_is_found(original):
 @pytest.mark.parametrize(
   'kind', ['flipped', *thorough('truncated', 'missing', 'empty')]
 )
-@fault(15, 'a file is cut, missing, empty or changed', 'older step used, told')
+@fault(
+  15, 'a file is cut, missing, empty or changed', 'older step used, reported'
+)
 def test_the_run_goes_on_from_the_older_step(runs, finish_same, workdir, kind):
   path = max(
     files(workdir / 'checkpoints' / '12'), key=lambda p: p.stat().st_size
@@ -106,7 +108,11 @@ def test_the_run_goes_on_from_the_older_step(runs, finish_same, workdir, kind):
   assert 'resumed at step 9' in shown
 
 
-@fault(14, 'a byte of a leaf flips in a large file', 'found by the leaf; named')
+@fault(
+  14,
+  'a byte of a leaf flips in a large file',
+  "found by the leaf's digest; named",
+)
 @pytest.mark.filterwarnings('ignore')  # What orbax leaves when a read fails.
 def test_a_flip_in_a_file_too_large_for_a_checksum_is_found(
   workdir, state, monkeypatch
@@ -165,7 +171,9 @@ def test_half_a_manifest_is_in_the_way_of_nothing(workdir, state, ending):
   manifest.check(folder)
 
 
-@fault(17, 'every checkpoint is bad', 'stops with a list, starts nothing anew')
+@fault(
+  17, 'every checkpoint is corrupt', 'stops and lists them; does not start over'
+)
 def test_all_bad_is_an_error_with_a_list(runs, workdir):
   for step in 9, 12:
     metadata = workdir / 'checkpoints' / str(step) / 'run' / 'metadata'
@@ -180,7 +188,7 @@ def test_all_bad_is_an_error_with_a_list(runs, workdir):
   }
 
 
-@fault(14, 'a step that was asked for is bad', 'an error')
+@fault(14, 'a step requested by number is corrupt', 'an error')
 def test_a_step_asked_for_by_number_must_be_good(workdir, state):
   (workdir / 'checkpoints' / '12' / 'run' / 'metadata').write_text('{}')
   with pytest.raises(errors.UserError, match=r'12: run/metadata has'):
@@ -218,10 +226,10 @@ def test_any_layout_restores_into_any_other(workdir, state, tmp_path, mesh):
   config.mesh.update(mesh)
   spread = assembly.build(config, 4, meshes.build(config.mesh), 12).state
   saved = manager.CheckpointManager(workdir / 'checkpoints', 2)
-  there = saved.restore(spread)
+  there, _ = saved.restore(spread)
   again = manager.CheckpointManager(tmp_path / 'again', 2)
   again.finish(12, there, {'metrics': []})
-  back, first = again.restore(state), saved.restore(state)
+  (back, _), (first, _) = again.restore(state), saved.restore(state)
   for given, wanted in zip(
     jax.tree.leaves((back.params, back.opt_state, there.params)),
     jax.tree.leaves((first.params, first.opt_state, first.params)),

@@ -8,7 +8,7 @@ import pytest
 fault = pytest.mark.fault
 
 
-@fault(9, 'a folder that cannot be written', 'refused at the start')
+@fault(9, 'a folder that is not writable', 'refused at the start')
 def test_a_folder_that_can_not_be_written_is_refused(runs):
   run = runs.train('/proc/vit_jax')
   assert run.wait() == 2
@@ -68,7 +68,7 @@ def test_a_broken_compilation_cache_changes_nothing(
   finish_same(tmp_path / 'second', settings=cache)
 
 
-@fault(57, 'the platform that was asked for is not there', 'one clear line')
+@fault(57, 'the requested platform is missing', 'one clear line')
 def test_a_missing_platform_is_one_line(runs, tmp_path):
   run = runs.train(tmp_path, settings={'jax_platforms': 'cuda'})
   assert run.wait() == 2

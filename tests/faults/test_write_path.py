@@ -8,7 +8,7 @@ import pytest
 fault = pytest.mark.fault
 
 # Points of injections.py, at which call of it, before or after; what happens,
-# and the step that the next start goes on from.
+# and the step that the next start resumes from.
 KILLS = (
   (1, 'copy', 1, False, 'killed before the first save', None),
   (2, 'copy', 2, True, 'killed between copy and background write', 3),
@@ -23,7 +23,7 @@ KILLS = (
   [
     pytest.param(
       point, count, late, step, id=what.replace(' ', '-'),
-      marks=fault(number, what, f'goes on from step {step or 0}; same bits')
+      marks=fault(number, what, f'resumes from step {step or 0}; same bits')
     )
     for number, point, count, late, what, step in KILLS
   ],
@@ -42,9 +42,7 @@ def test_a_run_killed_while_saving_loses_no_bit(
   assert names == {'12'}
 
 
-@fault(
-  6, 'killed while an older step is being removed', 'it never counts again'
-)
+@fault(6, 'killed while an older step is being removed', 'never used again')
 def test_a_half_removed_step_is_no_step(runs, finish_same, tmp_path):
   run = runs.train(tmp_path, faults={'half_removed': {}})
   assert run.wait() == -signal.SIGKILL
@@ -53,7 +51,7 @@ def test_a_half_removed_step_is_no_step(runs, finish_same, tmp_path):
   assert not (tmp_path / 'checkpoints' / '3.removed').exists()
 
 
-@fault(7, 'the background write fails', 'told within a step, tried again')
+@fault(7, 'the background write fails', 'reported within a step, retried')
 def test_a_failed_write_is_told_and_tried_again(finish_same, tmp_path):
   faults = {'fail_writing': {'first': 2, 'times': 1}}
   shown = finish_same(tmp_path, faults=faults)
@@ -61,7 +59,7 @@ def test_a_failed_write_is_told_and_tried_again(finish_same, tmp_path):
   assert 'older checkpoints are untouched; trying again' in shown
 
 
-@fault(8, 'the disk is full, again and again', 'stops; older step is whole')
+@fault(8, 'the disk is full, again and again', 'stops; older step is intact')
 def test_a_full_disk_ends_the_run_with_the_older_step_whole(
   runs, finish_same, tmp_path
 ):

@@ -56,8 +56,11 @@ def test_cudnn_is_taken_where_it_fits(found):
   'misfit, reason',
   [
     ({'dtype': 'float32'}, 'needs model.dtype=bfloat16'),
-    ({'head_dim': 12}, 'heads of 12 dimensions'),
-    ({'has_relative_keys': True}, 'no relative position embeddings'),
+    ({'head_dim': 12}, '12 dimensions per head are not a multiple of 8'),
+    (
+      {'has_relative_keys': True},
+      'does not support relative position embeddings',
+    ),
   ],
 )
 def test_a_model_that_cudnn_has_no_kernel_for(found, misfit, reason):
@@ -71,7 +74,7 @@ def test_a_model_that_cudnn_has_no_kernel_for(found, misfit, reason):
 def test_without_a_gpu_xla_takes_its_place_and_says_so(found, platform):
   choice = choose('auto', platform=platform)
   assert choice.name == 'xla' and f'of kind {platform}' in choice.reason
-  with pytest.warns(UserWarning, match='XLA takes the place of cuDNN'):
+  with pytest.warns(UserWarning, match='Using XLA instead of cuDNN'):
     assert choose('cudnn', platform=platform) == choice
 
 

@@ -5,7 +5,7 @@ import statistics
 import pytest
 
 from vit_jax.data.datasets import vtab
-from vit_jax.paper import augreg_tables, published, vit_tables
+from vit_jax.paper import augreg_cells, published, vit_tables
 
 
 def test_a_table_is_read_as_it_looks():
@@ -73,9 +73,9 @@ def test_the_same_runs_have_the_same_numbers_in_tables_5_6_and_7():
       assert seven[name, f'{model} Adam'] == six[f'{model}, 7', name]
 
 
-@pytest.mark.parametrize('name', augreg_tables.TABLE_5.columns)
+@pytest.mark.parametrize('name', augreg_cells.TABLE_5.columns)
 def test_means_of_augreg_are_those_of_its_groups(name):
-  table = augreg_tables.TABLE_5
+  table = augreg_cells.TABLE_5
   tasks = [row for row in table.rows if not row.endswith(' mean')]
   task_of = dict(zip(vtab.TASKS, tasks))
   for group, members in vtab.GROUPS.items():
@@ -87,8 +87,8 @@ def test_means_of_augreg_are_those_of_its_groups(name):
 
 
 def test_fine_tuning_at_384_pixels_is_better_than_at_224():
-  cells = augreg_tables.TABLE_3.cells
-  for row in augreg_tables.TABLE_3.rows:
+  cells = augreg_cells.TABLE_3.cells
+  for row in augreg_cells.TABLE_3.rows:
     for data in 'i1k 300', 'i21k 30', 'i21k 300':
       assert cells[row, f'384 {data}'].value > cells[row, f'224 {data}'].value
     assert cells[row, '384 img/s'].value < cells[row, '224 img/s'].value

@@ -82,7 +82,7 @@ def test_an_axis_that_does_not_divide_is_left_out_and_told():
   assert specs[path] == P('fsdp', None, None)
   assert rules.report(shapes, mesh) == [
     f'{path} [8, 3, 2]: tensor=2 does not divide 3; '
-    'that dimension is whole on every device.'
+    'that dimension is replicated.'
   ]
 
 

@@ -46,7 +46,7 @@ def final_state(workdir):
   components = assembly.build(config, 4, mesh)
   with manager.CheckpointManager(workdir / 'checkpoints', 1) as saved:
     assert saved.latest_step() == NUM_STEPS
-    state = saved.restore(components.state)
+    state, _ = saved.restore(components.state)
   state = state.replace(rng=jax.random.key_data(state.rng))
   return pytrees.flatten(jax.device_get(state))
 

@@ -30,10 +30,9 @@ class Analysis:
   """A row of the table of analyses."""
 
   draw: Callable  # (found, images or size, folder) -> paths of what it wrote.
-  check: (
-    Callable  # (found) raises UserError where the model has not what counts.
-  )
   of_images: bool  # Or of the weights alone.
+  # (found) raises UserError where the model has not what counts; None: all do.
+  check: Callable | None = None
 
 
 def run(
@@ -59,7 +58,8 @@ def run(
   found = loading.find(checkpoint, model_name)
   found.model.scan = False  # A loop would keep the attention of all layers.
   size = preprocessing.image_size(found, resolution)
-  analysis.check(found)
+  if analysis.check:
+    analysis.check(found)
   if not analysis.of_images:
     validation.check_resolution(size, found.model.name)
     _print(analysis.draw(found, size, _made(output)))
@@ -187,10 +187,6 @@ def _check_positions(found):
     )
 
 
-def _check_nothing(found):
-  """Every model has filters."""
-
-
 def _position_similarity(found, size, folder):
   grid = _grid(found, size)
   paths = []
@@ -236,14 +232,14 @@ def _filters(found, size, folder):
 
 
 ANALYSES = {
-  'rollout': Analysis(_rollout, _check_attention, of_images=True),
+  'rollout': Analysis(_rollout, of_images=True, check=_check_attention),
   'attention-distance': Analysis(
-    _attention_distance, _check_attention, of_images=True
+    _attention_distance, of_images=True, check=_check_attention
   ),
   'position-similarity': Analysis(
-    _position_similarity, _check_positions, of_images=False
+    _position_similarity, of_images=False, check=_check_positions
   ),
-  'filters': Analysis(_filters, _check_nothing, of_images=False),
+  'filters': Analysis(_filters, of_images=False),
 }
 
 

@@ -7,6 +7,7 @@ changed are two signs.
 """
 
 import functools
+import json
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +19,7 @@ from vit_jax import errors, pytrees
 
 _INDEX = np.uint32(2654435761)  # Knuth, vol. 3, section 6.4: 2**32 / 1.618.
 _NOTHING = 2**32 - 1  # In place of the number of a leaf.
+_CHUNK = 1 << 16  # Words that NumPy takes at once; they fit into a cache.
 
 
 def of(state):
@@ -51,12 +53,34 @@ def of(state):
   return _combine(list(flat), rows)
 
 
+def of_array(array):
+  """Returns the digest of a NumPy array, the number that `of` gives it."""
+  flat = np.ascontiguousarray(array).reshape(-1)
+  if flat.dtype == bool:
+    flat = flat.view(np.uint8)
+  words = flat.view(f'uint{8 * flat.dtype.itemsize}')
+  digest = 0
+  for start in range(0, len(words), _CHUNK):
+    word = words[start : start + _CHUNK].astype(np.uint32)
+    index = np.arange(start, start + len(word)).astype(np.uint32)
+    factor = index * _INDEX
+    factor = (factor ^ (factor >> 15)) | 1
+    digest += int(np.sum((word ^ (word >> 16)) * factor, dtype=np.uint32))
+  return digest % 2**32
+
+
 def kinds(state):
   """Returns {path: dtype and shape as text} of arrays or their shapes."""
   return {
     path: f'{leaf.dtype} {list(leaf.shape)}'
     for path, leaf in pytrees.flatten(state).items()
   }
+
+
+def shape_of(kind):
+  """Returns the `jax.ShapeDtypeStruct` of one of `kinds`."""
+  dtype, shape = kind.split(' ', maxsplit=1)
+  return jax.ShapeDtypeStruct(tuple(json.loads(shape)), jnp.dtype(dtype))
 
 
 @functools.partial(jax.jit, static_argnames='sharding')

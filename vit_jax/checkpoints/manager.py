@@ -92,10 +92,6 @@ class CheckpointManager:
           found.append(step)
     return found
 
-  def record(self, step):
-    """Returns what was given to `save` as `record`, after a `restore`."""
-    return step_folder.check(self._dir(step))['record']
-
   def num_bytes(self):
     """Returns how much is in the folder by now; a save makes it grow."""
     total = 0
@@ -274,6 +270,8 @@ class CheckpointManager:
   def restore(self, abstract_state, step=None):
     """Returns the newest state that is whole, or that of a given step.
 
+    With it comes what was given to `save` as `record`.
+
     A newer step that is damaged is told and set aside, as <step>.damaged. One
     without a manifest, whose save was cut short at its very end, is given it if
     every leaf is what was saved.
@@ -300,7 +298,7 @@ class CheckpointManager:
       self._set_aside(problems)
       if self._is_writer and not manifest.is_committed(self._dir(candidate)):
         manifest.commit(self._dir(candidate), content['facts'])
-      return state
+      return state, content['record']
     listed = '\n'.join(f'  {n}: {error}' for n, error in problems.items())
     raise errors.UserError(
       f'No checkpoint in {self._directory} can be used:\n{listed}\n'

@@ -6,6 +6,7 @@ leaf, and the manifest, written last, the files (see `integrity`).
 
 import contextlib
 import json
+import re
 
 import jax
 import numpy as np
@@ -15,6 +16,11 @@ from jax.experimental import multihost_utils
 
 from vit_jax import errors, pytrees
 from vit_jax.checkpoints import digests, manifest
+
+# In older versions, masked-patch prediction had its own parameters not under
+# `objective` but beside those of the model.
+_MASK_TOKEN = re.compile(r'params/mask_token')
+_OF_OBJECTIVE = re.compile(r'^(.*/)?(mask_token|head/[^/]+)$')
 
 
 def content(facts, record, state):
@@ -44,8 +50,12 @@ def save_args(state, content):
   )
 
 
-def check(step_dir):
+def check(step_dir, data=True):
   """Checks the files of a step.
+
+  Args:
+    step_dir: folder of the step.
+    data: as of `manifest.check`.
 
   Returns:
     The `content` it was saved with.
@@ -54,8 +64,8 @@ def check(step_dir):
     Damaged: names the file, and what is wrong with it.
   """
   if manifest.is_committed(step_dir):
-    manifest.check(step_dir)
-  with _as_damage():
+    manifest.check(step_dir, data)
+  with as_damage():
     return json.loads((step_dir / 'run' / 'metadata').read_text())
 
 
@@ -77,6 +87,8 @@ def load(step_dir, abstract_state):
   """
   with _together():
     saved = check(step_dir)
+    with as_damage():
+      saved = _renamed(saved)
   wanted = digests.kinds(abstract_state)
   if wanted != saved['kinds']:
     state = _load_otherwise_stacked(step_dir, abstract_state, saved)
@@ -89,6 +101,16 @@ def load(step_dir, abstract_state):
       'Train with the configuration and the version it was saved with.'
     )
   return _read_leaves(step_dir, abstract_state, saved), saved
+
+
+def _renamed(saved):
+  """Returns the content of a step with the paths of this version."""
+  names = names_in_step(saved['kinds'])
+  by_path = {
+    table: {path: saved[table][name] for path, name in names.items()}
+    for table in ('kinds', 'digests')
+  }
+  return {**saved, **by_path, 'names': names}
 
 
 def _load_otherwise_stacked(step_dir, abstract_state, saved):
@@ -114,7 +136,7 @@ def verify(step_dir):
   saved = check(step_dir)
   mesh = jax.sharding.Mesh(jax.local_devices()[:1], ('one',))
   sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
-  with _as_damage():
+  with as_damage():
     stored = ocp.StandardCheckpointHandler().metadata(_leaves_dir(step_dir))
     shapes = jax.tree.map(
       lambda leaf: jax.ShapeDtypeStruct(
@@ -125,6 +147,19 @@ def verify(step_dir):
   _read_leaves(step_dir, shapes, saved)
 
 
+def names_in_step(paths):
+  """Returns {path in this version: path in the step}.
+
+  Args:
+    paths: of all leaves in the step.
+  """
+  beside = any(_MASK_TOKEN.fullmatch(path) for path in paths)
+  return {
+    (_OF_OBJECTIVE.sub(r'\1objective/\2', path) if beside else path): path
+    for path in paths
+  }
+
+
 def first_line(error):
   """Returns the kind of an error and how its message begins."""
   lines = str(error).strip().splitlines()
@@ -132,8 +167,8 @@ def first_line(error):
 
 
 def _read_leaves(step_dir, shapes, saved):
-  with _together(), _as_damage():
-    state = _restore(_leaves_dir(step_dir), shapes)
+  with _together(), as_damage():
+    state = _restore(_leaves_dir(step_dir), shapes, saved.get('names', {}))
   try:
     given, wanted = digests.of(state), saved['digests']
   except errors.UserError as error:  # A flipped bit may have made a NaN.
@@ -144,19 +179,32 @@ def _read_leaves(step_dir, shapes, saved):
   return state
 
 
-def _restore(leaves_dir, shapes):
-  """Returns the tree of a folder; empty places need not be in both."""
+def _restore(leaves_dir, shapes, names):
+  """Returns the tree of a folder; empty places need not be in both.
+
+  Args:
+    leaves_dir: folder.
+    shapes: the tree, with shardings.
+    names: as of `names_in_step`; paths that are not in it are the same.
+  """
   # Without the checkpointer around it, a failure of one process leaves the
   # others at no barrier.
   handler = ocp.StandardCheckpointHandler()
-  try:
-    return handler.restore(leaves_dir, args=ocp.args.StandardRestore(shapes))
-  except ValueError:  # Older versions had no place for what a run lacks.
-    specs, stored = pytrees.flatten(shapes), handler.metadata(leaves_dir).tree
-    stored = pytrees.map_with_path(lambda path, _: specs[path], stored)
-    read = handler.restore(leaves_dir, args=ocp.args.StandardRestore(stored))
-    leaves = pytrees.flatten(read)
-    return pytrees.map_with_path(lambda path, _: leaves[path], shapes)
+  if all(path == name for path, name in names.items()):
+    # Fails if older versions had no place for what a run lacks.
+    with contextlib.suppress(ValueError):
+      return handler.restore(leaves_dir, args=ocp.args.StandardRestore(shapes))
+  specs = {
+    names.get(path, path): spec
+    for path, spec in pytrees.flatten(shapes).items()
+  }
+  stored = handler.metadata(leaves_dir).tree
+  stored = pytrees.map_with_path(lambda name, _: specs[name], stored)
+  read = handler.restore(leaves_dir, args=ocp.args.StandardRestore(stored))
+  leaves = pytrees.flatten(read)
+  return pytrees.map_with_path(
+    lambda path, _: leaves[names.get(path, path)], shapes
+  )
 
 
 def _leaves_dir(step_dir):
@@ -164,7 +212,7 @@ def _leaves_dir(step_dir):
 
 
 @contextlib.contextmanager
-def _as_damage():
+def as_damage():
   """Turns whatever goes wrong in reading a step into Damaged."""
   try:
     yield

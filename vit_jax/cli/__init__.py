@@ -1,1 +1,1 @@
-"""The command line: commands, their flags, and what parses them."""
+"""The command line: commands, their flags, and the parser."""

@@ -1,7 +1,7 @@
 """The commands of `vit_jax`, as a table; their flags are in `flags`.
 
-What a command does is in the module it calls, which is imported only then, so
-that help is there at once.
+What a command does is in the module it calls, which is imported only when the
+command runs, so that help is instant.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ class Command(NamedTuple):
   flags: tuple  # Names of rows of `flags.FLAGS`.
   required: tuple  # Those of them that must be given.
   examples: tuple  # Arguments, as they follow the name of the command.
-  bare: tuple = ()  # The flags that first words without dashes are for.
+  bare: tuple = ()  # The flags that positional arguments stand for, in order.
   overrides: bool = False  # Takes --config.FIELD=VALUE without a recipe.
 
   @property
@@ -30,21 +30,16 @@ class Command(NamedTuple):
 
 @contextlib.contextmanager
 def _running(coordinator=None, num_processes=None, process_id=None):
-  """A context for what may take long; told to stop, it leaves with a status.
+  """A context for long-running commands; on a stop signal, exits with a status.
 
-  Args: as `distributed.join`.
+  Args: see `distributed.join`.
   """
   with preemption.Stop():  # The imports take a while, too.
-    from vit_jax.training.runtime import (
-      agreement,
-      cpu_memory,
-      distributed,
-      startup,
-    )
+    from vit_jax.training.runtime import agreement, distributed, startup
 
-    startup.use()
+    startup.use_compilation_cache()
     with distributed.joined(coordinator, num_processes, process_id):
-      cpu_memory.keep()
+      startup.keep_freed_memory()
       try:
         yield
       except preemption.Preempted as stopped:
@@ -55,7 +50,7 @@ def _running(coordinator=None, num_processes=None, process_id=None):
 def _train(args):
   from vit_jax.config import recipes
 
-  # A typing mistake is told before the slow imports.
+  # A typing mistake is reported before the slow imports.
   config = recipes.load(args.config, args.overrides)
   with _running(args.coordinator, args.num_processes, args.process_id):
     from vit_jax.training import train
@@ -126,10 +121,10 @@ def _plan(args):
 
 def _predict(args):
   from vit_jax.inference import predict
-  from vit_jax.training.runtime import cpu_memory, startup
+  from vit_jax.training.runtime import startup
 
-  startup.use()
-  cpu_memory.keep()
+  startup.use_compilation_cache()
+  startup.keep_freed_memory()
   return predict.run(
     args.checkpoint,
     args.input,
@@ -201,20 +196,20 @@ def _reproduce(args):
     )
 
 
-# What is measured on; fields of `target.EvalOptions`.
+# The evaluation data; fields of `target.EvalOptions`.
 _DATA_FLAGS = (
   *('dataset', 'data_dir', 'split', 'train_split'),
   *('resolution', 'batch_size', 'shots'),
 )
 
-# Of what runs in several processes; a scheduler tells them without.
-_MEETING_FLAGS = ('coordinator', 'num_processes', 'process_id')
+# For several processes; not needed where a scheduler sets them.
+_DISTRIBUTED_FLAGS = ('coordinator', 'num_processes', 'process_id')
 
 COMMANDS = {
   'train': Command(
     run=_train,
-    purpose='Train a model, or continue where the run stopped.',
-    flags=('config', 'workdir', *_MEETING_FLAGS),
+    purpose='Train a model, or resume an interrupted run.',
+    flags=('config', 'workdir', *_DISTRIBUTED_FLAGS),
     required=('config', 'workdir'),
     examples=(
       '--config=quickstart.py --workdir=/tmp/quickstart',
@@ -224,10 +219,10 @@ COMMANDS = {
   ),
   'evaluate': Command(
     run=_evaluate,
-    purpose='Measure a run or released weights on a data set.',
+    purpose='Evaluate a run or released weights on a data set.',
     flags=(
       *('workdir', 'checkpoint', 'model', 'evaluators', *_DATA_FLAGS),
-      *('results', *_MEETING_FLAGS),
+      *('results', *_DISTRIBUTED_FLAGS),
     ),
     required=(),
     examples=(
@@ -240,7 +235,7 @@ COMMANDS = {
   ),
   'sweep': Command(
     run=_sweep,
-    purpose='Choose values on held-out examples, then train with the best.',
+    purpose='Tune hyperparameters on held-out data, then train with the best.',
     flags=('config', 'workdir', 'sweep', 'seeds', 'suite', 'held_out'),
     required=('config', 'workdir'),
     examples=(
@@ -253,7 +248,7 @@ COMMANDS = {
   ),
   'verify': Command(
     run=_verify,
-    purpose='Check every checkpoint of a run: complete, and what was saved?',
+    purpose='Verify every checkpoint of a run against its manifest.',
     flags=('workdir',),
     required=('workdir',),
     examples=('--workdir=/tmp/quickstart', '/tmp/quickstart'),
@@ -261,7 +256,7 @@ COMMANDS = {
   ),
   'inspect': Command(
     run=_inspect,
-    purpose='Show the model, its parameters and how they are split.',
+    purpose='Print the model, its parameters and how they are sharded.',
     flags=('config', 'devices'),
     required=('config',),
     examples=(
@@ -271,7 +266,7 @@ COMMANDS = {
   ),
   'plan': Command(
     run=_plan,
-    purpose='Compile a run for devices elsewhere: does it fit, at what cost?',
+    purpose='Compile a run ahead of time: does it fit, and what does it cost?',
     flags=('config', 'topology', 'mesh', 'mfu', 'price'),
     required=('config', 'topology'),
     examples=(
@@ -282,7 +277,7 @@ COMMANDS = {
   ),
   'predict': Command(
     run=_predict,
-    purpose='Classify images with released weights, or with those of a run.',
+    purpose='Classify images with released weights or those of a run.',
     flags=(
       *('checkpoint', 'input', 'model', 'resolution', 'top'),
       *('logits', 'features'),
@@ -296,7 +291,7 @@ COMMANDS = {
   ),
   'convert': Command(
     run=_convert,
-    purpose='Write weights in the format of another project.',
+    purpose='Convert weights to the format of another project.',
     flags=('source', 'target', 'to', 'from', 'model', 'exclude'),
     required=('source', 'target', 'to'),
     examples=(
@@ -307,7 +302,7 @@ COMMANDS = {
   ),
   'prepare': Command(
     run=_prepare,
-    purpose='Download and prepare a data set, or tell how to come by it.',
+    purpose='Download and prepare a data set, or print how to get it.',
     flags=('dataset', 'data_dir'),
     required=('dataset',),
     examples=('--dataset=cifar10', 'imagenet2012 --data_dir=/data/tfds'),
@@ -315,14 +310,14 @@ COMMANDS = {
   ),
   'preview': Command(
     run=_preview,
-    purpose='Draw the first batch as the model will see it.',
+    purpose='Plot the first batch as the model will see it.',
     flags=('config', 'output'),
     required=('config', 'output'),
     examples=('--config=quickstart.py --output=/tmp/batch.png',),
   ),
   'analyze': Command(
     run=_analyze,
-    purpose='Look inside a model: the figures of the ViT paper.',
+    purpose='Plot what is inside a model: the figures of the ViT paper.',
     flags=(
       *('analysis', 'checkpoint', 'input', 'output'),
       *('model', 'resolution'),
@@ -339,7 +334,7 @@ COMMANDS = {
   ),
   'reproduce': Command(
     run=_reproduce,
-    purpose='Make a table or a figure of the papers again: paper, ours.',
+    purpose='Reproduce a table or figure of the papers.',
     flags=('result', 'dry-run', 'workdir', 'cells', 'input'),
     required=('result',),
     examples=(
@@ -354,11 +349,11 @@ COMMANDS = {
   ),
   'miniature': Command(
     run=_miniature,
-    purpose="Ask the paper's questions at a size that a CPU answers.",
+    purpose="Repeat the paper's comparisons at a size that fits a CPU.",
     flags=('workdir', 'page'),
     required=('workdir',),
     examples=('--workdir=/tmp/miniature --page=docs/miniature.md',),
   ),
 }
 
-RENAMED = {'show': 'preview'}  # What commands were called, and are now.
+RENAMED = {'show': 'preview'}  # Former names of commands: present ones.

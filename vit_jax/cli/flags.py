@@ -8,8 +8,8 @@ from typing import NamedTuple
 class Flag(NamedTuple):
   """A row of the table of flags."""
 
-  type: Callable  # Makes the value from text.
-  value: str  # Stands for the value in the help; '': a switch, which has none.
+  type: Callable  # Parses the value.
+  value: str  # Placeholder for the value in the help; '': a switch.
   purpose: str  # One line.
   repeats: bool = False  # May be given several times, each with a value.
 
@@ -43,7 +43,7 @@ def _per_cent(text):
 
 
 def _positive(most, example):
-  """Returns what makes a number above 0, and at most `most`, of text."""
+  """Returns a parser of numbers above 0 and up to `most`."""
 
   def parse(text):
     try:
@@ -82,84 +82,94 @@ FLAGS = {
     str, 'RECIPE', "name.py or path.py, :knob=value,..., or a run's config.json"
   ),
   'workdir': Flag(
-    str, 'FOLDER', 'where the run keeps configuration, metrics, checkpoints'
+    str, 'FOLDER', 'of the run: configuration, metrics, checkpoints'
   ),
   'dataset': Flag(
-    str, 'NAME', 'of vit_jax/data/datasets/__init__.py or TFDS, or vtab/TASK'
+    str, 'NAME', 'in vit_jax/data/datasets/__init__.py or TFDS, or vtab/TASK'
   ),
-  'data_dir': Flag(str, 'FOLDER', 'of data sets; default: where TFDS has it'),
+  'data_dir': Flag(str, 'FOLDER', "of data sets; default: TFDS's own"),
   'analysis': Flag(
     str,
     'NAME',
     'rollout, attention-distance, position-similarity or filters',
   ),
-  'output': Flag(
-    str, 'PATH', 'the picture to write, a PNG; of `analyze`, a folder'
-  ),
+  'output': Flag(str, 'PATH', 'the PNG to write; for `analyze`, a folder'),
   'result': Flag(str, 'NAME', 'table1 to figure14, augreg-table3, ..., or all'),
-  'dry-run': Flag(bool, '', 'only tell what it would take'),
+  'dry-run': Flag(bool, '', 'only print runs, compute, data sets and files'),
   'cells': Flag(
-    str, 'PATTERN', "of 'row, column', as 'I21k *, B/16'; default: '*'"
+    str, 'PATTERN', "of 'row, column', e.g. 'I21k *, B/16'; default: '*'"
   ),
-  'page': Flag(str, 'FILE', 'Markdown with places for tables, to fill in'),
+  'page': Flag(
+    str, 'FILE', 'Markdown with placeholders for tables, to fill in'
+  ),
   'checkpoint': Flag(
-    str, 'WEIGHTS', 'a name as augreg/B_16, a file, an address, a run'
+    str, 'WEIGHTS', 'catalogue name (augreg/B_16), URL, file or run directory'
   ),
   'input': Flag(str, 'IMAGES', 'an image, a folder, or pixels as .npy'),
-  'model': Flag(str, 'NAME', 'as ViT-B/16; default: as the weights tell'),
-  'resolution': Flag(
-    _resolution, 'PIXELS', '384 or 224x384; default: as it was trained'
+  'model': Flag(
+    str, 'NAME', 'e.g. ViT-B/16; default: inferred from the weights'
   ),
-  'top': Flag(_count, 'NUMBER', 'classes to print for each image; default: 5'),
+  'resolution': Flag(
+    _resolution, 'PIXELS', '384 or 224x384; default: that of training'
+  ),
+  'top': Flag(_count, 'NUMBER', 'classes to print per image; default: 5'),
   'logits': Flag(str, 'FILE', '.npy to write, [images, classes]'),
   'features': Flag(str, 'FILE', '.npy to write, [images, width]'),
-  'source': Flag(str, 'WEIGHTS', 'a name, a file, an address, a run'),
-  'target': Flag(str, 'PATH', 'an .npz file, or a folder to make'),
+  'source': Flag(str, 'WEIGHTS', 'catalogue name, URL, file or run directory'),
+  'target': Flag(str, 'PATH', 'an .npz file, or a folder to create'),
   'to': Flag(str, 'FORMAT', 'google, big_vision, huggingface, timm or orbax'),
-  'from': Flag(str, 'FORMAT', 'of the source; default: as its names tell'),
-  'exclude': Flag(str, 'PATTERN', "of parameters to leave out, as 'head.*'"),
+  'from': Flag(str, 'FORMAT', 'of the source; default: inferred'),
+  'exclude': Flag(str, 'PATTERN', "of parameters to leave out, e.g. 'head.*'"),
   'topology': Flag(
     str, 'CHIPS', 'v5p:8x8x8, h100:64, or a number of CPU devices'
   ),
-  'mesh': Flag(_auto, 'auto', 'look for the cheapest mesh that fits'),
-  'mfu': Flag(_positive(1, 0.4), 'SHARE', "of the chips' peak; default: 0.4"),
+  'mesh': Flag(_auto, 'auto', 'search for the cheapest mesh that fits'),
+  'mfu': Flag(
+    _positive(1, 0.4), 'FRACTION', 'model FLOPs utilization; default: 0.4'
+  ),
   'price': Flag(
     _positive(1000, 4.2), 'DOLLARS', 'per chip and hour; default: list price'
   ),
   'coordinator': Flag(
-    str, 'HOST:PORT', 'of process 0, where the processes of a run meet'
+    str, 'HOST:PORT', 'of process 0, to which all processes connect'
   ),
-  'num_processes': Flag(_count, 'NUMBER', 'of the run; 1: this one alone'),
+  'num_processes': Flag(_count, 'NUMBER', 'of the run; 1: a single process'),
   'process_id': Flag(_number, 'NUMBER', 'of this process, from 0'),
   'devices': Flag(
-    _count, 'NUMBER', 'devices to assume; default: those there are'
+    _count, 'NUMBER', 'to assume; default: those of this machine'
   ),
   'evaluators': Flag(
     _names, 'NAMES', 'classification (default), real, fewshot, knn'
   ),
-  'split': Flag(str, 'NAME', 'to measure on; default: what papers report on'),
+  'split': Flag(str, 'NAME', 'to evaluate on; default: that papers report on'),
   'train_split': Flag(
-    str, 'NAME', 'that fewshot and knn learn from; default: as to train on'
+    str, 'NAME', 'for fewshot and knn; default: the training split'
   ),
-  'batch_size': Flag(_count, 'NUMBER', 'images at a time, over all devices'),
-  'shots': Flag(_counts, 'NUMBERS', 'examples of a class; default: 1,5,10,25'),
+  'batch_size': Flag(_count, 'NUMBER', 'images per batch, over all devices'),
+  'shots': Flag(_counts, 'NUMBERS', 'examples per class; default: 1,5,10,25'),
   'results': Flag(
-    str, 'FILE', 'of JSON lines to add to; default: that of the run'
+    str,
+    'FILE',
+    'JSON lines to append to; default: evaluations.jsonl of the run',
   ),
   'sweep': Flag(
     str,
     'GRID',
-    'optimizer.learning_rate=0.01,0.03 (again for others); default: the recipe',
+    'e.g. optimizer.learning_rate=0.01,0.03; repeatable; default: the recipe',
     repeats=True,
   ),
-  'seeds': Flag(_count, 'NUMBER', 'final runs, for mean and deviation; or 1'),
+  'seeds': Flag(
+    _count, 'NUMBER', 'of final runs, for mean and std; default: 1'
+  ),
   'suite': Flag(
-    str, 'NAME', 'vtab, vtab_full or transfer: every data set of it'
+    str, 'NAME', 'vtab, vtab_full or transfer: run all its data sets'
   ),
   'held_out': Flag(
-    _per_cent, 'PERCENT', 'of the training split to choose on; default: 10'
+    _per_cent,
+    'PERCENT',
+    "of the training split to validate on; default: the paper's, or 10",
   ),
 }
 
-# What flags were called, and are now.
+# Former names of flags: present ones.
 RENAMED = {'--drop': '--exclude', '--process': '--process_id'}

@@ -1,6 +1,6 @@
 """The command line: `vit_jax COMMAND --flag=value ...`.
 
-It parses and dispatches; `commands` tells what there is.
+It parses and dispatches; the commands are in `commands`.
 """
 
 import argparse
@@ -14,9 +14,9 @@ from vit_jax.cli import commands, flags
 def main(argv=None):
   """Runs one command and returns its exit status; see docs/faults.md.
 
-  0: done; 1: `verify` has found damage; 2: a mistake of the user; 70: no
-  progress, or nobody to meet (`watchdog`, `hosts`); 75: told to stop, and saved
-  (`preemption`).
+  0: done; 1: `verify` has found corruption; 2: a mistake of the user; 70: no
+  progress, or other processes did not join (`watchdog`, `distributed`); 75:
+  stopped by a signal, and saved (`preemption`).
 
   Args:
     argv: the arguments after the program's name; None: those of this process.
@@ -49,7 +49,7 @@ def main(argv=None):
 
 
 RECIPES = """
-A recipe is a Python file, given by its path, or one of those that come with
+A recipe is a Python file, given by its path, or one of those that ship with
 vit_jax, by its name in configs/, from any folder; the part after : sets knobs:
   --config=quickstart.py   --config=finetune/transfer.py:dataset=cifar10
 """
@@ -69,8 +69,8 @@ def _overview():
     [
       'Vision Transformer in JAX.\n\nUsage: vit_jax COMMAND --flag=value ...\n',
       *rows,
-      '\n`vit_jax COMMAND --help` tells the flags of a command, '
-      '`vit_jax --version` the version.',
+      '\n`vit_jax COMMAND --help` lists the flags of a command, '
+      '`vit_jax --version` prints the version.',
     ]
   )
 
@@ -93,7 +93,7 @@ def _help(name):
 
 
 def _parse(name, argv):
-  """Returns the arguments of a command; fields overridden, as `overrides`."""
+  """Returns the arguments of a command, with `overrides` of config fields."""
   command = commands.COMMANDS[name]
   overrides = []
   if command.takes_overrides:

@@ -1,1 +1,1 @@
-"""What can be set about a run: schema, overrides, recipes, grids."""
+"""The configuration of a run: schema, overrides, recipes, grids."""

@@ -1,8 +1,8 @@
-"""Values of fields that are worth trying, and all their combinations.
+"""Grids of hyperparameters, and all their combinations.
 
-A grid is {field: values}. Fields that go together, as a number of steps and its
-warm-up, are one entry: {'run.num_steps:optimizer.warmup_steps': ((500, 100),
-(2500, 200))}.
+A grid is {field: values}. Fields that vary together, such as a number of steps
+and its warm-up, are one entry: {'run.num_steps:optimizer.warmup_steps':
+((500, 100), (2500, 200))}.
 """
 
 import itertools
@@ -10,7 +10,7 @@ import itertools
 from vit_jax import errors
 from vit_jax.config import overrides, schema
 
-_AND = ':'  # Between fields that go together, and between their values.
+_AND = ':'  # Between fields that vary together, and between their values.
 
 
 def parse(texts):
@@ -40,7 +40,7 @@ def combinations(grid):
   """Returns [{field: value}] of every combination, the last entry fastest.
 
   Raises:
-    UserError: there are not as many values as fields that go together.
+    UserError: there are not as many values as fields that vary together.
   """
   choices = (
     [_pairs(entry, value) for value in values] for entry, values in grid.items()
@@ -52,7 +52,7 @@ def combinations(grid):
 
 
 def name(setting):
-  """Returns the name of a combination, which may be that of a folder."""
+  """Returns the name of a combination, which is also valid for a folder."""
   parts = [f'{field}={value}' for field, value in setting.items()]
   return ','.join(parts).replace('/', '_') or 'as_given'
 
@@ -70,19 +70,19 @@ def apply(config, setting):
 
 
 def _pairs(entry, value):
-  """Returns [(field, value)] of an entry's fields; one takes it as it is."""
+  """Returns [(field, value)] of the fields of an entry."""
   names = entry.split(_AND)
   values = value if len(names) > 1 else (value,)
   if not isinstance(values, tuple | list) or len(values) != len(names):
     raise errors.UserError(
-      f'{entry} are {len(names)} fields, which take as many values; given: '
+      f'{entry} are {len(names)} fields, which need as many values; given: '
       f'{value!r}.'
     )
   return list(zip(names, values))
 
 
 def _values(entry, text):
-  """Returns what an entry takes from a text: a value, or one of each field."""
+  """Returns the value of an entry in a text, or a tuple of one per field."""
   given = tuple(text.split(_AND)) if _AND in entry else text
   values = tuple(_value(*pair) for pair in _pairs(entry, given))
   return values if _AND in entry else values[0]

@@ -1,7 +1,7 @@
 """The fields of a configuration by dotted name: their types, and setting them.
 
-What a field takes is read off `schema.default()`: a value of the type of
-its default, and also none where the default is None.
+The type of a field is inferred from `schema.default()`: that of its default,
+and also none where the default is None.
 """
 
 import difflib
@@ -33,7 +33,7 @@ def unflatten(flat, source):
 
   Args:
     flat: {'run.batch_size': value}; lists stand for tuples, as in JSON.
-    source: where the values come from; for the errors.
+    source: where the values come from; for error messages.
 
   Raises:
     UserError: a field is unknown, missing or of the wrong type.
@@ -51,7 +51,7 @@ def unflatten(flat, source):
 
 
 def assign(config, field, value, source):
-  """Sets one field, whose name and type are checked.
+  """Sets one field, after checking its name and type.
 
   Raises:
     UserError: names the field, what fits, and the nearest field.
@@ -94,7 +94,7 @@ def override(config, argument):
 
 
 def kind(field):
-  """Describes the values that a field takes."""
+  """Describes the values that a field accepts."""
   sample, nullable = _sample(field, 'kind')
   kinds = {
     bool: 'true or false',
@@ -125,7 +125,7 @@ def nearest(field):
 
 @functools.cache
 def _defaults():
-  return schema.default()  # Only to be looked at.
+  return schema.default()  # Read only.
 
 
 def _sample(field, source):
@@ -153,7 +153,7 @@ def _group(config, field):
 def _parse(field, argument):
   """Returns the value that ml_collections reads from one override.
 
-  Each is parsed on its own, so that of a repeated field the last one counts.
+  Each is parsed on its own, so that the last of a repeated field wins.
   """
   values = flags.FlagValues()
   argv = ['vit_jax', argument]

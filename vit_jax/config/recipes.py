@@ -1,9 +1,9 @@
-"""From what a person types to a checked configuration, and to disk and back.
+"""Recipes and overrides to a checked configuration, and to disk and back.
 
 A recipe is a local Python file whose `get_config` starts from
 `schema.default()`; its keyword arguments are its knobs. The recipes of this
-project (configs/) are installed with it and go by their names there, such as
-finetune/transfer.py, in any folder. A run writes what it was started with to
+project (configs/) are installed with it and are known by their names there,
+such as finetune/transfer.py, in any folder. A run writes its configuration to
 workdir/config.json, which is data and is never executed.
 """
 
@@ -32,8 +32,8 @@ FOLDER = _PACKAGE / 'configs'
 if not FOLDER.is_dir():
   FOLDER = _PACKAGE.parent / 'configs'
 
-# A run may continue with other values of these: they change where it runs, how
-# fast, and what it writes down, not what it computes.
+# A run may resume with other values of these: they change where it runs, how
+# fast, and what it logs, not what it computes.
 MAY_CHANGE = (
   'model.attention',
   'model.scan',
@@ -63,7 +63,7 @@ def load(spec, overrides=()):
     spec: 'path/recipe.py', 'path/recipe.py:variant=B/16,dataset=cifar10' with
       knobs, or the 'config.json' of a run. Where no such file exists, the path
       is the name of a recipe in `FOLDER`, with or without 'configs/'.
-    overrides: strings '--config.run.batch_size=8'; the last of a field counts.
+    overrides: strings '--config.run.batch_size=8'; the last of a field wins.
       Fields that are None by default can be set back with 'none'.
 
   Raises:
@@ -73,7 +73,7 @@ def load(spec, overrides=()):
   if path.suffix == '.json':
     saved = _read_json(path)
     given = versions.upgrade(saved)
-    _tell_added(path, versions.ADDED.keys() - saved.keys())
+    _print_added(path, versions.ADDED.keys() - saved.keys())
   else:
     given = config_overrides.flatten(_run_recipe(path, knobs))
   config = config_overrides.unflatten(given, path)
@@ -113,13 +113,13 @@ def check_same(config, workdir):
     lines = '\n'.join(f'  {line}' for line in pytrees.diff(given, wanted))
     raise errors.UserError(
       f'{workdir} holds a run with another configuration:\n{lines}\n'
-      'Give this run a new --workdir, or continue that one with '
+      'Give this run a new --workdir, or resume that one with '
       f'--config={workdir / FILE}.'
     )
 
 
 def digest(config):
-  """Returns 16 hexadecimal digits; what computes something else has others.
+  """Returns 16 hexadecimal digits that identify what a run computes.
 
   Fields of `MAY_CHANGE` don't count.
   """
@@ -133,13 +133,13 @@ def digest(config):
 
 
 def grid(spec):
-  """Returns what `get_grid` of a recipe says is worth trying, as of `grids`.
+  """Returns the grid (see `grids`) that `get_grid` of a recipe gives.
 
-  Of a recipe that has no such function, that is {}; it gets those of the
+  {} where the recipe has no such function, which is called with those of the
   recipe's knobs that it has.
 
   Args:
-    spec: as of `load`.
+    spec: see `load`.
 
   Raises:
     UserError: it doesn't return that.
@@ -156,7 +156,7 @@ def grid(spec):
   found = get_grid(**{name: given[name] for name in given if name in known})
   if not isinstance(found, dict) or not all(found.values()):
     raise errors.UserError(
-      f'get_grid of {path} should return values for each field, as '
+      f'get_grid of {path} should return values for each field, such as '
       "{'optimizer.learning_rate': (0.01, 0.03)}."
     )
   return {entry: tuple(values) for entry, values in found.items()}
@@ -166,7 +166,7 @@ def grid(spec):
 
 
 def find(name):
-  """Returns the path of the file that a path or the name of a recipe means.
+  """Returns the path of a file, given as a path or by the name of a recipe.
 
   Args:
     name: a path, which wins where there is such a file; else 'quickstart.py' or
@@ -193,11 +193,11 @@ def find(name):
 
 
 def from_folder(spec):
-  """Returns a spec as `load` takes it, of a recipe in `FOLDER` for certain.
+  """Returns a spec for `load` that always means a recipe in `FOLDER`.
 
   Args:
-    spec: a name as of `find`, and knobs; what the current folder holds doesn't
-      matter.
+    spec: a name (see `find`) and knobs; files in the current folder are
+      ignored.
   """
   return f'{FOLDER}/{spec.removeprefix("configs/")}'
 
@@ -208,7 +208,7 @@ def _installed():
 
 
 def _split(spec):
-  """Returns the path and the text of the knobs of 'path:knobs'."""
+  """Splits 'path:knobs' into the path and the text of the knobs."""
   if '://' in spec:
     raise errors.UserError(
       f'{spec} is a URL; a recipe is read from a local file only. '
@@ -240,7 +240,7 @@ def _near_files(path):
 
 
 def _files(folder):
-  """Returns the paths of what `load` may take in a folder, if it is one."""
+  """Returns the paths of files that `load` may take, if it is a folder."""
   if not folder.is_dir():
     return []
   return [
@@ -251,7 +251,7 @@ def _files(folder):
 
 
 def _read_json(path):
-  """Returns the fields of a config.json, as they stand there."""
+  """Returns the fields of a config.json, unchanged."""
   try:
     return config_overrides.flatten(json.loads(path.read_text()))
   except (OSError, ValueError, AttributeError, RecursionError) as error:
@@ -260,14 +260,15 @@ def _read_json(path):
     ) from error
 
 
-def _tell_added(path, added):
-  """Tells which fields are newer than a config.json, and what they are."""
+def _print_added(path, added):
+  """Prints which fields are newer than a config.json, and their values."""
   if added:
     values = ', '.join(
       f'{field}={versions.ADDED[field]}' for field in sorted(added)
     )
     print(
-      f'{path} is of an older version; what it lacks is as it was: {values}.',
+      f'{path} is of an older version; fields added since then keep the old '
+      f'behaviour: {values}.',
       file=sys.stderr,
     )
 
@@ -307,7 +308,7 @@ def _arguments(get_config, knobs, path):
     name, equals, text = knob.partition('=')
     if not equals:
       raise errors.UserError(
-        f'{path}: knobs are written name=value and parted by commas; '
+        f'{path}: knobs are written name=value, separated by commas; '
         f'given: {knob!r}. The knobs: {", ".join(known)}.'
       )
     default = errors.choose(f'{path}: knob', name, known).default
@@ -334,14 +335,14 @@ def _knob_value(shown, text, default):
 
 
 def _explain(error):
-  """Says which field a recipe got wrong; None if the error is another one."""
+  """Explains which field a recipe got wrong; None: the error is another one."""
   frames = traceback.extract_tb(error.__traceback__)
   library = inspect.getfile(config_dict.ConfigDict)
   key = re.match(r'\W*(?:Key|Could not override field)?\W*(\w+)', str(error))
   if not key or frames[-1].filename != library:
     return None
   frame = next(f for f in reversed(frames) if f.filename != library)
-  # The library tells the last part of the field; the line, often all of it.
+  # The library names the last part of the field; the line, often all of it.
   written = re.search(rf'[\w.]*\b{key[1]}\b', frame.line or '')
   field = (written[0] if written else key[1]).removeprefix('config.')
   where = f'{frame.filename}, line {frame.lineno}, {frame.line}'
@@ -361,11 +362,11 @@ def _explain(error):
 
 
 def _writable(workdir):
-  """Returns the path of a folder that exists and can be written."""
+  """Creates a folder if needed and returns its path; it must be writable."""
   if '://' in str(workdir):
     raise errors.UserError(
       f'--workdir={workdir} is a URL; give a local folder, '
-      'or mount the bucket and give the folder of the mount.'
+      'or mount the bucket and give the mount point.'
     )
   workdir = pathlib.Path(workdir).expanduser()
   try:
@@ -375,12 +376,12 @@ def _writable(workdir):
   except OSError as error:
     raise errors.UserError(
       f'--workdir={workdir} cannot be written ({error.strerror}); '
-      'give a folder that can.'
+      'give a writable folder.'
     ) from error
 
 
 def _to_json(node, indent=''):
-  """Writes one field per line, whatever it holds."""
+  """Returns JSON with one field per line, whatever its value."""
   if not isinstance(node, dict):
     return json.dumps(node, allow_nan=False)
   inner = f'{indent}  '

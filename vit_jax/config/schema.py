@@ -1,4 +1,4 @@
-"""Everything that can be set about a run, on one page.
+"""Every field of a run's configuration, on one page.
 
 A recipe (a file in configs/) starts from `default()` and states what differs;
 `--config.optimizer.learning_rate=0.01` overrides a field on the command line.
@@ -42,15 +42,15 @@ def _model():
   # corner_aligned (Google's), bilinear, bicubic, bicubic_antialiased or, auto,
   # as their authors do.
   model.dropout = 0.0  # Fraction of activations zeroed in training.
-  model.drop_path = 0.0  # Probability to skip a branch of the last layer.
+  model.drop_path = 0.0  # Stochastic depth: rate of the last layer.
   model.gelu = 'tanh'  # tanh as Google's weights, erf as timm's.
   model.norm_epsilon = 1e-6  # Of LayerNorm; Hugging Face's ViTs have 1e-12.
   model.dtype = 'float32'  # Of activations, or bfloat16; parameters: float32.
-  model.attention = 'auto'  # xla, or cudnn's kernel, where that has it: auto.
+  model.attention = 'auto'  # xla, cudnn, or auto: cudnn where supported.
   model.scan = False  # Layers as one loop, which compiles once for all.
-  model.remat = 'none'  # Computed again for gradients, to save memory: none,
-  # elementwise (what takes little time), dots (all but products with
-  # parameters) or full (all but layers' inputs).
+  model.remat = 'none'  # Recomputed for gradients, to save memory: none,
+  # elementwise (cheap operations), dots (all but products with parameters)
+  # or full (all but layers' inputs).
   return model
 
 
@@ -58,9 +58,9 @@ def _data():
   data = config_dict.ConfigDict()
   data.source = 'tfds'  # tfds, folder, arrays, synthetic or roundels.
   data.dataset = 'imagenet2012'  # Name in TFDS, vtab/TASK, folder, .npz file;
-  # several, drawn from by weight: imagenet2012@3+places365_small@1.
+  # a weighted mixture: imagenet2012@3+places365_small@1.
   data.data_dir = config_dict.placeholder(str)  # None: where TFDS keeps it.
-  data.train_split = 'train'  # Slices such as train[:99%] are welcome.
+  data.train_split = 'train'  # Or a slice such as train[:99%].
   data.eval_split = 'validation'  # Evaluated whole, each example once.
   data.num_classes = config_dict.placeholder(int)  # None: as the data set says.
   data.num_examples = 1024  # Per split, of synthetic and roundels.
@@ -75,13 +75,13 @@ def _data():
   data.flip = True  # Mirror every other training image.
   data.augmentation = 'none'  # AugReg's light1 to strong2, or three_augment.
   data.mixup = config_dict.placeholder(float)  # Alpha; 0: off; None: as named.
-  data.cutmix = 0.0  # Alpha; half of the batches where mixup is on, too.
+  data.cutmix = 0.0  # Alpha; with mixup, each gets half of the batches.
   data.random_erasing = 0.0  # Probability that a part of an image is erased.
   data.repeated_augmentation = 1  # Copies of an example in its batch.
   data.max_bad_fraction = 0.001  # Of unusable examples; more end the run.
-  data.num_threads = 2  # That decode and transform, on each host;
+  data.num_threads = 2  # For decoding and transforms, on each host;
   data.num_workers = 0  # split over this many processes; 0: in the main one.
-  data.prefetch_batches = 2  # Kept ready on the devices.
+  data.prefetch_batches = 2  # Ready on the devices.
   return data
 
 
@@ -100,22 +100,22 @@ def _optimizer():
   optimizer.schedule = 'cosine'  # cosine, linear, rsqrt or constant,
   optimizer.warmup_steps = 10_000  # after a linear rise from zero,
   optimizer.end_learning_rate = 0.0  # down to this; cosine and linear only.
-  optimizer.rsqrt_timescale = 10_000  # Steps until rsqrt begins to bite.
+  optimizer.rsqrt_timescale = 10_000  # Time scale of rsqrt, in steps.
   optimizer.beta1 = 0.9  # Adam's decay of the mean gradient,
   optimizer.beta2 = 0.999  # of the mean square,
-  optimizer.eps = 1e-8  # and what keeps the quotient finite.
+  optimizer.eps = 1e-8  # and epsilon of the denominator.
   optimizer.momentum = 0.9  # Of sgd.
   optimizer.accumulator_dtype = 'float32'  # First moment; or bfloat16.
   optimizer.weight_decay = 0.1  # Decoupled (Loshchilov & Hutter, 2019),
   optimizer.decay_times_learning_rate = True  # as the ViT paper writes it.
   optimizer.clip_norm = config_dict.placeholder(float)  # None: no clipping.
   optimizer.accumulation_steps = 1  # Microbatches per update.
-  optimizer.ema_decay = config_dict.placeholder(float)  # Of the average of the
-  # parameters that is evaluated in their place; None: there is none.
+  optimizer.ema_decay = config_dict.placeholder(float)  # Of the moving average
+  # of the parameters, evaluated in their place; None: there is none.
   optimizer.layer_decay = config_dict.placeholder(float)  # 0.75: each layer
   # trains at 0.75 of the rate of the one above it; None: all at one rate.
   # Lists of (path pattern, value); the first pattern that matches a whole
-  # parameter path counts, and every parameter must be matched.
+  # parameter path applies, and every parameter must be matched.
   optimizer.decay_rules = (('.*/kernel', 1.0), ('.*', 0.0))  # Times decay.
   optimizer.learning_rate_rules = (('.*', 1.0),)  # Times the learning rate.
   optimizer.trainable_rules = (('.*', True),)  # False: frozen, no state.
@@ -126,8 +126,8 @@ def _run():
   run = config_dict.ConfigDict()
   run.batch_size = 4096  # Images per step over all devices.
   run.eval_batch_size = config_dict.placeholder(int)  # None: batch_size.
-  run.num_epochs = config_dict.placeholder(float)  # One of the two says how
-  run.num_steps = config_dict.placeholder(int)  # long the training is.
+  run.num_epochs = config_dict.placeholder(float)  # Exactly one of these two
+  run.num_steps = config_dict.placeholder(int)  # sets the length of training.
   run.log_every = 50  # Steps between lines of metrics.
   run.eval_every = 1000  # Steps between evaluations; 0: only at the end.
   run.checkpoint_every = 1000  # Steps between saves; 0: only at the end.
@@ -141,7 +141,7 @@ def _run():
 
 def _mesh():
   mesh = config_dict.ConfigDict()
-  mesh.data = -1  # Devices that split the batch; -1: all that are left.
+  mesh.data = -1  # Devices that split the batch; -1: all remaining ones.
   mesh.fsdp = 1  # Devices that split the batch and every parameter.
   mesh.tensor = 1  # Devices that split heads and hidden units.
   return mesh
@@ -184,12 +184,12 @@ def mesh_sizes(mesh, num_devices):
   if data < 1:
     raise errors.UserError(
       f'mesh.data={mesh.data} is not a number of devices; '
-      'give -1 for all that are left.'
+      'give -1 for all remaining ones.'
     )
   if data * fixed > num_devices:
     raise errors.UserError(
       f'A mesh of data={data} x fsdp={mesh.fsdp} x tensor={mesh.tensor} '
       f'needs {data * fixed} devices and there are {num_devices}; '
-      'mesh.data=-1 takes what is there.'
+      'mesh.data=-1 uses all there are.'
     )
   return {'data': data, 'fsdp': mesh.fsdp, 'tensor': mesh.tensor}

@@ -1,6 +1,6 @@
-"""Whether a configuration is possible, before anything is built from it.
+"""Validation of a configuration, before anything is built from it.
 
-What may be chosen by name stands where its table is; `check_choices` takes it.
+Choices by name are listed where their table is; `check_choices` takes them.
 """
 
 from vit_jax import errors
@@ -57,18 +57,18 @@ RANGES = {
 
 
 def check_choices(config, choices):
-  """Raises UserError where a field names what its table does not have.
+  """Raises UserError where a field names an entry that its table lacks.
 
   Args:
     config: what `schema.default()` returns, with the user's values.
-    choices: {field: table of what can be chosen, by name}.
+    choices: {field: table of choices, by name}.
   """
   for field, table in choices.items():
     errors.choose(field, schema.lookup(config, field), dict.fromkeys(table))
 
 
 def validate(config, num_devices):
-  """Finds what can't be or doesn't go together, before anything is built.
+  """Finds impossible or conflicting values, before anything is built.
 
   Args:
     config: what `schema.default()` returns, with the user's values.
@@ -84,8 +84,8 @@ def validate(config, num_devices):
   _check_learning_rates(config.optimizer)
   if (config.run.num_epochs is None) == (config.run.num_steps is None):
     raise errors.UserError(
-      'Exactly one of run.num_epochs and run.num_steps says how long to '
-      f'train; given: num_epochs={config.run.num_epochs}, '
+      'Exactly one of run.num_epochs and run.num_steps must be set; '
+      f'given: num_epochs={config.run.num_epochs}, '
       f'num_steps={config.run.num_steps}.'
     )
   if config.run.num_steps is not None:
@@ -146,19 +146,19 @@ def _check_learning_rates(optimizer):
   if end > peak:
     raise errors.UserError(
       f'optimizer.end_learning_rate={end} is above '
-      f'optimizer.learning_rate={peak}, from which the schedule goes down.'
+      f'optimizer.learning_rate={peak}, from which the schedule decays.'
     )
 
 
 def _check_batch(field, batch_size, sizes, num_microbatches=1):
   shards = sizes['data'] * sizes['fsdp']
-  shares = shards * num_microbatches
-  if batch_size is not None and batch_size % shares:
-    lower = batch_size // shares * shares
-    fits = [str(fit) for fit in (lower, lower + shares) if fit]
-    parts = f' in optimizer.accumulation_steps={num_microbatches}'
+  divisor = shards * num_microbatches
+  if batch_size is not None and batch_size % divisor:
+    lower = batch_size // divisor * divisor
+    fits = [str(fit) for fit in (lower, lower + divisor) if fit]
+    times = f' times optimizer.accumulation_steps={num_microbatches}'
     raise errors.UserError(
       f'{field}={batch_size} does not divide over the {shards} devices of '
-      f'mesh data x fsdp{parts if num_microbatches > 1 else ""}; '
+      f'mesh data x fsdp{times if num_microbatches > 1 else ""}; '
       f'the nearest that do: {", ".join(fits)}.'
     )

@@ -1,9 +1,9 @@
-"""Fields of older versions: what they were called, and what they lacked.
+"""Fields of older versions: their former names, and those added since.
 
-A run's config.json stays readable; whoever adds or renames a field adds a row.
+A run's config.json stays readable: adding or renaming a field adds a row here.
 """
 
-# Fields that older versions did not have, and what they did.
+# Fields that older versions lacked: values that keep their behaviour.
 ADDED = {
   'model.attention': 'xla',
   'model.scan': False,
@@ -14,7 +14,7 @@ ADDED = {
   'optimizer.layer_decay': None,
 }
 
-# What fields were called, and are called now.
+# Former names of fields: present ones.
 RENAMED = {
   'data.erasing': 'data.random_erasing',
   'data.max_bad_share': 'data.max_bad_fraction',
@@ -30,7 +30,7 @@ _CROPS = {
   'shifted': 'pad_and_crop',
   'squash': 'stretch',
 }
-# Likewise, of the values of a field.
+# Likewise for the values of a field.
 RENAMED_VALUES = {
   'data.eval_crop': _CROPS,
   'data.train_crop': _CROPS,
@@ -39,7 +39,7 @@ RENAMED_VALUES = {
 
 
 def upgrade(flat):
-  """Returns {field: value} of an older version as this version says it."""
+  """Returns {field: value} of an older version in terms of this version."""
   upgraded = dict(ADDED)
   for old, value in flat.items():
     field = RENAMED.get(old, old)

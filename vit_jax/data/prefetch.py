@@ -6,22 +6,16 @@ import time
 import weakref
 
 
-def prefetch(iterator, size):
-  """Returns an iterator over the same items; a thread keeps some ready.
+class Prefetch:
+  """An iterator over the items of another; a thread keeps some ready.
+
+  An error in the other is raised where its item would have come. Not for use
+  by several threads.
 
   Args:
     iterator: read by the thread alone from now on.
     size: number of items kept ready, at least 1; one more is in the making.
-
-  Returns:
-    A `Prefetch`. An error in `iterator` is raised where its item would have
-    come.
   """
-  return Prefetch(iterator, size)
-
-
-class Prefetch:
-  """See `prefetch`; not for use by several threads."""
 
   def __init__(self, iterator, size):
     self._items = queue.Queue(size)

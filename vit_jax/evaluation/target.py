@@ -14,14 +14,13 @@ from jax.sharding import NamedSharding
 from ml_collections import config_dict
 
 from vit_jax import errors, models, pytrees
-from vit_jax.checkpoints import manager
+from vit_jax.checkpoints import parameters
 from vit_jax.config import recipes, schema, validation
 from vit_jax.data import batch, datasets, pipeline, sources, transforms
 from vit_jax.data.datasets import vtab
 from vit_jax.evaluation import fewshot
 from vit_jax.sharding import mesh as meshes
 from vit_jax.sharding import placement, rules
-from vit_jax.training import assembly
 from vit_jax.weights import loading, preprocessing, resizing
 
 BATCH_SIZE = 32  # Of released weights, images on each device.
@@ -139,31 +138,10 @@ def of_run(workdir, options):
       'A run is evaluated at its own resolution; to resize it, give '
       f'--checkpoint={workdir} in place of --workdir.'
     )
-  config = recipes.load(str(workdir / recipes.FILE))
-  saved = manager.CheckpointManager(
-    workdir / 'checkpoints', config.run.checkpoints_to_keep, read_only=True
-  )
-  if not saved.folders():
+  if parameters.find(workdir) is None:
     raise errors.UserError(f'{workdir} has no checkpoint yet.')
-  num_classes = loading.find(str(workdir)).num_classes
-  digest = recipes.digest(config)
-  if options.batch_size:
-    config.run.eval_batch_size = options.batch_size
-  _set_data(config.data, options)
-  mesh = _mesh(config)
-
-  def load():
-    components = assembly.build(config, num_classes, mesh)
-    state = saved.restore(components.state)
-    metadata = {
-      'workdir': str(workdir),
-      'step': int(state.step),
-      'recipe': digest,
-    }
-    return state.eval_params, metadata
-
-  chain = transforms.for_evaluation(config.data)
-  return Target(str(workdir), config, num_classes, options, mesh, chain, load)
+  found, name = loading.find(str(workdir)), str(workdir)
+  return _of(found, options, name, {'workdir': name})
 
 
 def of_weights(checkpoint, model_name, options):
@@ -179,8 +157,11 @@ def of_weights(checkpoint, model_name, options):
   found = loading.find(checkpoint, model_name)
   if found.entry and found.entry.note:
     print(f'{found.entry.name}: {found.entry.note}', file=sys.stderr)
+  return _of(found, options, checkpoint, {'checkpoint': checkpoint})
+
+
+def _of(found, options, name, metadata):
   is_run = found.format == 'orbax'
-  metadata = {'checkpoint': checkpoint}
   if is_run:
     config = recipes.load(str(pathlib.Path(found.path) / recipes.FILE))
     metadata['recipe'] = recipes.digest(config)
@@ -188,7 +169,7 @@ def of_weights(checkpoint, model_name, options):
     config = _config_of(found)
     if options.dataset is None:
       raise errors.UserError(
-        f'What is {checkpoint} to be evaluated on? Give --dataset=NAME, for '
+        f'What is {name} to be evaluated on? Give --dataset=NAME, for '
         'example --dataset=imagenet2012.'
       )
   _set_data(config.data, options)
@@ -197,15 +178,13 @@ def of_weights(checkpoint, model_name, options):
   if options.batch_size:
     config.run.eval_batch_size = options.batch_size
   mesh = _mesh(config)
-  image_size = schema.image_size(config.data)
   if is_run:
     chain = transforms.for_evaluation(config.data)
   else:
+    image_size = schema.image_size(config.data)
     chain = (transforms.DecodeCrop(preprocessing.crop(found, image_size)),)
-  load = functools.partial(_load_weights, found, image_size, mesh, metadata)
-  return Target(
-    checkpoint, config, found.num_classes, options, mesh, chain, load
-  )
+  load = functools.partial(_load, found, config, mesh, metadata)
+  return Target(name, config, found.num_classes, options, mesh, chain, load)
 
 
 def _config_of(found):
@@ -218,9 +197,14 @@ def _config_of(found):
   return config
 
 
-def _load_weights(found, image_size, mesh, metadata):
-  """Returns the parameters, each read, fitted and placed before the next."""
-  shapes = models.params_of(loading.build(found), image_size)
+def _load(found, config, mesh, metadata):
+  """Returns the parameters, each read, fitted and placed before the next.
+
+  They are those of the model of `config`; the layers of a run may be stacked.
+  """
+  image_size = schema.image_size(config.data)
+  model = models.build(config.model, found.num_classes)
+  shapes = models.params_of(model, image_size)
   specs = pytrees.flatten(rules.specs(shapes, mesh))
 
   def place(path, array):
@@ -230,8 +214,10 @@ def _load_weights(found, image_size, mesh, metadata):
       lambda index: array[index],
     )
 
-  changes = loading.changes_to(found, found.model, image_size)
-  params, _ = found.load(shapes, changes, place)
+  changes = loading.changes_to(found, config.model, image_size)
+  params, report = found.load(shapes, changes, place)
+  if report.step is not None:
+    metadata = {**metadata, 'step': report.step}
   return params, metadata
 
 

@@ -9,10 +9,10 @@ from vit_jax.nn import attention_kernels, dot_general
 
 
 class Attention(nn.Module, kw_only=True):
-  """Queries look at tokens, several heads at a time.
+  """Queries attend to tokens, with several heads.
 
   The attention weights are sown as 'weights', [batch, heads, queries, tokens].
-  Where nobody collects them they cost nothing, and cuDNN never has them whole.
+  Unless collected they cost nothing; cuDNN never materializes them.
   """
 
   num_heads: int
@@ -25,10 +25,10 @@ class Attention(nn.Module, kw_only=True):
 
     Args:
       queries: [batch, queries, width].
-      tokens: [batch, tokens, width]; what is looked at.
+      tokens: [batch, tokens, width]; what is attended to.
       relative_keys: None, or [queries + tokens - 1, width]: keys that depend
-        on how far apart query and token are, for a second look whose logits
-        are added to the first (paper, appendix D.4).
+        on the offset between query and token, whose logits are added to those
+        of the content (paper, appendix D.4).
     """
     width = queries.shape[-1]
     query = self._project('query')(queries)  # eq. 5
@@ -38,7 +38,7 @@ class Attention(nn.Module, kw_only=True):
     if self.implementation == 'cudnn' and not collected:
       heads = attention_kernels.cudnn(query, key, value)
     else:
-      # Once here, not in every product, forward and backward.
+      # Transposed once here, not in every product, forward and backward.
       query, key, value = (x.swapaxes(1, 2) for x in (query, key, value))
       logits = _logits(query, key, relative_keys)
       self.sow('intermediates', 'weights', jax.nn.softmax(logits))
@@ -67,10 +67,10 @@ class Attention(nn.Module, kw_only=True):
 
 @jax.custom_vjp
 def _average(logits, value):
-  """Returns what queries get of the values, [batch, queries, heads, head_dim].
+  """Returns the weighted values, [batch, queries, heads, head_dim].
 
-  Its gradient is written out, so that of all that has a number per query and
-  token the weights alone are kept, as they were multiplied.
+  Its gradient is written out, so that of all arrays of size queries x tokens
+  only the weights are saved for it, in the dtype in which they were multiplied.
 
   Args:
     logits: float32 [batch, heads, queries, tokens].

@@ -1,8 +1,8 @@
-"""Which program computes attention: XLA's, or the fused kernel of cuDNN.
+"""Attention implementations: XLA's, or the fused kernel of cuDNN.
 
 The kernel (flash attention; Dao et al., 2022) never writes the weights to
-memory. It is for NVIDIA's GPUs, numbers of 16 bits and heads of 8, 16, ...
-dimensions; where it does not fit, XLA gives the same numbers.
+memory. It is for NVIDIA GPUs, 16-bit dtypes and heads of 8, 16, ... dimensions;
+where it does not fit, XLA gives the same numbers.
 """
 
 import functools
@@ -18,7 +18,7 @@ CHOICES = ('auto', 'xla', 'cudnn')
 
 
 class Choice(NamedTuple):
-  """What computes attention; and why not cuDNN, where that might have."""
+  """The implementation; and why it is not cuDNN, where that was considered."""
 
   name: str  # 'xla' or 'cudnn'.
   reason: str | None
@@ -31,12 +31,12 @@ def choose(wanted, dtype, head_dim, has_relative_keys, platform=None):
     wanted: 'xla', 'cudnn', or 'auto': cuDNN where it fits.
     dtype: of queries, keys and values.
     head_dim: of each head.
-    has_relative_keys: whether logits have a second part.
-    platform: as 'gpu'; None: that of the devices there are.
+    has_relative_keys: whether there are relative position embeddings.
+    platform: e.g. 'gpu'; None: that of the devices there are.
 
   Raises:
-    UserError: cuDNN is wanted, and has no kernel for such a model. Where only
-      the GPU is missing, a warning tells.
+    UserError: cuDNN is wanted, and has no kernel for such a model. If only the
+      GPU is missing, there is a warning instead.
   """
   if wanted == 'xla':
     return Choice('xla', None)
@@ -49,23 +49,23 @@ def choose(wanted, dtype, head_dim, has_relative_keys, platform=None):
   if not reason:
     reason = _missing(dtype, head_dim, platform or jax.default_backend())
     if reason and wanted == 'cudnn':
-      warnings.warn(f'XLA takes the place of cuDNN: {reason}.', stacklevel=2)
+      warnings.warn(f'Using XLA instead of cuDNN: {reason}.', stacklevel=2)
   return Choice('xla', reason) if reason else Choice('cudnn', None)
 
 
 def _misfit(dtype, head_dim, has_relative_keys):
-  """Returns what of the model no GPU's cuDNN takes, or None."""
+  """Returns why cuDNN supports the model on no GPU, or None."""
   if jnp.dtype(dtype).itemsize != 2:
     return f'it needs model.dtype=bfloat16, and this is {jnp.dtype(dtype)}'
   if head_dim % 8:
-    return f'heads of {head_dim} dimensions are no multiple of 8'
+    return f'{head_dim} dimensions per head are not a multiple of 8'
   if has_relative_keys:
-    return 'it has no relative position embeddings'
+    return 'it does not support relative position embeddings'
   return None
 
 
 def _missing(dtype, head_dim, platform):
-  """Returns what of the machine it lacks, or None."""
+  """Returns what cuDNN needs and this machine lacks, or None."""
   if platform != 'gpu':
     return (
       f'it needs an NVIDIA GPU, and the devices here are of kind {platform}'
@@ -86,7 +86,7 @@ def cudnn(query, key, value):
   """Returns attention's output, [batch, queries, heads, head_dim].
 
   JAX refuses the gradient for an odd number of queries or tokens, which most
-  ViTs have: there is one more then, that nobody looks at.
+  ViTs have: one more is then added and masked.
 
   Args:
     query: [batch, queries, heads, head_dim], not scaled.

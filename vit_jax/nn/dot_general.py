@@ -1,8 +1,8 @@
-"""Products of activations and kernels, as those of two matrices.
+"""Products of activations and kernels, as matrix products.
 
 The gradient of a kernel sums over images and tokens. Where these are two
-dimensions, XLA writes transposed copies of the activations for it, on CPUs at
-least.
+dimensions, XLA writes transposed copies of the activations for it, at least on
+CPUs.
 """
 
 import math
@@ -13,13 +13,13 @@ import jax
 def dot_general(x, kernel, dimension_numbers, **options):
   """Returns [..., features], as `jax.lax.dot_general` would.
 
-  What Flax's layers take as their `dot_general`.
+  For the argument `dot_general` of Flax's layers.
 
   Args:
     x: [..., inputs]; the inputs may be several dimensions, the last.
     kernel: [inputs, features], both of any number of dimensions.
-    dimension_numbers: says so; others are not for this function.
-    **options: as of `jax.lax.dot_general`.
+    dimension_numbers: of such a product; no others are supported.
+    **options: see `jax.lax.dot_general`.
   """
   (of_x, of_kernel), of_batch = dimension_numbers
   count = len(of_kernel)

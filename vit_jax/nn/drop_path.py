@@ -14,9 +14,9 @@ class DropPath(nn.Module):
 
     Args:
       x: output of the branch.
-      rate: fraction of the examples that lose the branch, so that the expected
-        output is x; a float, or a scalar in a loop over layers. None: no one.
-      train: whether any do.
+      rate: fraction of the examples that lose the branch; the expected output
+        is x. A float, or a scalar array in a loop over layers. None: no drops.
+      train: whether any are dropped.
     """
     if not train or rate is None or (isinstance(rate, float) and rate == 0):
       return x

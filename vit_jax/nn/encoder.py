@@ -32,9 +32,9 @@ class Block(nn.Module, kw_only=True):
 
     Args:
       x: tokens.
-      relative_keys: as of `attention.Attention`.
-      drop_rate: as of `drop_path.DropPath`.
-      train: whether dropout and stochastic depth act.
+      relative_keys: see `attention.Attention`.
+      drop_rate: see `drop_path.DropPath`.
+      train: whether dropout and stochastic depth are active.
     """
     y = self._norm('attention_norm')(x)
     y = attention.Attention(
@@ -60,7 +60,7 @@ class Block(nn.Module, kw_only=True):
 
 
 class Encoder(nn.Module, kw_only=True):
-  """A stack of blocks that knows where its tokens are."""
+  """A stack of blocks, with position embeddings."""
 
   block: nn.Module  # Every layer is a copy of it, with its own parameters.
   depth: int
@@ -79,7 +79,7 @@ class Encoder(nn.Module, kw_only=True):
     Args:
       x: tokens; the last rows * columns of them are patches.
       grid: (rows, columns) of the patches.
-      train: whether dropout and stochastic depth act.
+      train: whether dropout and stochastic depth are active.
     """
     x, positions = self._locate(x, grid)
     x = nn.Dropout(self.dropout, deterministic=not train)(x)
@@ -98,16 +98,16 @@ class Encoder(nn.Module, kw_only=True):
     )  # eq. 4
 
   def _locate(self, x, grid):
-    """Returns tokens with a first embedding, and what layers get of positions.
+    """Returns tokens with a first embedding, and the positions of each layer.
 
-    The latter is, of each layer, what it adds to its input and its relative
-    keys, or None.
+    The latter are, for each layer, the embedding that it adds to its input and
+    its relative keys, or None.
     """
     kind = position_embedding.POSITION_EMBEDDINGS[self.position_embedding]
     if self.position_placement == 'stem':
       x, _ = kind(name='position_embedding')(x, grid)
       return x, [(None, None)] * self.depth
-    blank = jnp.zeros_like(x[:1])  # Alike for all images of a batch.
+    blank = jnp.zeros_like(x[:1])  # The same for all images of a batch.
     if self.position_placement == 'shared':
       positions = [kind(name='position_embedding')(blank, grid)] * self.depth
     else:

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 def logits(pooled, num_classes, bias):
   """Returns float32 [batch, classes], or None for no classes.
 
-  Starts at zero, so that all classes are alike. Of use inside a compact
-  method only, whose module gets the layer as 'head'.
+  The kernel starts at zero, so that all classes are equally likely. To be
+  called in a compact method only, whose module gets the layer as 'head'.
 
   Args:
     pooled: [batch, width].

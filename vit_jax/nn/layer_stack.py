@@ -1,8 +1,8 @@
-"""Layers in turn: each with its own parameters, or one loop over all of them.
+"""A stack of layers: unrolled, or one loop (scan) over all of them.
 
-A loop is compiled once, however deep the model is. Its parameters are those of
-the layers block_0, block_1 and so on, stacked along a new first axis, as
-`blocks`; `pytrees.stack` and `unstack` go from one form to the other.
+A loop compiles one layer, however deep the model is. Its parameters are those
+of the layers block_0, block_1 and so on, stacked along a new first axis, as
+`blocks`; `pytrees.stack` and `unstack` convert between the two.
 """
 
 import dataclasses
@@ -14,8 +14,8 @@ import jax.numpy as jnp
 
 from vit_jax import pytrees
 
-# What takes time: products, fused attention, sums, the masks of dropout, and
-# what has a name, as attention weights have.
+# Expensive primitives: products, fused attention, sums, the masks of dropout,
+# and what has a checkpoint name, as attention weights have.
 COSTLY = {
   'dot_general',
   'dot_product_attention_fwd_wrapper',
@@ -24,9 +24,10 @@ COSTLY = {
   'name',
 }
 
-# What the forward pass of a layer keeps for the backward pass, which computes
-# the rest again (Chen et al., 2016). Products with parameters take most of the
-# time; attention's own, which have batch dimensions, take most of the memory.
+# Rematerialization: what the forward pass of a layer saves for the backward
+# pass, which recomputes the rest (Chen et al., 2016). Products with parameters
+# take most of the time; those of attention, which have batch dimensions, take
+# most of the memory.
 REMAT = {
   'none': None,
   'elementwise': lambda primitive, *_, **__: primitive.name in COSTLY,
@@ -37,13 +38,13 @@ REMAT = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LayerStack:
-  """How layers are run; it changes what they cost and not what they compute.
+  """How layers are run; it changes their cost and not what they compute.
 
   Attributes:
-    scan: whether they are a loop.
+    scan: whether they are one loop.
     remat: a key of `REMAT`.
-    constrain: maps activations between layers, [batch, ...], to the same under
-      a sharding constraint.
+    constrain: applies a sharding constraint to activations between layers,
+      [batch, ...].
   """
 
   scan: bool = False
@@ -57,8 +58,8 @@ class LayerStack:
       module: gets the layers' parameters.
       make_block: make_block(name=..., parent=...) returns a layer's module.
       call: call(block, x, own) returns the layer's output, shaped as x.
-      x: what the first layer gets.
-      each: of each layer, what `call` gets as `own`; trees of one structure.
+      x: input of the first layer.
+      each: the argument `own` of each layer; trees of one structure.
     """
     call, x = self._prepared(call), self.constrain(x)
 
@@ -70,7 +71,7 @@ class LayerStack:
 
     if not self.scan:
       return in_turn(module, x)
-    if module.is_initializing():  # As without the loop, from the same seed.
+    if module.is_initializing():  # The same parameters as when unrolled.
       init = nn.map_variables(
         in_turn, 'params', pytrees.unstack, pytrees.stack, mutable=True
       )
@@ -90,5 +91,5 @@ class LayerStack:
 
     if self.remat == 'none':
       return kept
-    # Nothing could be merged with the forward pass in a loop.
+    # In a loop, XLA cannot merge the recomputation with the forward pass.
     return nn.remat(kept, policy=REMAT[self.remat], prevent_cse=not self.scan)

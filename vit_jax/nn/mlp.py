@@ -10,16 +10,16 @@ from vit_jax.nn import dot_general
 
 
 def _gelu(approximate):
-  """Returns GELU, of which its input alone is kept for its gradient.
+  """Returns GELU, which saves only its input for the gradient.
 
-  In a loop over layers, all that is kept is copied once to and fro.
+  In a loop over layers, everything saved is copied there and back.
   """
   gelu = functools.partial(nn.gelu, approximate=approximate)
   return jax.checkpoint(gelu, prevent_cse=False)
 
 
-# Google's weights were trained with the approximation by tanh; timm's and
-# DeiT's with the exact function.
+# Google's weights were trained with the tanh approximation; timm's and DeiT's
+# with the exact function.
 GELU = {'tanh': _gelu(approximate=True), 'erf': _gelu(approximate=False)}
 
 

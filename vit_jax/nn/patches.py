@@ -21,7 +21,7 @@ class PatchEmbedding(nn.Module, kw_only=True):
       images: [batch, height, width, channels]; pixels in [-1, 1], or the
         features of a convolutional stem. Height and width are multiples of
         the patch size.
-      train: has no effect here; every stem is told.
+      train: unused; part of the interface of stems.
     """
     del train
     batch, height, width, channels = images.shape

@@ -13,7 +13,7 @@ _init = nn.initializers.normal(stddev=0.02)  # As BERT.
 
 
 class NoPosition(nn.Module):
-  """Tokens are a bag of patches."""
+  """None: tokens are a bag of patches."""
 
   @nn.compact
   def __call__(self, tokens, grid):

@@ -33,7 +33,7 @@ def stack(unit, num_units, features, dtype):
   All but the first halve the resolution and double the features.
 
   Args:
-    unit: as of `Block`.
+    unit: see `Block`.
     num_units: a number of units for each block.
     features: of the first block.
     dtype: of the activations.

@@ -1,8 +1,8 @@
 """Convolutions with standardised kernels (Qiao et al., 2019, section 3.1).
 
 The kernel of every output channel is shifted to mean zero and scaled to
-variance one before use. What keeps the quotient finite differs between the
-released families, and weights give their logits only with their own.
+variance one before use. The epsilon differs between the released families, and
+weights reproduce their logits only with their own.
 """
 
 from collections.abc import Callable
@@ -35,13 +35,13 @@ def divide_by_root_of_variance(kernel):
 
 
 class StdConv(nn.Module, kw_only=True):
-  """A convolution without bias, of a kernel that is standardised first."""
+  """A convolution without bias, with a standardised kernel."""
 
   features: int
   kernel_size: int
   stride: int
   padding: str | int  # 'SAME', or a number of zeros on every side.
-  standardize: Callable  # One of the functions above; acts in float32.
+  standardize: Callable  # One of the functions above; computed in float32.
   dtype: jnp.dtype = jnp.float32
 
   @nn.compact

@@ -6,7 +6,6 @@ import statistics
 from vit_jax.data.datasets import vtab
 from vit_jax.paper import (
   augreg_cells,
-  augreg_tables,
   cells,
   methods,
   published,
@@ -164,13 +163,13 @@ VIT = {
 
 AUGREG = {
   'augreg-table3': _of_table(
-    augreg_tables.TABLE_3,
+    augreg_cells.TABLE_3,
     augreg_cells.table_3,
     "Of 30 epochs and of ImageNet alone, AugReg's index.csv tells which file "
     'validated best, which the paper may not have chosen by.',
   ),
   'augreg-table5': _of_table(
-    augreg_tables.TABLE_5,
+    augreg_cells.TABLE_5,
     augreg_cells.table_5,
     "At 384 px, with the ViT paper's learning rates: the recipe tells what is "
     'not known of this table.',

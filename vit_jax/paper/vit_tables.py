@@ -135,7 +135,7 @@ TABLE_7 = published.table(
 )
 
 TABLE_8 = published.table(
-  'Position embeddings; linear 5-shot accuracy on ImageNet, a share',
+  'Position embeddings; linear 5-shot accuracy on ImageNet, a fraction',
   """
            | At the stem | At every layer | Shared by layers
   None     | 0.61382     | -              | -

@@ -1,1 +1,1 @@
-"""How arrays are spread over devices: the mesh, the rules, the placing."""
+"""How arrays are sharded over devices: the mesh, the rules, the placement."""

@@ -1,4 +1,4 @@
-"""One mesh of devices whose axis sizes are the strategy.
+"""One mesh of devices whose axis sizes are the parallelism strategy.
 
 `data` splits the batch, `fsdp` the batch and every kernel, `tensor` heads and
 hidden units; an axis of size 1 is off.
@@ -15,8 +15,8 @@ from vit_jax.config import schema
 
 AXES = ('data', 'fsdp', 'tensor')
 
-# Auto: the compiler spreads what a sharding of ours does not name. The other
-# type, Explicit, would need a sharding for every operation.
+# Auto: the compiler shards whatever has no sharding of ours. The other type,
+# Explicit, would need a sharding for every operation.
 _TYPES = (jax.sharding.AxisType.Auto,) * len(AXES)
 
 
@@ -48,19 +48,19 @@ def devices():
   """Returns the devices of all processes.
 
   Raises:
-    UserError: the platform that was asked for is not there.
+    UserError: the requested platform is missing.
   """
   try:
     return jax.devices()
   except (RuntimeError, AssertionError) as error:  # The latter for no CUDA.
     raise errors.UserError(
-      f'JAX finds no device. {error} Unset JAX_PLATFORMS to take what there '
+      f'JAX finds no device. {error} Unset JAX_PLATFORMS to use what there '
       'is, or install the extra vit_jax[cuda] or vit_jax[tpu].'
     ) from error
 
 
 def abstract(mesh, num_devices):
-  """Returns the mesh of devices that need not be there, to plan with.
+  """Returns a mesh without devices, for planning.
 
   Raises:
     UserError: the sizes don't go with the number of devices.
@@ -75,8 +75,8 @@ def arrange(shape, devices):
   """Returns devices as an array of `shape`, neighbours on a fast network.
 
   Where devices form several slices (TPU slices, or hosts with GPUs), `data` is
-  split between slices first, then `fsdp`, and `tensor`, which talks the most,
-  last.
+  split between slices first, then `fsdp`, and `tensor`, which communicates the
+  most, last.
 
   Args:
     shape: sizes of `AXES`; their product is the number of devices.

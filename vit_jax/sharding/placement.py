@@ -1,4 +1,4 @@
-"""Where batches and training states lie on the mesh."""
+"""Shardings of batches and training states on the mesh."""
 
 import math
 
@@ -18,16 +18,16 @@ def batch_sharding(mesh):
 def local_rows(mesh, batch_size):
   """Returns the rows of a global batch that this process has to read.
 
-  They need not lie side by side: which devices are neighbours in the mesh is
-  for their network to say. Where `tensor` is split between processes, several
-  of them read the same rows.
+  They need not be contiguous: the network decides which devices are neighbours
+  in the mesh. Where `tensor` is split between processes, several of them read
+  the same rows.
 
   Args:
     mesh: the mesh of the run.
     batch_size: rows of a global batch; divides over `data` x `fsdp`.
 
   Returns:
-    Their numbers, int array [local batch], rising.
+    Their numbers, int array [local batch], increasing.
   """
   shards = _local_shards(mesh)
   per_shard = batch_size // _num_shards(mesh)
@@ -35,11 +35,11 @@ def local_rows(mesh, batch_size):
 
 
 def activation_constraint(mesh):
-  """Returns a function that maps [batch, ...] to the same, split by examples.
+  """Returns a function that constrains [batch, ...] to be split by examples.
 
-  Without it the compiler may spread `width`, as parameters are, between layers
-  that it sees as one loop, and move every token from device to device. A batch
-  that does not divide, such as the one image of `init`, is left to it.
+  Without this sharding constraint the compiler may shard `width`, as in the
+  parameters, between layers of a loop, and move every token between devices.
+  A batch that does not divide, such as the one image of `init`, is left to it.
   """
   sharding = batch_sharding(mesh)
 
@@ -52,7 +52,7 @@ def activation_constraint(mesh):
 
 
 def to_devices(batch, mesh):
-  """Makes one global batch of what each process has read.
+  """Assembles a global batch from what each process has read.
 
   Integers of 64 bits, such as `index`, become int32, since JAX holds no others
   by default.
@@ -68,10 +68,10 @@ def to_devices(batch, mesh):
     UserError: an integer does not fit into 32 bits.
   """
   sharding = batch_sharding(mesh)
-  share = len(_local_shards(mesh)), _num_shards(mesh)
+  num_local, num_shards = len(_local_shards(mesh)), _num_shards(mesh)
 
   def place(values):
-    batch_size = len(values) // share[0] * share[1]
+    batch_size = len(values) // num_local * num_shards
     return jax.make_array_from_process_local_data(
       sharding, values, (batch_size, *values.shape[1:])
     )
@@ -82,9 +82,9 @@ def to_devices(batch, mesh):
 def state_shardings(state_shape, mesh):
   """Returns the tree of shardings of a training state.
 
-  Parameters lie as `rules.specs` says. What mirrors a parameter, such as a
-  moment, lies as the parameter does: its path ends in the parameter's path and
-  its shape is the same. All else, such as the step, is whole on every device.
+  Parameters are sharded by `rules.specs`. What mirrors a parameter, such as a
+  moment, is sharded as the parameter is: its path ends in the parameter's path
+  and its shape is the same. All else, such as the step, is replicated.
 
   Args:
     state_shape: tree of shapes, with the parameters as its `params`.
@@ -107,7 +107,7 @@ def state_shardings(state_shape, mesh):
 
 
 def bytes_per_device(tree):
-  """Returns the bytes that a device holds of arrays or of their shapes."""
+  """Returns the bytes per device of arrays or of their shapes."""
   return sum(
     math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
     for leaf in jax.tree.leaves(tree)
@@ -115,12 +115,12 @@ def bytes_per_device(tree):
 
 
 def _num_shards(mesh):
-  """Returns how many parts a batch is split into."""
+  """Returns how many shards a batch is split into."""
   return mesh.shape['data'] * mesh.shape['fsdp']
 
 
 def _local_shards(mesh):
-  """Returns the numbers of the parts that devices of this process hold."""
+  """Returns the numbers of the shards on devices of this process."""
   held = batch_sharding(mesh).addressable_devices_indices_map(
     (_num_shards(mesh),)
   )

@@ -12,7 +12,7 @@ from jax.sharding import PartitionSpec
 from vit_jax import pytrees
 
 # Pattern of the whole path: axes of the last dimensions; those before them
-# are not split. The first pattern that matches counts.
+# are not split. The first pattern that matches applies.
 RULES = (
   # [width, heads, head_dim], [heads, head_dim]
   (r'.*/attention/(query|key|value)/kernel', ('fsdp', 'tensor', None)),
@@ -24,10 +24,10 @@ RULES = (
   (r'.*/mlp/hidden/bias', ('tensor',)),
   (r'.*/mlp/out/kernel', ('tensor', 'fsdp')),
   # [width, classes] and [width, hidden]; classes rarely divide.
-  (r'head(_hidden)?/kernel', ('fsdp', None)),
+  (r'(objective/)?head(_hidden)?/kernel', ('fsdp', None)),
   # The stem's [rows, columns, 3, width], convolutions [rows, columns, in, out].
   (r'.*/kernel', ('fsdp',)),
-  # Tokens, position embeddings, biases and norms: small, and whole everywhere.
+  # Tokens, position embeddings, biases and norms: small, and replicated.
   (r'.*', ()),
 )
 
@@ -36,7 +36,7 @@ def specs(params_shape, mesh):
   """Returns the tree of `PartitionSpec`, one per parameter.
 
   An axis whose size does not divide its dimension is left out: the dimension
-  is then whole on every device, which `report` tells.
+  is then replicated, which `report` lists.
 
   Args:
     params_shape: tree of parameters or of their shapes.
@@ -54,10 +54,10 @@ def specs(params_shape, mesh):
 
 
 def report(params_shape, mesh):
-  """Returns a line for each rule and each dimension that is not split by it.
+  """Returns a line for each rule and each dimension that has no effect.
 
-  They are of rules for axes of the mesh that are on: a rule that matches no
-  parameter, and a dimension that the axis does not divide.
+  Of the rules for mesh axes larger than 1: those that match no parameter, and
+  the dimensions that the axis does not divide.
   """
   axes_by_path = pytrees.flatten(_axes(params_shape))
   lines = []
@@ -71,7 +71,7 @@ def report(params_shape, mesh):
       if not _divides(mesh, axis, size):
         lines.append(
           f'{path} {list(leaf.shape)}: {axis}={mesh.shape[axis]} does not '
-          f'divide {size}; that dimension is whole on every device.'
+          f'divide {size}; that dimension is replicated.'
         )
   return lines
 
@@ -90,7 +90,7 @@ def _axes(params_shape):
 
 
 def _used(params_shape):
-  """Returns the patterns that count for at least one parameter."""
+  """Returns the patterns that apply to at least one parameter."""
   patterns = [(pattern, pattern) for pattern, _ in RULES]
   matched = pytrees.match(patterns, params_shape, 'sharding.rules.RULES')
   return set(pytrees.flatten(matched).values())

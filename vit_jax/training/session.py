@@ -98,8 +98,7 @@ class Session:
     if self._checkpoints.is_empty():
       state, logged = self._first_state(), []
     else:
-      state = self._checkpoints.restore(self._components.state)
-      origin = self._checkpoints.record(int(state.step))
+      state, origin = self._checkpoints.restore(self._components.state)
       self._check_origin(origin)
       logged = origin['metrics']
       self.log.say(f'resumed at step {int(state.step)}')
@@ -225,7 +224,7 @@ class Session:
     self._checkpoints.wait()
     scheduled = self._checkpoints.scheduled_steps()
     if scheduled:
-      past = self._checkpoints.restore(self._components.state, scheduled[0])
+      past, _ = self._checkpoints.restore(self._components.state, scheduled[0])
     else:
       past = self._first_state()
     first = int(past.step)

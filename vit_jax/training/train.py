@@ -132,7 +132,7 @@ def _batches(config, source, mesh, start, workdir):
     bad_path=bad_examples.path(workdir, jax.process_index()),
   )
   placed = (placement.to_devices(batch, mesh) for batch in local)
-  return prefetch.prefetch(placed, config.data.prefetch_batches)
+  return prefetch.Prefetch(placed, config.data.prefetch_batches)
 
 
 def _make_evaluation(config, components, predict, source, workdir, session):

@@ -65,12 +65,13 @@ class Changes:
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-  """What became of each array: {path: shape}."""
+  """What became of each array: {path: shape}; of a run, its step."""
 
   loaded: dict
   resized: dict  # {path: (shape in the file, shape)}
   fresh: dict
   unused: dict
+  step: int | None = None
 
   def __str__(self):
     return '\n'.join(

@@ -6,7 +6,6 @@
 import dataclasses
 import functools
 import pathlib
-import re
 from collections.abc import Callable
 
 import jax.numpy as jnp
@@ -15,12 +14,12 @@ from ml_collections import config_dict
 from vit_jax import errors, models, pytrees
 from vit_jax.checkpoints import parameters
 from vit_jax.config import model_names, recipes, schema, validation
-from vit_jax.training import objectives
 from vit_jax.weights import catalog, fitting, formats, publishing, torch_config
 from vit_jax.weights.catalog import augreg
 from vit_jax.weights.files import download
 
 _POOLING = ('pooling/.*',)
+_OBJECTIVE = 'objective/'  # Of a run, what is not of its model.
 # What becomes of the class token, by pooling in the weights and in the model.
 _CLASS_TOKEN = {
   ('class_token', 'average'): 'drop',
@@ -223,8 +222,8 @@ def _from_file(path, model_name, format_name, entry):
 
 
 def _from_orbax(folder, model_name):
-  place = parameters.find(folder)
-  if place is None or not (folder / recipes.FILE).exists():
+  given = parameters.find(folder)
+  if given is None or not (folder / recipes.FILE).exists():
     raise errors.UserError(
       f'{folder} holds no weights: neither {publishing.WEIGHTS}, nor '
       f'{recipes.FILE} and checkpoints of a run or {parameters.FOLDER}/.'
@@ -237,16 +236,12 @@ def _from_orbax(folder, model_name):
     )
   # However the run computes, these are its weights, layer by layer.
   config.model.update(scan=False, remat='none', attention='auto')
-  own = objectives.OWN[config.objective.name]
-  head = _without(own, parameters.shapes(place)).get('head/kernel')
-
-  def load(model_params, changes=fitting.NONE, place_leaf=None):
-    flat = _without(own, parameters.load(place))
-    params, report = fitting.fit(flat, model_params, changes)
-    if place_leaf:
-      params = pytrees.map_with_path(place_leaf, params)
-    return params, report
-
+  shapes = {
+    path: shape
+    for path, shape in given.shapes().items()
+    if not path.startswith(_OBJECTIVE)
+  }
+  head = shapes.get('head/kernel')
   return Weights(
     str(folder),
     'orbax',
@@ -254,14 +249,26 @@ def _from_orbax(folder, model_name):
     head.shape[-1] if head else 0,
     schema.image_size(config.data),
     None,
-    load,
+    functools.partial(_load_orbax, given, shapes),
   )
 
 
-def _without(patterns, flat):
-  """Returns {path: leaf} but for the paths that a pattern matches."""
-  return {
-    path: leaf
-    for path, leaf in flat.items()
-    if not any(re.fullmatch(pattern, path) for pattern in patterns)
-  }
+def _load_orbax(
+  given,
+  shapes,
+  model_params,
+  changes=fitting.NONE,
+  place=lambda path, array: array,
+):
+  """Returns what `formats.load` returns; layers may be stacked in the model."""
+  wanted = pytrees.flatten(model_params)
+  if pytrees.are_stacked(model_params):
+    shapes = pytrees.flatten(pytrees.stack(pytrees.unflatten(shapes)))
+  report = fitting.plan(shapes, wanted, changes)
+  fit_leaf = fitting.make_fit_leaf(shapes, wanted, changes, report)
+  flat, step = given.load(
+    report.loaded | report.resized,
+    lambda path, array: place(path, fit_leaf(path, array)),
+  )
+  report = dataclasses.replace(report, step=step)
+  return fitting.join(flat, wanted, report), report

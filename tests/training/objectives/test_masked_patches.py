@@ -68,9 +68,10 @@ def begun():
 def woken():
   """Returns the objective, and parameters whose head is not zero."""
   objective, params = begun()
-  kernel = np.random.default_rng(1).normal(size=params['head']['kernel'].shape)
-  head = {**params['head'], 'kernel': kernel.astype(np.float32)}
-  return objective, {**params, 'head': head}
+  own = params['objective']
+  kernel = np.random.default_rng(1).normal(size=own['head']['kernel'].shape)
+  head = {**own['head'], 'kernel': kernel.astype(np.float32)}
+  return objective, {**params, 'objective': {**own, 'head': head}}
 
 
 @functools.cache
@@ -200,7 +201,8 @@ def test_the_loss_begins_at_the_logarithm_of_the_number_of_colours():
   )
   assert loss == pytest.approx(np.log(512), rel=1e-5)
   assert float(reported['loss'].count) == 4 * PATCHES / 2
-  assert set(params) >= {'mask_token', 'head', 'encoder', 'stem'}
+  assert set(params) >= {'objective', 'encoder', 'stem'}
+  assert set(params['objective']) == {'mask_token', 'head'}
 
 
 def test_nothing_leaks_from_masked_patches():

@@ -1,5 +1,8 @@
 import os
 import stat
+import subprocess
+import sys
+import types
 
 import jax
 import jax.numpy as jnp
@@ -31,19 +34,19 @@ def settings(monkeypatch):
 def test_by_default_it_is_a_folder_of_ones_own(tmp_path, monkeypatch):
   monkeypatch.setenv('HOME', str(tmp_path))
   jax.config.update(FOLDER, None)
-  startup.use()
+  startup.use_compilation_cache()
   folder = tmp_path / '.cache/vit_jax/compilation'
   assert jax.config.jax_compilation_cache_dir == str(folder)
   assert stat.S_IMODE(folder.stat().st_mode) == 0o700
   assert getattr(jax.config, SMALLEST) == 0
-  startup.use()  # Again, as the next start does.
+  startup.use_compilation_cache()  # Again, as the next start does.
 
 
 def test_jax_may_be_told_another_folder_and_other_sizes(tmp_path, monkeypatch):
   monkeypatch.setenv('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '2')
   jax.config.update(FOLDER, str(tmp_path / 'mine'))
   jax.config.update(SMALLEST, 2.0)
-  startup.use()
+  startup.use_compilation_cache()
   assert jax.config.jax_compilation_cache_dir == str(tmp_path / 'mine')
   assert getattr(jax.config, SMALLEST) == 2
   assert stat.S_IMODE((tmp_path / 'mine').stat().st_mode) == 0o700
@@ -56,22 +59,22 @@ def test_a_folder_that_others_may_write_to_is_refused(tmp_path, mode):
   with pytest.raises(
     errors.UserError, match=rf'Others may write .* \(chmod 700 {tmp_path}\)'
   ):
-    startup.use()
+    startup.use_compilation_cache()
   tmp_path.chmod(0o755)  # To read is no harm.
-  startup.use()
+  startup.use_compilation_cache()
 
 
 def test_the_folder_of_another_user_is_refused(tmp_path, monkeypatch):
   monkeypatch.setattr(os, 'geteuid', lambda: tmp_path.stat().st_uid + 1)
   jax.config.update(FOLDER, str(tmp_path))
   with pytest.raises(errors.UserError, match='make it yours alone'):
-    startup.use()
+    startup.use_compilation_cache()
 
 
 def test_without_room_for_a_folder_it_goes_on_without(tmp_path, capsys):
   (tmp_path / 'file').touch()
   jax.config.update(FOLDER, str(tmp_path / 'file/cache'))
-  startup.use()
+  startup.use_compilation_cache()
   assert jax.config.jax_compilation_cache_dir is None
   told = capsys.readouterr().err
   assert 'nothing that is compiled will be kept' in told
@@ -80,7 +83,7 @@ def test_without_room_for_a_folder_it_goes_on_without(tmp_path, capsys):
 
 def test_a_bucket_is_left_to_its_own_rules():
   jax.config.update(FOLDER, 'gs://bucket/cache')
-  startup.use()
+  startup.use_compilation_cache()
   assert jax.config.jax_compilation_cache_dir == 'gs://bucket/cache'
 
 
@@ -99,7 +102,7 @@ def events():
 
 def test_a_program_is_found_again_that_python_splits_over_devices(events):
   # Such is cuDNN's attention; on CPUs, anything may be.
-  startup.use()
+  startup.use_compilation_cache()
   mesh = jax.make_mesh(
     (8,), ('data',), axis_types=(jax.sharding.AxisType.Auto,)
   )
@@ -125,3 +128,73 @@ def test_a_program_is_found_again_that_python_splits_over_devices(events):
   assert is_found()
   jax.config.update(POINTER, False)
   assert not is_found()
+
+
+# Freed memory ----------------------------------------------------------------
+
+# Prints the page faults of 20 calls, each of which needs 64 MB in between.
+FAULTS = """
+import resource, sys
+import jax, jax.numpy as jnp
+from vit_jax.training.runtime import startup
+
+if sys.argv[1] == 'keep':
+  startup.keep_freed_memory()
+
+@jax.jit
+def step(x):
+  between = jax.lax.optimization_barrier(x[:, None] + x)
+  return between.sum(0) / between.max()
+
+def faults():
+  return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+def run(x, count):
+  for _ in range(count):
+    x = step(x).block_until_ready()
+  return x
+
+x = run(jnp.ones(4096), 10)
+before = faults()
+run(x, 20)
+print(faults() - before)
+"""
+
+
+def num_faults(argument):
+  shown = subprocess.run(
+    [sys.executable, '-c', FAULTS, argument],
+    capture_output=True,
+    text=True,
+    check=True,
+  )
+  return int(shown.stdout)
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='It is of glibc.')
+def test_a_step_finds_the_memory_of_the_one_before():
+  # As usual all 20 take it anew. Else the heap may still grow once or twice.
+  assert 4 * num_faults('keep') < num_faults('as usual')
+
+
+class Library:
+  def __init__(self):
+    self.told = []
+
+  def mallopt(self, *said):
+    self.told.append(said)
+
+
+@pytest.mark.parametrize(
+  ('platform', 'library', 'is_told'),
+  [('cpu', Library(), True), ('gpu', Library(), False), ('cpu', [], False)],
+)
+def test_only_a_library_that_listens_is_told(
+  monkeypatch, platform, library, is_told
+):
+  monkeypatch.setattr(jax.config, 'update', lambda name, value: None)
+  device = types.SimpleNamespace(platform=platform)
+  monkeypatch.setattr(jax, 'devices', lambda: [device])
+  monkeypatch.setattr(startup.ctypes, 'CDLL', lambda name: library)
+  startup.keep_freed_memory()
+  assert bool(getattr(library, 'told', [])) == is_told

@@ -8,8 +8,9 @@ import dataclasses
 import math
 
 import cv2
+import numpy as np
 
-from vit_jax.data.transforms import affine, decoding, resizing
+from vit_jax.data.transforms import decoding, resizing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,6 +172,43 @@ class ResizeAndCrop:
     return _take_random(image, self.rows, self.columns, rng)
 
 
+@dataclasses.dataclass(frozen=True)
+class RandomAffine:
+  """Takes the image to size, then maps it by a random affine transformation.
+
+  For drawings and characters, which may be turned, slanted and stretched.
+  All are uniform: the turn and the slant up to `angle` either way, the zoom of
+  each axis up to `zoom` (its logarithm is uniform), the shift up to `shift`.
+  What comes in from outside is black.
+  """
+
+  rows: int
+  columns: int
+  angle: float = 12.0  # Degrees.
+  zoom: float = 1.25  # Times; as often its inverse.
+  shift: float = 0.1  # Of the side.
+  method: str = 'bilinear'
+
+  def __call__(self, image, rng):
+    """Maps uint8 [height, width, 3] to uint8 [rows, columns, 3]."""
+    image = resizing.resize(image, self.rows, self.columns, self.method)
+    return cv2.warpAffine(
+      image, self.matrix(rng), (self.columns, self.rows), flags=cv2.INTER_LINEAR
+    )
+
+  def matrix(self, rng):
+    """Returns float64 [2, 3], from (x, y, 1) before to (x, y) after."""
+    turn, slant = np.radians(rng.uniform(-self.angle, self.angle, 2))
+    zoom = np.exp(rng.uniform(-1, 1, 2) * math.log(self.zoom))
+    size = np.array([self.columns, self.rows])
+    shift = rng.uniform(-self.shift, self.shift, 2) * size
+    cos, sin = math.cos(turn), math.sin(turn)
+    linear = np.array([[cos, -sin], [sin, cos]])
+    linear = linear @ [[1, math.tan(slant)], [0, 1]] @ np.diag(zoom)
+    centre = (size - 1) / 2
+    return np.column_stack([linear, centre - linear @ centre + shift])
+
+
 def _take_random(image, rows, columns, rng):
   y, x = rng.random(2).tolist()
   top = int(y * (image.shape[0] - rows + 1))
@@ -210,7 +248,7 @@ def _pad_and_crop(data, rows, columns):
 
 def _affine(data, rows, columns):
   method = _method(data, 'bilinear')
-  return affine.RandomAffine(rows, columns, method=method)
+  return RandomAffine(rows, columns, method=method)
 
 
 def _resize_and_crop(data, rows, columns):

@@ -1,4 +1,7 @@
-"""What a model is trained for: init, loss and predictions, by name."""
+"""What a model is trained for: init, loss and predictions, by name.
+
+Parameters that an objective adds to the model's are under `objective`.
+"""
 
 from vit_jax import errors
 from vit_jax.training.objectives import classification, losses, masked_patches
@@ -8,8 +11,6 @@ OBJECTIVES = {
   'masked_patches': masked_patches.build,
 }
 CHOICES = {'objective.name': OBJECTIVES, 'objective.loss': losses.LOSSES}
-# Patterns of the parameters that an objective adds to the model's.
-OWN = {'classification': (), 'masked_patches': masked_patches.OWN}
 
 
 def build(objective, model, num_classes, family):

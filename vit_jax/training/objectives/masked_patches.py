@@ -25,9 +25,6 @@ COLOURS = LEVELS**3
 # then some stay as they are: 80, 10 and 10 % of the half that is predicted.
 MASKED, REPLACED, PREDICTED = 0.40, 0.45, 0.50
 
-# Patterns of the parameters that are not the model's.
-OWN = ('mask_token', 'head/.*')
-
 _head = nn.Dense(COLOURS, kernel_init=nn.initializers.zeros, dtype=jnp.float32)
 _init_token = nn.initializers.normal(stddev=0.02)  # As position embeddings.
 
@@ -71,7 +68,8 @@ class Prediction:
 class MaskedPatches:
   """Trains a plain ViT; labels are not looked at.
 
-  Its parameters are those of the model, `mask_token` and `head`.
+  Its parameters are those of the model and, under `objective`, the
+  `mask_token` and the `head`.
 
   Attributes:
     model: a module that embeds patches one by one, without a head.
@@ -92,11 +90,8 @@ class MaskedPatches:
     images = jnp.zeros([1, *image_size, 3])
     params = self.model.init(model_rng, images, train=False)['params']
     head = _head.init(head_rng, jnp.zeros([1, self.width]))['params']
-    return {
-      **params,
-      'mask_token': _init_token(token_rng, (1, 1, self.width)),
-      'head': head,
-    }
+    token = _init_token(token_rng, (1, 1, self.width))
+    return {**params, 'objective': {'mask_token': token, 'head': head}}
 
   def loss(self, params, batch, rng):
     """Returns the mean loss over corrupted patches, and what to report of it.
@@ -131,17 +126,17 @@ class MaskedPatches:
 
   def _predict(self, params, batch, rng, **options):
     model_params = dict(params)
-    head, token = (model_params.pop(name) for name in ('head', 'mask_token'))
+    own = model_params.pop('objective')
     target = mean_colours(batch['image'], self.patch_size)
     corruption = corrupt(rng, batch['index'], target.shape[1])
     output = self.model.apply(
       {'params': model_params},
       batches.to_model_range(batch['image']),
-      corrupt=lambda patches: corruption.apply(patches, token),
+      corrupt=lambda patches: corruption.apply(patches, own['mask_token']),
       **options,
     )
     tokens = output.tokens[:, -target.shape[1] :]  # [batch, patches, width]
-    logits = _head.apply({'params': head}, tokens)
+    logits = _head.apply({'params': own['head']}, tokens)
     return Prediction(
       loss=optax.softmax_cross_entropy_with_integer_labels(logits, target),
       correct=jnp.argmax(logits, axis=-1) == target,

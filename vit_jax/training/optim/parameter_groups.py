@@ -114,7 +114,7 @@ def layerwise_decay(depth, rate):
       f'A layer-wise decay of {rate} does not fit; '
       'it is above 0 and at most 1 (no decay).'
     )
-  lowest = r'[^/]*_token|stem/.*|encoder/position_embedding.*'
+  lowest = r'(objective/)?[^/]*_token|stem/.*|encoder/position_embedding.*'
   return (
     (lowest, rate ** (depth + 1)),
     *((f'encoder/block_{i}/.*', rate ** (depth - i)) for i in range(depth)),
