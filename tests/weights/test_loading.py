@@ -6,6 +6,7 @@ import pytest
 
 from vit_jax import errors, models, pytrees
 from vit_jax.config import schema
+from vit_jax.evaluation import target
 from vit_jax.inference import predict
 from vit_jax.weights import catalog, convert, loading, mapping, resizing
 from vit_jax.weights.files import download, npz
@@ -189,9 +190,8 @@ def test_another_model_than_the_folder_holds_is_told(tmp_path):
 POSITIONS = 'encoder/position_embedding/embedding'
 
 
-def enlarged(found, position_resize='auto'):
+def enlarged(found):
   """Returns the position embeddings of 2 x 2 patches, for 4 x 4."""
-  found.model.position_resize = position_resize
   params, _ = found.load(
     models.params_of(loading.build(found), (64, 64)),
     loading.changes_to(found, found.model, (64, 64)),
@@ -225,12 +225,10 @@ def test_positions_are_resized_as_those_of_the_format_do(to, method, tmp_path):
 
 
 @pytest.mark.parametrize('method', resizing.METHODS)
-def test_the_configuration_may_choose_how_positions_are_resized(
-  method, tmp_path
-):
+def test_the_user_may_choose_how_positions_are_resized(method, tmp_path):
   flat = save(tmp_path / 'a.npz', vit.rows())
-  found = loading.find(str(tmp_path / 'a.npz'))
-  new = enlarged(found, method)[:, 1:]
+  found = loading.find(str(tmp_path / 'a.npz'), position_resize=method)
+  new = enlarged(found)[:, 1:]
   np.testing.assert_allclose(new, resized(flat, method), atol=1e-6)
   others = set(resizing.METHODS) - {method}
   assert all(abs(new - resized(flat, other)).max() > 1e-3 for other in others)
@@ -249,3 +247,23 @@ def test_the_catalogue_knows_who_resized_otherwise(fetched, tmp_path):
     found = loading.find(name)
     changes = loading.changes_to(found, found.model, (384, 384))
     assert changes.positions == method
+
+
+def test_predict_and_evaluate_hand_on_how_positions_are_resized(tmp_path):
+  save(tmp_path / 'a.npz', vit.rows())
+  np.save(tmp_path / 'x.npy', np.zeros((1, 64, 64, 3), np.float32))
+  logits = []
+  for method in None, 'corner_aligned', 'bicubic':
+    path = tmp_path / f'{method}.npy'
+    predict.run(
+      str(tmp_path / 'a.npz'),
+      str(tmp_path / 'x.npy'),
+      logits_path=str(path),
+      position_resize=method,
+    )
+    logits.append(np.load(path))
+  np.testing.assert_array_equal(logits[0], logits[1])
+  assert np.abs(logits[0] - logits[2]).max() > 1e-5
+  options = target.EvalOptions(position_resize='bicubicle')
+  with pytest.raises(errors.UserError, match='Did you mean bicubic'):
+    target.of_weights(str(tmp_path / 'a.npz'), None, options)

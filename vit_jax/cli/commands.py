@@ -133,6 +133,7 @@ def _predict(args):
     args.top,
     args.logits,
     args.features,
+    args.position_resize,
   )
 
 
@@ -199,7 +200,7 @@ def _reproduce(args):
 # The evaluation data; fields of `target.EvalOptions`.
 _DATA_FLAGS = (
   *('dataset', 'data_dir', 'split', 'train_split'),
-  *('resolution', 'batch_size', 'shots'),
+  *('resolution', 'position_resize', 'batch_size', 'shots'),
 )
 
 # For several processes; not needed where a scheduler sets them.
@@ -279,8 +280,8 @@ COMMANDS = {
     run=_predict,
     purpose='Classify images with released weights or those of a run.',
     flags=(
-      *('checkpoint', 'input', 'model', 'resolution', 'top'),
-      *('logits', 'features'),
+      *('checkpoint', 'input', 'model', 'resolution', 'position_resize'),
+      *('top', 'logits', 'features'),
     ),
     required=('checkpoint', 'input'),
     examples=(

@@ -112,6 +112,12 @@ FLAGS = {
   'resolution': Flag(
     _resolution, 'PIXELS', '384 or 224x384; default: that of training'
   ),
+  'position_resize': Flag(
+    str,
+    'METHOD',
+    'corner_aligned, bilinear, bicubic or bicubic_antialiased, of position '
+    "embeddings; default: the weights' authors'",
+  ),
   'top': Flag(_count, 'NUMBER', 'classes to print per image; default: 5'),
   'logits': Flag(str, 'FILE', '.npy to write, [images, classes]'),
   'features': Flag(str, 'FILE', '.npy to write, [images, width]'),

@@ -38,9 +38,6 @@ def _model():
   model.position_embedding = 'learned_1d'  # none, learned_1d, learned_2d,
   # sincos_2d or relative (ViT paper, table 8);
   model.position_placement = 'stem'  # at the stem, every_layer or shared.
-  model.position_resize = 'auto'  # Of weights at another resolution:
-  # corner_aligned (Google's), bilinear, bicubic, bicubic_antialiased or, auto,
-  # as their authors do.
   model.dropout = 0.0  # Fraction of activations zeroed in training.
   model.drop_path = 0.0  # Stochastic depth: rate of the last layer.
   model.gelu = 'tanh'  # tanh as Google's weights, erf as timm's.

@@ -8,7 +8,6 @@ ADDED = {
   'model.attention': 'xla',
   'model.scan': False,
   'model.remat': 'none',
-  'model.position_resize': 'auto',
   'optimizer.accumulation_steps': 1,
   'optimizer.ema_decay': None,
   'optimizer.layer_decay': None,

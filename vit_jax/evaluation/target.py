@@ -21,12 +21,11 @@ from vit_jax.data.datasets import vtab
 from vit_jax.evaluation import fewshot
 from vit_jax.sharding import mesh as meshes
 from vit_jax.sharding import placement, rules
-from vit_jax.weights import loading, preprocessing, resizing
+from vit_jax.weights import loading, preprocessing
 
 BATCH_SIZE = 32  # Of released weights, images on each device.
 _CHOICES = {
   **models.CHOICES,
-  **resizing.CHOICES,
   **sources.CHOICES,
   **transforms.CHOICES,
 }
@@ -42,6 +41,7 @@ class EvalOptions(NamedTuple):
   split: to measure on.
   train_split: that few-shot and nearest neighbours learn from.
   resolution: (side,) or (rows, columns) in pixels.
+  position_resize: as of `loading.find`.
   batch_size: over all devices.
   shots: examples of each class.
   """
@@ -51,6 +51,7 @@ class EvalOptions(NamedTuple):
   split: str | None = None
   train_split: str | None = None
   resolution: tuple | None = None
+  position_resize: str | None = None
   batch_size: int | None = None
   shots: tuple = fewshot.SHOTS
 
@@ -140,8 +141,8 @@ def of_run(workdir, options):
     )
   if parameters.find(workdir) is None:
     raise errors.UserError(f'{workdir} has no checkpoint yet.')
-  found, name = loading.find(str(workdir)), str(workdir)
-  return _of(found, options, name, {'workdir': name})
+  name = str(workdir)
+  return _of(_find(name, None, options), options, name, {'workdir': name})
 
 
 def of_weights(checkpoint, model_name, options):
@@ -154,13 +155,21 @@ def of_weights(checkpoint, model_name, options):
   Raises:
     UserError: there are no such weights, or they don't fit what was asked for.
   """
-  found = loading.find(checkpoint, model_name)
+  found = _find(checkpoint, model_name, options)
   if found.entry and found.entry.note:
     print(f'{found.entry.name}: {found.entry.note}', file=sys.stderr)
   return _of(found, options, checkpoint, {'checkpoint': checkpoint})
 
 
+def _find(checkpoint, model_name, options):
+  return loading.find(
+    checkpoint, model_name, position_resize=options.position_resize
+  )
+
+
 def _of(found, options, name, metadata):
+  if options.position_resize:
+    metadata['position_resize'] = options.position_resize
   is_run = found.format == 'orbax'
   if is_run:
     config = recipes.load(str(pathlib.Path(found.path) / recipes.FILE))

@@ -23,6 +23,7 @@ def run(
   top=None,
   logits_path=None,
   features_path=None,
+  position_resize=None,
 ):
   """Classifies images and prints the classes, or writes arrays.
 
@@ -36,6 +37,7 @@ def run(
       written.
     logits_path: .npy that takes float32 [images, classes].
     features_path: .npy that takes float32 [images, width], what the head reads.
+    position_resize: as of `loading.find`.
 
   Returns:
     The exit status: 1 where an image could not be read, else 0. Its rows in
@@ -47,7 +49,7 @@ def run(
   _check_outputs(logits_path, features_path)
   if top is None and not (logits_path or features_path):
     top = TOP
-  found = loading.find(checkpoint, model_name)
+  found = loading.find(checkpoint, model_name, position_resize=position_resize)
   images = open_images(source, found, resolution)
   predict = _make_predict(found, images.size, top or logits_path)
   if found.entry and found.entry.note:

@@ -63,7 +63,7 @@ NAMES = (
 FIELDS = (
   *('name', 'width', 'depth', 'num_heads', 'mlp_dim'),
   *('pooling', 'head', 'head_bias'),
-  *('position_embedding', 'position_placement', 'position_resize'),
+  *('position_embedding', 'position_placement'),
   *('dropout', 'drop_path', 'gelu', 'norm_epsilon'),
   *('dtype', 'attention', 'scan', 'remat'),
 )

@@ -17,7 +17,6 @@ from vit_jax.data.transforms import mixing
 from vit_jax.sharding import placement
 from vit_jax.training import objectives, train_step
 from vit_jax.training.optim import optimizers
-from vit_jax.weights import resizing
 
 # {field: table of what can be chosen, by name}, of all parts of a run.
 CHOICES = {
@@ -26,7 +25,6 @@ CHOICES = {
   **transforms.CHOICES,
   **objectives.CHOICES,
   **optimizers.CHOICES,
-  **resizing.CHOICES,
 }
 
 

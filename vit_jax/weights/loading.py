@@ -14,7 +14,14 @@ from ml_collections import config_dict
 from vit_jax import errors, models, pytrees
 from vit_jax.checkpoints import parameters
 from vit_jax.config import model_names, recipes, schema, validation
-from vit_jax.weights import catalog, fitting, formats, publishing, torch_config
+from vit_jax.weights import (
+  catalog,
+  fitting,
+  formats,
+  publishing,
+  resizing,
+  torch_config,
+)
 from vit_jax.weights.catalog import augreg
 from vit_jax.weights.files import download
 
@@ -43,7 +50,7 @@ class Weights:
     image_size: (rows, columns) in pixels that it was trained on; None: any.
     entry: the row of the catalogue, or None.
     load: load(model_params, changes, place) as `formats.load`.
-    position_resize: how its authors resized position embeddings, a key of
+    position_resize: how to resize position embeddings, a key of
       `resizing.METHODS`.
   """
 
@@ -57,7 +64,7 @@ class Weights:
   position_resize: str = 'corner_aligned'
 
 
-def find(checkpoint, model_name=None, format_name=None):
+def find(checkpoint, model_name=None, format_name=None, position_resize=None):
   """Returns the `Weights` that the user means.
 
   Args:
@@ -66,10 +73,20 @@ def find(checkpoint, model_name=None, format_name=None):
       of an exported model, or of transformers or timm.
     model_name: of the model, if known; else the shapes tell.
     format_name: a key of `formats.FORMATS`; None: the names of arrays tell.
+    position_resize: how to resize position embeddings, a key of
+      `resizing.METHODS`; None: as the authors of the weights did.
 
   Raises:
     UserError: there is nothing of that name, or it can't be understood.
   """
+  if position_resize is None:
+    return _find(checkpoint, model_name, format_name)
+  errors.choose('position_resize', position_resize, resizing.METHODS)
+  found = _find(checkpoint, model_name, format_name)
+  return dataclasses.replace(found, position_resize=position_resize)
+
+
+def _find(checkpoint, model_name, format_name):
   entry, path = _locate(checkpoint)
   folder = pathlib.Path(path)
   if not folder.is_dir():
@@ -118,9 +135,6 @@ def changes_to(weights, model, image_size, head='keep'):
   """
   flexible = weights.entry is not None and weights.entry.flexible
   given_size = None if flexible else weights.image_size
-  positions = model.position_resize
-  if positions == 'auto':
-    positions = weights.position_resize
   given, wanted = weights.model.pooling, model.pooling
   class_token, fresh, unused = 'keep', (), ()
   if given != wanted:
@@ -130,7 +144,7 @@ def changes_to(weights, model, image_size, head='keep'):
   return fitting.Changes(
     grid=_grid(model.name, image_size),
     given_grid=_grid(weights.model.name, given_size),
-    positions=positions,
+    positions=weights.position_resize,
     head=head,
     class_token=class_token,
     patches='resize' if flexible else 'keep',

@@ -56,7 +56,6 @@ METHODS = {
   'bicubic': bicubic,
   'bicubic_antialiased': bicubic_antialiased,
 }
-CHOICES = {'model.position_resize': ('auto', *METHODS)}
 
 
 def num_prefix_tokens(flat):

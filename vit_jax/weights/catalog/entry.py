@@ -19,7 +19,7 @@ class Entry:
   Attributes:
     name: how the user calls it.
     address: URL, gs:// too; behind the file, ':img' names the part that counts.
-    model: as the configuration names it.
+    model: as the configuration names it; None: as the file tells.
     format: a key of `formats.FORMATS`.
     resolution: side of the images in pixels.
     num_classes: outputs of the head; 0: there is none.
@@ -33,12 +33,12 @@ class Entry:
     flexible: whether patches may be resized to those of `model`; the file has
       those of 32 pixels, and positions for 224.
     copies: how many arrays of each parameter the file holds, as Adam's moments.
-    total: parameters of a file that holds more than the model; None: unknown.
+    total: parameters of a file that holds more than `model`; None: unknown.
   """
 
   name: str
   address: str
-  model: str
+  model: str | None
   format: str
   resolution: int = 224
   num_classes: int = 1000
@@ -54,7 +54,7 @@ class Entry:
   @property
   def num_parameters(self):
     """Of all that the file holds; None: unknown."""
-    if self.address.endswith(':img'):
+    if self.model is None or self.address.endswith(':img'):
       return self.total
     model, resolution = self.model, self.resolution
     if self.flexible:
