@@ -1,5 +1,7 @@
 """Parameters tell which model they are of."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import pytest
@@ -78,6 +80,20 @@ def test_a_given_name_counts():
   shapes = shapes_of('ViT-B/16', pooling='average', **SMALL)
   found = models.infer_config(shapes, 'ViT-S/16-gap')
   assert found.fields == {'name': 'ViT-S/16', 'pooling': 'average'}
+
+
+def test_families_of_the_same_parameters_are_told_apart_by_name(monkeypatch):
+  twin = dataclasses.replace(
+    models.FAMILIES['ViT'],
+    names=('DeiT-B/16',),
+    infer_config=lambda shapes, name, num_heads: ({'name': name}, None),
+  )
+  monkeypatch.setitem(models.FAMILIES, 'DeiT', twin)
+  assert models.family('DeiT-S/8') is twin
+  shapes = shapes_of('DeiT-S/16')
+  assert models.infer_config(shapes).fields['name'] == 'ViT-S/16'
+  found = models.infer_config(shapes, 'DeiT-S/16')
+  assert found.fields == {'name': 'DeiT-S/16'}
 
 
 def test_positions_that_are_no_square_tell_no_size():

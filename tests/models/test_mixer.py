@@ -95,6 +95,22 @@ def test_a_field_of_transformers_is_refused():
     small(num_heads=4)
 
 
+@pytest.mark.parametrize(
+  ('field', 'value'),
+  [
+    ('head_bias', -10.0),
+    ('dropout', 0.1),
+    ('drop_path', 0.1),
+    ('gelu', 'erf'),
+    ('dtype', 'bfloat16'),
+    ('scan', True),
+    ('remat', 'full'),
+  ],
+)
+def test_what_a_mixer_shares_with_transformers_is_taken(field, value):
+  assert small(**{field: value}) != small()
+
+
 def test_an_unknown_size_is_refused():
   with pytest.raises(errors.UserError, match='The size in model'):
     build('Mixer-Q/16')

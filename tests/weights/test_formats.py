@@ -6,7 +6,7 @@ import struct
 import numpy as np
 import pytest
 
-from vit_jax import errors, pytrees
+from vit_jax import errors, models, pytrees
 from vit_jax.weights import fitting, formats, mapping
 from vit_jax.weights.files import weights_file
 from vit_jax.weights.tables import bit, mixer, vit
@@ -228,3 +228,9 @@ def test_integers_are_no_parameters(save):
   path = save('google', {'head/bias': np.ones(3, np.int32)})
   with pytest.raises(errors.UserError, match='parameters are floats'):
     load(path, 'google', {})
+
+
+def test_every_family_is_written_in_formats_that_are_read():
+  assert formats.WRITERS.keys() == models.FAMILIES.keys()
+  for writers in formats.WRITERS.values():
+    assert writers.keys() <= formats.FORMATS.keys()

@@ -133,10 +133,6 @@ FAMILIES = {
 }
 
 NAMES = tuple(name for family in FAMILIES.values() for name in family.names)
-_BY_FORM = {
-  model_names.parse(family.names[0]).form: key
-  for key, family in FAMILIES.items()
-}
 
 
 def family_name(name):
@@ -146,11 +142,12 @@ def family_name(name):
     UserError: it is of none.
   """
   parsed = model_names.parse(name)
-  if parsed is None or parsed.form not in _BY_FORM:
-    raise errors.UserError(
-      f'model.name={name!r} is unknown. {errors.nearest(name, NAMES)}'
-    )
-  return _BY_FORM[parsed.form]
+  for key, known in FAMILIES.items():
+    if parsed and parsed.form == model_names.parse(known.names[0]).form:
+      return key
+  raise errors.UserError(
+    f'model.name={name!r} is unknown. {errors.nearest(name, NAMES)}'
+  )
 
 
 def family(name):

@@ -23,48 +23,61 @@ PREFIXES = ('opt/target/', 'params/', '')
 
 @dataclasses.dataclass(frozen=True)
 class Format:
-  """How to read a kind of file."""
+  """How to read a kind of file.
 
-  open: Callable  # path -> `weights_file.WeightsFile`.
-  sign: str  # Pattern of a name that no format further down has.
-  table: Callable  # Names -> rows of `mapping`.
-  view: Callable = lambda file: file  # Brings names and layers into shape.
-  # How its readers resize position embeddings, a key of `resizing.METHODS`.
+  Attributes:
+    open: path -> `weights_file.WeightsFile`.
+    tables: {pattern of a name: (names in the file) -> rows of `mapping`}, one
+      for each family of models; the first of which a name matches counts. No
+      format further down has such a name.
+    view: brings names and layers into shape.
+    position_resize: how its readers resize position embeddings, a key of
+      `resizing.METHODS`.
+  """
+
+  open: Callable
+  tables: dict
+  view: Callable = lambda file: file
   position_resize: str = 'corner_aligned'
 
+  def find_table(self, names):
+    """Returns the table for a file of the given names; None: there is none."""
+    for sign, table in self.tables.items():
+      if any(re.fullmatch(sign, name) for name in names):
+        return table
+    return None
 
-def _timm_table(names):
-  """Returns the rows for a file of timm that has the given names."""
-  for sign, table in (
-    (r'blocks\.\d+\.mlp_tokens\..*', mixer.timm_rows),
-    (r'stem\.conv\.weight', bit.timm_rows),
-  ):
-    if any(re.fullmatch(sign, name) for name in names):
-      return table()
-  return vit.timm_table(names)
+  def rows(self, names):
+    """Returns the rows for a file that is said to be of this format."""
+    *_, last = self.tables.values()
+    return (self.find_table(names) or last)(names)
 
 
 _NPZ, _SAFETENSORS = npz.NpzFile, safetensors.SafetensorsFile
 FORMATS = {
-  'bit': Format(_NPZ, r'resnet/.*', bit.table, bit.view),
-  'mixer': Format(_NPZ, r'MixerBlock_\d+/.*', mixer.table),
+  'bit': Format(_NPZ, {r'resnet/.*': bit.table}, bit.view),
+  'mixer': Format(_NPZ, {r'MixerBlock_\d+/.*': mixer.table}),
   'big_vision': Format(
     _NPZ,
-    r'pos_embedding|MAPHead_0/.*|Transformer/(encoderblock/.*|pos_embedding)',
-    vit.big_vision_table,
+    {
+      r'pos_embedding|MAPHead_0/.*': vit.big_vision_table,
+      r'Transformer/(encoderblock/.*|pos_embedding)': vit.big_vision_table,
+    },
     vit.big_vision_view,
   ),
-  'google': Format(_NPZ, r'Transformer/.*', vit.table),
+  'google': Format(_NPZ, {r'Transformer/.*': vit.table}),
   'timm': Format(
     _SAFETENSORS,
-    r'blocks\.\d+\..*|stem\.conv\.weight',
-    _timm_table,
+    {
+      r'blocks\.\d+\.mlp_tokens\..*': mixer.timm_table,
+      r'stem\.conv\.weight': bit.timm_table,
+      r'blocks\.\d+\..*': vit.timm_table,
+    },
     position_resize='bicubic_antialiased',
   ),
   'huggingface': Format(
     _SAFETENSORS,
-    r'(vit\.)?encoder\.layer\.\d+\..*',
-    vit.huggingface_table,
+    {r'(vit\.)?encoder\.layer\.\d+\..*': vit.huggingface_table},
     position_resize='bicubic',
   ),
 }
@@ -144,7 +157,7 @@ def opened(path, format_name=None):
       format_name = _recognise(path, view)
     file_format = FORMATS[format_name]
     view = file_format.view(view)
-    yield Opened(format_name, view, file_format.table(view))
+    yield Opened(format_name, view, file_format.rows(view))
 
 
 def load(
@@ -205,7 +218,7 @@ def _is_zip(path):
 
 def _recognise(path, names):
   for format_name, file_format in FORMATS.items():
-    if any(re.fullmatch(file_format.sign, name) for name in names):
+    if file_format.find_table(names):
       return format_name
   shown = sorted(names)
   raise errors.UserError(
