@@ -1,4 +1,4 @@
-"""The parameters of a run are read alone, checked, whatever it does meanwhile."""
+"""Parameters of a run are read alone and checked, whatever it does."""
 
 import json
 import os

@@ -23,7 +23,7 @@ from vit_jax.checkpoints import digests, manager, manifest, step_folder
 
 FOLDER = 'params'
 _AVERAGE, _PARAMS = 'ema/', 'params/'  # In the state of a run.
-# So much is read at once, or a single array: the larger of a share and of bytes.
+# What is read at once: a share or so many bytes, if more; else one array.
 _SHARE, _BYTES = 1 / 16, 8 << 20
 _WHOLE, _DAMAGED, _REMOVED = range(3)
 
