@@ -8,7 +8,7 @@ OBJECTIVES = {
   'masked_patches': masked_patches.build,
 }
 CHOICES = {'objective.name': OBJECTIVES, 'objective.loss': losses.LOSSES}
-# Patterns of the parameters that an objective adds to the model's.
+# Patterns of the parameters that an objective adds to the model.
 OWN = {'classification': (), 'masked_patches': masked_patches.OWN}
 
 
