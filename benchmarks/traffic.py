@@ -35,8 +35,8 @@ STRATEGIES = {
 INTRODUCTION = """# What devices send each other in a training step
 
 Bytes that each device sends, as computed from the shapes of parameters and
-activations (`benchmarks/expected_traffic.py`) and as read from the compiled step,
-in float32, and the CPU time to compile, relative to that for one device
+activations (`benchmarks/expected_traffic.py`) and as read from the compiled
+step, in float32, and the CPU time to compile, relative to that for one device
 (`make traffic`; JAX {version}, forced CPU devices; ViT of depth {depth}, width
 {width}, {images} images per device).
 

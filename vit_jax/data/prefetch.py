@@ -1,4 +1,4 @@
-"""Keeping items of an iterator ready, and timing how long they are awaited."""
+"""Prefetching of an iterator in a thread, and timing of the waits for it."""
 
 import queue
 import threading
@@ -7,15 +7,14 @@ import weakref
 
 
 def prefetch(iterator, size):
-  """Returns an iterator over the same items; a thread keeps some ready.
+  """Returns an iterator over the same items; a thread reads ahead.
 
   Args:
     iterator: read by the thread alone from now on.
-    size: number of items kept ready, at least 1; one more is in the making.
+    size: number of items kept ready, at least 1; one more is being made.
 
   Returns:
-    A `Prefetch`. An error in `iterator` is raised where its item would have
-    come.
+    A `Prefetch`. An error in `iterator` is raised in place of its item.
   """
   return Prefetch(iterator, size)
 
@@ -49,7 +48,7 @@ class Prefetch:
     return item
 
   def take_wait(self):
-    """Returns the seconds that items were awaited since the last call."""
+    """Returns the seconds spent waiting for items since the last call."""
     waited, self._waited = self._waited, 0.0
     return waited
 
@@ -65,13 +64,13 @@ def _run_ahead(iterator, items, stopped):
       if stopped.is_set():
         return
     items.put((None, StopIteration()))
-  except BaseException as error:  # Whoever waits must learn of any.
+  except BaseException as error:  # Raised in the thread that waits.
     items.put((None, error))
 
 
 def _stop(thread, items, stopped):
   stopped.set()
-  # The thread may wait for room: one place lets it see that it's to stop.
+  # The thread may wait for room in the queue: make some, so that it can stop.
   while not items.empty():
     items.get_nowait()
   if thread is not threading.current_thread():

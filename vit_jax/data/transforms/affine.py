@@ -1,4 +1,4 @@
-"""Random turns, slants, stretches and shifts, for drawings and characters."""
+"""Random rotation, shear, zoom and shift, for drawings and characters."""
 
 import dataclasses
 import math
@@ -11,17 +11,17 @@ from vit_jax.data.transforms import resizing
 
 @dataclasses.dataclass(frozen=True)
 class RandomAffine:
-  """Takes the image to size, then maps it by a random affine transformation.
+  """Resizes the image, then maps it by a random affine transformation.
 
-  All are uniform: the turn and the slant up to `angle` either way, the zoom of
-  each axis up to `zoom` (its logarithm is uniform), the shift up to `shift`.
-  What comes in from outside is black.
+  All are uniform: rotation and shear up to `angle` either way, the zoom of each
+  axis up to `zoom` (its logarithm is uniform), the shift up to `shift`. What is
+  outside the image is black.
   """
 
   rows: int
   columns: int
   angle: float = 12.0  # Degrees.
-  zoom: float = 1.25  # Times; as often its inverse.
+  zoom: float = 1.25  # Factor; or its inverse.
   shift: float = 0.1  # Of the side.
   method: str = 'bilinear'
 
