@@ -1,8 +1,8 @@
-"""The handwritten digits that scikit-learn carries, as a TFDS data set.
+"""The handwritten digits that ship with scikit-learn, as a TFDS data set.
 
 1,797 images of 8 x 8 pixels: the test part of Alpaydin & Kaynak's `Optical
 Recognition of Handwritten Digits` (UCI, 1998). It needs no download, is small
-enough to learn on a laptop, and walks the same road as ImageNet.
+enough to learn on a laptop, and uses the same code path as ImageNet.
 """
 
 import io
@@ -49,7 +49,7 @@ class Digits(tfds.core.GeneratorBasedBuilder):
 
   def _generate_examples(self, examples):
     for index, (pixels, label) in enumerate(examples):
-      # TFDS takes a file as it is; to encode an array it wants TensorFlow.
+      # TFDS stores a file unchanged; to encode an array it needs TensorFlow.
       file = io.BytesIO()
       Image.fromarray(pixels).convert('RGB').save(file, 'PNG')
       file.seek(0)
