@@ -175,7 +175,7 @@ def test_a_dry_run_of_what_takes_nothing_is_a_line():
       "What to reproduce='table10' is unknown. Did you mean table1",
     ),
     (('figure',), 'Did you mean figure'),
-    (('table1', False, None, 'B/16'), "ROW, COLUMN, as 'ViT-B, Layers'"),
+    (('table1', False, None, 'B/16'), "ROW, COLUMN, such as 'ViT-B, Layers'"),
   ],
 )
 def test_what_there_is_not_is_told(arguments, message):
