@@ -2,8 +2,8 @@
 
   vit_jax train --config=configs/quickstart.py --workdir=workdir/quickstart
 
-The digits (8 x 8 pixels) come with scikit-learn; the test part, its last
-fifth, was written by other people than the training part.
+The digits (8 x 8 pixels) ship with scikit-learn; the test split, the last
+fifth, was written by other people than the training split.
 """
 
 from vit_jax.config import schema
@@ -11,7 +11,7 @@ from vit_jax.config import schema
 
 def get_config(num_epochs=120.0):
   config = schema.default()
-  config.seed = 1  # Others end up to two points of accuracy lower.
+  config.seed = 1  # Others are up to two points of accuracy lower.
 
   config.data.dataset = 'digits'
   config.data.eval_split = 'test'

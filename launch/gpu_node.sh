@@ -7,7 +7,7 @@ set -euo pipefail
 run() { "$@" </dev/null; }
 if [[ ${1:-} == --dry-run ]]; then
   shift
-  run() { printf '%q ' "$@" && echo; }
+  run() { printf '%s\n' "$(printf '%q ' "$@")"; } # A line at once: many run it.
 fi
 hosts=()
 while [[ $# -gt 0 && $1 != -- ]]; do hosts+=("$1") && shift; done

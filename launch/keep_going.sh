@@ -4,16 +4,16 @@
 #   launch/keep_going.sh vit_jax train --config=... --workdir=...
 # TRIES, PAUSE: maximum number of starts, and seconds between them.
 set -uo pipefail
-tries=${TRIES:-100} pause=${PAUSE:-10} told='' child=''
-trap 'if [[ $child ]]; then told=1; kill -TERM "$child"; else told=early; fi' \
+tries=${TRIES:-100} pause=${PAUSE:-10} stopping='' child=''
+trap 'if [[ $child ]]; then stopping=1; kill -TERM "$child"; else stopping=early; fi' \
   TERM INT
-trap 'told=1' HUP # The terminal signals the command, too; a second one kills it.
+trap 'stopping=1' HUP # The terminal signals the command, too; a second one kills it.
 attend() { # Returns the status of a command, whatever interrupts the wait.
   local status
   "$@" &
   child=$!
-  if [[ $told == early ]]; then # Between the two lines above, maybe.
-    told=1
+  if [[ $stopping == early ]]; then # Between the two lines above, maybe.
+    stopping=1
     kill -TERM "$child"
   fi
   wait "$child"
@@ -28,9 +28,9 @@ attend() { # Returns the status of a command, whatever interrupts the wait.
 for ((number = 1; number <= tries; number++)); do
   attend "$@"
   ended=$?
-  if [[ -n $told || $ended == 0 || $ended == 2 ]]; then break; fi
+  if [[ -n $stopping || $ended == 0 || $ended == 2 ]]; then break; fi
   echo "keep_going.sh: exited with $ended; restarting in $pause s ($number/$tries)" >&2
   attend sleep "$pause"
-  if [[ -n $told ]]; then break; fi
+  if [[ -n $stopping ]]; then break; fi
 done
 exit "$ended"

@@ -127,6 +127,19 @@ def test_a_dry_run_prints_what_it_would_start(machine, monkeypatch, command):
     assert printed[0][1:] == [f'{machine}/vit_jax/.venv/bin/vit_jax', *TRAIN]
 
 
+def test_lines_of_a_dry_run_do_not_mix(machine, monkeypatch):
+  place(machine, monkeypatch, 'gpu_node.sh')
+  slow = '[[ ${FUNCNAME:-} != run ]] || sleep 0.5'  # Before each part of it.
+  script(machine / 'env', f"set -T; trap '{slow}' DEBUG")
+  monkeypatch.setenv('BASH_ENV', str(machine / 'env'))
+  shown = start('gpu_node.sh', '--dry-run', 'one', 'two', '--', *TRAIN)
+  lines = sorted(map(typed, shown.stdout.splitlines()))
+  assert [line[:3] for line in lines] == [
+    ['ssh', '-tt', 'one'],
+    ['ssh', '-tt', 'two'],
+  ]
+
+
 def typed(line):
   """Returns the words of a line as bash reads them."""
   shell = ['bash', '-c', f"printf '%s\\0' {line}"]

@@ -7,14 +7,15 @@ weight decay; random crops and flips, and a central crop to evaluate. At 384 px
 the recommended models, pre-trained for 300 epochs of ImageNet-21k, reach on
 ImageNet (table 3) Ti/16 78.22, S/16 83.73, B/16 85.49 and L/16 85.59 %.
 The learning rate, and for CIFAR-100 and Pets the number of steps, are the best
-on what is held out of training:
+on held-out training examples:
 
   vit_jax sweep --config=configs/finetune/augreg.py:variant=S/16 --workdir=...
 
-With `--suite=vtab_full` it learns the 19 tasks of VTAB from all their examples
-(table 5): S/16 has 90.5 % on natural, 91.2 on specialized, 77.9 on structured
-ones. Which four rates and which resolution that table has is not known here;
-the rates are the ViT paper's, and images are cropped as in transfer.py.
+With `--suite=vtab_full` it fine-tunes on the 19 tasks of VTAB with all their
+examples (table 5): S/16 has 90.5 % on natural, 91.2 on specialized, 77.9 on
+structured ones. The four learning rates and the resolution of that table are
+not known here; the rates are the ViT paper's, and images are cropped as in
+transfer.py.
 
 Cost: 0.95 exaFLOPs, 0.7 H100 hours at 40 % of their peak.
 """
@@ -35,7 +36,7 @@ WARMUP = {20_000: 500, 10_000: 500, 2_500: 200, 500: 100}
 
 
 def get_grid(dataset='imagenet2012', num_steps=0):
-  """Returns what `vit_jax sweep` tries."""
+  """Returns the grid of `vit_jax sweep`."""
   steps, rates = _row(dataset)
   grid = {'optimizer.learning_rate': rates}
   if len(steps) > 1 and not num_steps:

@@ -2,9 +2,9 @@
 
   vit_jax train --config=configs/finetune/high_resolution.py --workdir=...
 
-ImageNet at 512 px for L/16 and 518 px for H/14, and what is measured is the
-running average of the parameters with a factor of 0.9999 (Polyak & Juditsky,
-1992). From ImageNet-21k, L/16 has 85.30 % top-1 and 88.62 % ReaL accuracy;
+ImageNet at 512 px for L/16 and 518 px for H/14, evaluated with the moving
+average of the parameters with a factor of 0.9999 (Polyak & Juditsky, 1992).
+From ImageNet-21k, L/16 has 85.30 % top-1 and 88.62 % ReaL accuracy;
 from JFT-300M, 87.76 and 90.54, and H/14 88.55 and 90.72. The rest is as in
 table 4; the learning rate is the best of RATES on a hundredth of the training
 set:
@@ -22,7 +22,7 @@ RATES = (0.003, 0.01, 0.03, 0.06)
 
 
 def get_grid():
-  """Returns what `vit_jax sweep` tries."""
+  """Returns the grid of `vit_jax sweep`."""
   return {'optimizer.learning_rate': RATES}
 
 

@@ -6,20 +6,20 @@
 SGD with momentum 0.9, batches of 512, cosine schedule, gradients clipped to
 norm 1, no weight decay, 384 px (H/14: 378, in whole patches). From
 ImageNet-21k, B/16 reaches (table 5) 98.95 % on CIFAR-10, 91.67 on CIFAR-100,
-83.97 on ImageNet, 94.43 on Pets and 99.38 on Flowers. The paper takes the best
-learning rate of those in RATES on what `choosing=true` holds out of the
-training set; so does
+83.97 on ImageNet, 94.43 on Pets and 99.38 on Flowers. The paper takes the
+learning rate of RATES that is best on the held-out examples of `choosing=true`;
+so does
 
   vit_jax sweep --config=configs/finetune/transfer.py:dataset=cifar10 \\
     --workdir=... --seeds=3
 
-`init` is a name of the catalogue, a file or the folder of a run; `variant` is
-that of a ViT, or the whole name of another model. `dataset` may also be
-vtab/TASK (cropped at random from 7/6 of the size, or not where places count, as
-in scenic's plainvit), or any of data.source with --config.data.source,
+`init` is a catalogue name, a URL, a file or a run directory; `variant` is that
+of a ViT, or the full name of another model. `dataset` may also be vtab/TASK
+(random crops from 7/6 of the size, or none where positions matter, as in
+scenic's plainvit), or any data set of your own with --config.data.source,
 .dataset, .train_split and .eval_split.
 
-Cost: 1.70 exaFLOPs, 1.2 H100 hours at 40 % of their peak; ImageNet the double.
+Cost: 1.70 exaFLOPs, 1.2 H100 hours at 40 % of their peak; ImageNet twice that.
 """
 
 from vit_jax import errors
@@ -45,7 +45,7 @@ OTHER_RATES = (0.001, 0.003, 0.01, 0.03)
 
 
 def get_grid(dataset='cifar10'):
-  """Returns what `vit_jax sweep` tries."""
+  """Returns the grid of `vit_jax sweep`."""
   name = dataset.partition('/')[0]
   return {'optimizer.learning_rate': RATES.get(name, OTHER_RATES)}
 

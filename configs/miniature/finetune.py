@@ -5,8 +5,8 @@
 
 As in the paper's table 4: SGD with momentum 0.9, cosine schedule, gradients
 clipped to norm 1, no weight decay. `init` is a run of
-configs/miniature/pretrain.py, at 16 pixels; the images are other roundels, and
-few. `make miniature` compares resolutions, and training from scratch.
+configs/miniature/pretrain.py, at 16 pixels; the images are a small set of other
+roundels. `make miniature` compares resolutions, and training from scratch.
 """
 
 from vit_jax.config import schema

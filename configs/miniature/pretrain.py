@@ -4,8 +4,8 @@
     --workdir=...
 
 24 classes of 16 x 16 pixels (vit_jax/data/sources/roundels.py); a ViT, a hybrid
-and a ResNet, for as many steps as take them about ten seconds on a CPU. `make
-miniature` runs it with other values of what docs/miniature.md asks about.
+and a ResNet, each for about ten seconds on a CPU. `make miniature` varies what
+docs/miniature.md compares.
 """
 
 from vit_jax import errors

@@ -1,9 +1,9 @@
-"""AugReg: 28 ways to augment and regularise (Steiner et al., 2022, section 3).
+"""AugReg: 28 settings of regularisation (Steiner et al., 2022, section 3).
 
   vit_jax train --config=configs/pretrain/augreg.py:variant=S/16 --workdir=...
 
-`setting` is the name that released files have, or its place in the list, 0 to
-27. ImageNet takes 300 epochs; `dataset=imagenet21k`, 30 or 300. Adam, cosine,
+`setting` is the name in released files, or its index in the list, 0 to 27.
+ImageNet takes 300 epochs; `dataset=imagenet21k`, 30 or 300. Adam, cosine,
 weight decay decoupled and times the learning rate (1e-4 per step at its peak,
 where it is 0.1). After fine-tuning at 384 px (configs/finetune/augreg.py), the
 best settings reach (table 3), from 300 epochs of ImageNet | ImageNet-21k:
@@ -18,7 +18,7 @@ import itertools
 from vit_jax import errors
 from vit_jax.config import model_names, schema
 
-# As released files call an augmentation: as the paper calls it.
+# Name of an augmentation in released files: in the paper.
 AUGMENTATIONS = {
   'none': 'none',
   'light0': 'light1',

@@ -5,10 +5,10 @@
   vit_jax train --workdir=... \\
     --config=configs/finetune/transfer.py:dataset=imagenet2012,init=/data/mpp
 
-One million steps of 4096 images; most of what it gives is there after 100,000
+One million steps of 4096 images; most of the gain is there after 100,000
 (`num_steps=100000`). B/16 then has 79.9 % on ImageNet, 2 points more than from
-scratch and 4 less than after supervised pre-training. The paper learns from
-JFT-300M, and finds gains from ImageNet, too; it tells of no weight decay.
+scratch and 4 less than after supervised pre-training. The paper trains on
+JFT-300M, and finds gains from ImageNet, too; it mentions no weight decay.
 
 Cost: 432 exaFLOPs, 303 H100 hours at 40 % of their peak.
 """

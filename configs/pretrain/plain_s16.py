@@ -3,7 +3,7 @@
   vit_jax train --config=configs/pretrain/plain_s16.py --workdir=...
 
 'Better plain ViT baselines for ImageNet-1k', table 1: batches of 1024, average
-pooling, sines and cosines for positions, light RandAugment and mixup. 150
+pooling, sine-cosine position embeddings, light RandAugment and mixup. 150
 epochs give 78.5, 300 give 80.0 %. Weight decay is decoupled and times the
 learning rate: 1e-4 per step at its peak.
 

@@ -6,10 +6,9 @@
 
 The paper trains B/16 on JFT-300M and measures ImageNet's linear 5-shot
 accuracy: 61.38 % without positions, from 63.96 to 64.29 with any. Here it is
-pre-trained on ImageNet, as table 3 has it, for fewer epochs; what can be
-compared is what positions add, not the accuracy itself. `kind` is none,
-learned_1d, learned_2d or relative, `placement` stem, every_layer or shared
-(relative: not stem).
+pre-trained on ImageNet, as in table 3, for fewer epochs; comparable is what
+positions add, not the accuracy itself. `kind` is none, learned_1d, learned_2d
+or relative, `placement` stem, every_layer or shared (relative: not stem).
 
 Cost: 12.0 exaFLOPs, 8.5 H100 hours at 40 % of their peak, for each kind.
 """

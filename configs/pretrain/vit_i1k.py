@@ -18,7 +18,7 @@ def get_config(variant='B/16', num_epochs=300.0):
   config = schema.default()
 
   config.data.dataset = 'imagenet2012'
-  config.data.train_split = 'train[:99%]'  # The rest is for choosing.
+  config.data.train_split = 'train[:99%]'  # The rest is for validation.
   config.data.eval_split = 'train[99%:]'
 
   config.model.name = model_names.of_variant(variant)

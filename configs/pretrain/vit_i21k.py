@@ -8,7 +8,7 @@ with a head that starts at -10. Weight decay is decoupled and times the learning
 rate: 3e-5 per step at its peak. On held-out ImageNet-21k, the authors report
 B/32 44.04, B/16 47.88, L/32 45.42, L/16 49.90 and H/14 49.06 %; on ImageNet
 after fine-tuning at 384 px (table 5) 81.28, 83.97, 80.99, 85.15 and 85.13.
-They saw 12.4 of the 14.2 million images, the duplicates left out.
+They trained on 12.4 of the 14.2 million images, without duplicates.
 TFDS has no ImageNet-21k: `dataset` names a builder of your own, or
 `--config.data.source=folder` reads a folder of images.
 

@@ -5,8 +5,8 @@
     --config.data.num_classes=18291
 
 JFT-300M is not public. Any data set will do: the number of steps is that of
-`num_epochs` over `num_images`, whatever is read, so that the compute is that of
-the paper's table 6. Images may have several labels there, hence the sigmoid
+`num_epochs` over `num_images`, whatever its size, so that the compute is that
+of the paper's table 6. Images of JFT may have several labels, hence the sigmoid
 loss. Weight decay is decoupled and times the learning rate (8e-5 per step at
 the peak of B/16). After fine-tuning at 384 px, table 5 has B/16 at 84.15, L/16
 at 87.12 and H/14 at 88.04 % on ImageNet.

@@ -32,6 +32,23 @@ def test_how_a_leaf_is_split_makes_no_difference(spec):
   assert digest(VALUES, spec) == digest(VALUES, num_devices=2)
 
 
+@pytest.mark.parametrize(
+  'array',
+  [
+    VALUES,
+    np.float32(3),
+    np.ones(5, bool),
+    np.arange(6).astype(jnp.bfloat16),
+    np.zeros((0, 3), np.int32),
+    np.random.default_rng(1).normal(size=(700, 300)).astype(np.float32),
+    np.random.default_rng(2).normal(size=(5, 7, 6)).astype(np.float32)[:, ::2],
+  ],
+)
+def test_numpy_gives_the_digest_that_devices_give(array):
+  wanted = digests.of({'leaf': place(array, num_devices=2)})['leaf']
+  assert digests.of_array(array) == wanted
+
+
 def test_every_flipped_bit_shows():
   values = VALUES[:2, :2].copy()
   whole = digest(values)

@@ -1,4 +1,4 @@
-"""Parameters of a run: read alone, checked, whatever the run does meanwhile."""
+"""Parameters of a run are read alone and checked, whatever it does."""
 
 import json
 import os

@@ -38,10 +38,6 @@ def test_the_configuration_is_locked():
     default.sead = 3
 
 
-def test_all_fields_fit_on_a_page():
-  assert len(overrides.flatten(schema.default())) <= 80
-
-
 def is_group(value):
   """Tells `config.model = _model()` from the line of a field."""
   return isinstance(value, ast.Call) and isinstance(value.func, ast.Name)

@@ -32,13 +32,14 @@ def test_more_than_the_share_is_an_error_that_names_the_last(tmp_path):
   bad.add(2, 'two.')
   with pytest.raises(
     errors.UserError,
-    match=r'three\. That makes 3 bad of 1,000 .*share=0\.002.*bad\.jsonl lists',
+    match=r'three\. That makes 3 bad of 1,000 .*max_bad_fraction=0\.002.*'
+    r'bad\.jsonl lists',
   ):
     bad.add(3, 'three.')
 
 
 def test_no_share_bears_no_example():
-  with pytest.raises(errors.UserError, match=r'1 bad of 1,000 .*Mend'):
+  with pytest.raises(errors.UserError, match=r'1 bad of 1,000 .*Fix'):
     bad_examples.BadExamples(SOURCE, 0.0).add(1, 'one.')
 
 

@@ -86,7 +86,7 @@ def test_the_best_file_of_augreg_is_known_before_its_index_is():
 def test_what_is_on_disk_is_told(tmp_path):
   assert costs.where('cifar10', str(tmp_path)).startswith('missing; `vit_jax')
   assert costs.where('vtab/dtd', str(tmp_path)).startswith('missing')
-  assert 'tells how to come by it' in costs.where('imagenet21k')
+  assert 'prints how to get it' in costs.where('imagenet21k')
   assert costs.where('128 images of yours') == 'yours'
 
 

@@ -175,7 +175,7 @@ def test_a_dry_run_of_what_takes_nothing_is_a_line():
       "What to reproduce='table10' is unknown. Did you mean table1",
     ),
     (('figure',), 'Did you mean figure'),
-    (('table1', False, None, 'B/16'), "ROW, COLUMN, as 'ViT-B, Layers'"),
+    (('table1', False, None, 'B/16'), "ROW, COLUMN, such as 'ViT-B, Layers'"),
   ],
 )
 def test_what_there_is_not_is_told(arguments, message):
@@ -277,17 +277,17 @@ def test_what_is_missing_is_told_in_the_cell(tmp_path):
 
 def test_a_figure_of_images_asks_for_them(tmp_path):
   found = rows(said('figure6', workdir=tmp_path))
-  assert found['rollout', ''][2] == 'missing: --input=IMAGES to look at'
+  assert found['rollout', ''][2] == 'missing: --input=IMAGES'
 
 
 def test_a_mean_is_that_of_its_parts_and_lacks_what_one_of_them_lacks():
   parts = tuple(
     methods.Computed(lambda value=value: value) for value in (1.0, 4.0)
   )
-  bench = measure.Bench(pathlib.Path('nowhere'))
-  assert measure.measure(methods.Averaged(parts), bench).value == 2.5
+  context = measure.Context(pathlib.Path('nowhere'))
+  assert measure.measure(methods.Averaged(parts), context).value == 2.5
   lacking = methods.Averaged((*parts, methods.Refused('it is gone')))
-  assert measure.measure(lacking, bench).text == 'refused: it is gone'
+  assert measure.measure(lacking, context).text == 'refused: it is gone'
 
 
 def test_results_are_kept_by_all_that_they_depend_on(tmp_path, monkeypatch):
@@ -298,7 +298,7 @@ def test_results_are_kept_by_all_that_they_depend_on(tmp_path, monkeypatch):
 
   def go(*overrides):
     data = ('--config.data.source=synthetic', '--config.data.num_classes=37')
-    measure.measure(method, measure.Bench(tmp_path, (*data, *overrides)))
+    measure.measure(method, measure.Context(tmp_path, (*data, *overrides)))
     return len((tmp_path / measure.FILE).read_text().splitlines())
 
   assert go() == 1

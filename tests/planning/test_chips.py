@@ -42,9 +42,9 @@ def test_only_tpus_have_a_shape():
     ('v5p:0x2x2', 'neither CHIP:SHAPE'),
     ('v5p:8*8', 'neither CHIP:SHAPE'),
     ('v5x:8x8', "'v5x' is unknown. Did you mean v5"),
-    ('v5p:8x8', r'2 dimension\(s\); chips of v5p are given in 3, as v5p:4x4x4'),
-    ('h100:8x8', r'2 dimension\(s\); chips of h100 are given in 1, as h100:4'),
-    ('8x8', r'2 dimension\(s\); chips of cpu are given in 1'),
+    ('v5p:8x8', r'2 dimension\(s\); v5p needs 3, as v5p:4x4x4'),
+    ('h100:8x8', r'2 dimension\(s\); h100 needs 1, as h100:4'),
+    ('8x8', r'2 dimension\(s\); cpu needs 1, as cpu:4'),
   ],
 )
 def test_a_mistake_is_told(name, message):

@@ -85,7 +85,7 @@ def test_time_and_money_follow_from_flops(made):
   hours = 8 * 1e6 * seconds / 3600
   assert row(text, 'chip-hours') == [f'{hours:,.0f}']
   assert row(text, 'US dollars') == [f'{2 * hours:,.0f}']
-  assert 'give --price' in report.text(made, mfu=0.5, price=None)
+  assert 'set --price' in report.text(made, mfu=0.5, price=None)
 
 
 def test_it_says_that_cpu_devices_are_not_the_chips(made):
@@ -137,13 +137,13 @@ def test_a_mistake_on_the_command_line_is_told(flag, message, capsys):
 )
 def test_what_the_compiler_has_no_room_for_does_not_fit(message, needed):
   error = RuntimeError(f'RESOURCE_EXHAUSTED: {message}')
-  found = plan._found_no_room(error, state_bytes=2**30)
+  found = plan._out_of_memory(error, state_bytes=2**30)
   assert found == (needed * 2**30, 15.75 * 2**30)
 
 
 def test_another_failure_of_the_compiler_is_not_hidden():
   with pytest.raises(RuntimeError, match='19G of 20G are green'):
-    plan._found_no_room(RuntimeError('19G of 20G are green'), 0)
+    plan._out_of_memory(RuntimeError('19G of 20G are green'), 0)
 
 
 def test_what_does_not_fit_comes_with_advice(made):

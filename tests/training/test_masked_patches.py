@@ -1,14 +1,19 @@
 """A run of masked-patch prediction, and what a fine-tuning takes of it."""
 
+import json
+import shutil
+
 import jax
 import numpy as np
 import pytest
 
-from vit_jax import errors
-from vit_jax.config import schema
+from vit_jax import errors, pytrees
+from vit_jax.checkpoints import manager, verify
+from vit_jax.config import recipes, schema
 from vit_jax.evaluation import evaluate, records
 from vit_jax.evaluation import target as targets
-from vit_jax.training import train
+from vit_jax.sharding import mesh as meshes
+from vit_jax.training import assembly, train
 from vit_jax.weights import loading
 
 pytestmark = pytest.mark.usefixtures('compiled_in_less_time')
@@ -16,9 +21,7 @@ pytestmark = pytest.mark.usefixtures('compiled_in_less_time')
 SIDE = 16
 
 
-@pytest.fixture(scope='module')
-def run(tmp_path_factory):
-  """Returns the folder of a run of two steps, and what it reports."""
+def tiny_config():
   config = schema.default()
   config.objective.name = 'masked_patches'
   config.data.source = 'synthetic'
@@ -30,8 +33,14 @@ def run(tmp_path_factory):
   )
   config.optimizer.warmup_steps = 1
   config.run.update(batch_size=8, num_steps=2, eval_every=1)
+  return config
+
+
+@pytest.fixture(scope='module')
+def run(tmp_path_factory):
+  """Returns the folder of a run of two steps, and what it reports."""
   workdir = tmp_path_factory.mktemp('masked') / 'run'
-  return workdir, train.run(config, workdir)
+  return workdir, train.run(tiny_config(), workdir)
 
 
 def test_a_run_reports_what_is_held_out(run):
@@ -55,7 +64,7 @@ def test_a_fine_tuning_takes_all_but_the_head_and_the_mask_token(run):
   assert report.fresh.keys() == {'head/kernel', 'head/bias'}
   assert report.resized.keys() == {'encoder/position_embedding/embedding'}
   assert not report.unused
-  assert 'mask_token' not in loaded
+  assert 'objective' not in loaded
 
 
 def test_features_of_a_run_are_measured_like_those_of_any_other(run, tmp_path):
@@ -101,3 +110,84 @@ def test_weights_of_a_run_have_features_and_no_classes(run):
   )
   assert output.logits is None
   assert output.pooled.shape == (1, 16)
+
+
+# Runs of older versions -------------------------------------------------------
+
+
+def as_of_old(state):
+  """Returns a state whose objective's parameters lie beside the model's."""
+
+  def move(node):
+    if not isinstance(node, dict):
+      return node
+    node = {name: as_of_old(each) for name, each in node.items()}
+    return {**node.pop('objective', {}), **node}
+
+  return jax.tree.map(move, state, is_leaf=lambda node: isinstance(node, dict))
+
+
+def saved_digests(workdir, step):
+  path = workdir / f'checkpoints/{step}/run/metadata'
+  return json.loads(path.read_text())['digests']
+
+
+@pytest.fixture(scope='module', params=[False, True], ids=['layers', 'loop'])
+def old(request, tmp_path_factory):
+  """Folders of a finished run, and of its step 2 as older versions wrote it."""
+  folder = tmp_path_factory.mktemp('old')
+  config = tiny_config()
+  config.model.update(scan=request.param, depth=2)
+  config.optimizer.ema_decay = 0.9
+  config.run.update(num_steps=4, checkpoint_every=2, checkpoints_to_keep=2)
+  train.run(config, folder / 'new')
+  mesh = meshes.build(config.mesh)
+  shapes = assembly.build(config, 2, mesh, 4).state
+  with manager.CheckpointManager(folder / 'new/checkpoints', 2) as saved:
+    state, record = saved.restore(shapes, step=2)
+  recipes.save(config, folder / 'old')
+  with manager.CheckpointManager(folder / 'old/checkpoints', 2) as saved:
+    saved.finish(2, as_of_old(state), record)
+  return folder / 'new', folder / 'old'
+
+
+def test_the_old_layout_is_what_it_was(old):
+  paths = saved_digests(old[1], 2)
+  assert {'params/mask_token', 'ema/head/kernel'} <= paths.keys()
+  assert any(path.endswith('/mu/head/kernel') for path in paths)
+  assert not any('objective' in path for path in paths)
+  assert {'params/objective/mask_token', 'ema/objective/head/kernel'} <= (
+    saved_digests(old[0], 2).keys()
+  )
+
+
+def test_weights_of_an_old_run_are_those_of_a_new_one(old, tmp_path):
+  new, old = old
+  shutil.copytree(new, tmp_path / 'new')
+  shutil.rmtree(tmp_path / 'new/checkpoints/4')
+  given, wanted = (
+    pytrees.flatten(loading.load(loading.find(str(path)), (SIDE, SIDE))[1])
+    for path in (old, tmp_path / 'new')
+  )
+  assert given.keys() == wanted.keys()
+  for path in given:
+    np.testing.assert_array_equal(given[path], wanted[path], err_msg=path)
+  assert not [path for path in given if 'mask' in path or 'head' in path]
+
+
+def test_an_old_run_is_resumed_bit_for_bit(old, tmp_path, capsys):
+  new, old = old
+  shutil.copytree(old, tmp_path / 'old')
+  lines, good = verify.run(tmp_path / 'old')
+  assert good, lines
+  config = recipes.load(str(tmp_path / 'old' / recipes.FILE))
+  train.run(config, tmp_path / 'old')
+  assert 'resumed at step 2' in capsys.readouterr().err
+  # Digests of parameters, their average, moments of the optimizer and all else.
+  given, wanted = saved_digests(tmp_path / 'old', 4), saved_digests(new, 4)
+  assert given == wanted
+  assert {path.split('/')[0] for path in given} >= {
+    'params',
+    'ema',
+    'opt_state',
+  }

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from vit_jax import errors, pytrees
-from vit_jax.checkpoints import manager
+from vit_jax.checkpoints import manager, manifest, step_folder
 from vit_jax.config import recipes, schema
 from vit_jax.data import pipeline
 from vit_jax.evaluation import evaluate
@@ -121,6 +121,23 @@ def test_a_run_of_an_older_version_goes_on(tmp_path, capsys):
   # The configuration is complete from now on.
   assert recipes.load(str(workdir / recipes.FILE)) == config
   assert 'older' not in capsys.readouterr().err
+
+
+def test_a_resume_reads_and_verifies_its_step_once(finished, monkeypatch):
+  seen = []
+
+  def count(module, name):
+    original = getattr(module, name)
+    monkeypatch.setattr(
+      module,
+      name,
+      lambda *args, **kwargs: seen.append(name) or original(*args, **kwargs),
+    )
+
+  count(manifest, 'check')
+  count(step_folder, '_read_leaves')
+  train.run(tiny_config(), finished[0])
+  assert seen == ['check', '_read_leaves']
 
 
 def test_a_finished_run_is_not_trained_further(finished):

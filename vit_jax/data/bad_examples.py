@@ -1,4 +1,4 @@
-"""Examples that can not be used: counted, listed, and only so many borne."""
+"""Examples that can't be used: counted, listed, and tolerated up to a limit."""
 
 import json
 import pathlib
@@ -9,55 +9,55 @@ from vit_jax import errors, files
 
 
 class BrokenShardError(errors.UserError):
-  """A file of many records is broken: no example can stand in for them."""
+  """A file of many records is broken: they cannot all be replaced."""
 
 
 def path(workdir, process_index):
-  """Returns the file that a process of a run lists its bad examples in."""
+  """Returns the file in which a process of a run lists its bad examples."""
   suffix = f'-{process_index}' if process_index else ''
   return pathlib.Path(workdir) / f'bad_examples{suffix}.jsonl'
 
 
 class BadExamples:
-  """What was wrong with which examples of one source.
+  """The bad examples of one source, and what is wrong with each.
 
   Args:
     source: see `sources`.
-    max_share: of its examples may be bad; the next one is an error.
-    path: of a JSONL file that lists them, a line each; None: no file. Lines
-      that are there count as told, so a resumed run repeats none.
+    max_fraction: of its examples may be bad; more is an error.
+    path: of a JSONL file that lists them, one per line; None: no file. Existing
+      lines are not repeated, as by a resumed run.
   """
 
-  def __init__(self, source, max_share, path=None):
+  def __init__(self, source, max_fraction, path=None):
     self._source = source
-    self._max_share = max_share
+    self._max_fraction = max_fraction
     self._path = path and pathlib.Path(path)
     self._found = set()
     lines = files.read_lines(self._path) if self._path else []
-    self._told = {where for line in lines if (where := _where(line))}
+    self._reported = {where for line in lines if (where := _where(line))}
 
   def add(self, index, problem):
-    """Counts example `index`, once however often it comes.
+    """Counts example `index`, once however often it occurs.
 
     Raises:
-      UserError: that is more than may be bad.
+      UserError: there are more bad examples than allowed.
     """
     self._found.add(index)
-    self._tell(index, problem)
+    self._report(index, problem)
     count, total = len(self._found), len(self._source)
-    if count > self._max_share * total:
+    if count > self._max_fraction * total:
       listed = f' {self._path} lists them.' if self._path else ''
       raise errors.UserError(
         f'{problem} That makes {count} bad of {total:,} examples, more than '
-        f'data.max_bad_fraction={self._max_share:g} allows.{listed} Mend or '
+        f'data.max_bad_fraction={self._max_fraction:g} allows.{listed} Fix or '
         'remove them, or allow more.'
       )
 
-  def _tell(self, index, problem):
+  def _report(self, index, problem):
     where = self._source.where(index)
-    if where in self._told:
+    if where in self._reported:
       return
-    self._told.add(where)
+    self._reported.add(where)
     logging.warning('Left out: %s', problem)
     if self._path:
       line = {'index': int(index), 'where': where, 'problem': problem}
@@ -65,7 +65,7 @@ class BadExamples:
 
 
 def _where(line):
-  """Returns which example a line is about; None if a crash cut it short."""
+  """Returns which example a line is about; None if truncated by a crash."""
   try:
     return json.loads(line)['where']
   except ValueError:

@@ -1,4 +1,4 @@
-"""What a batch contains: keys, shapes, dtypes, value ranges.
+"""The contents of a batch: keys, shapes, dtypes, value ranges.
 
     image   uint8 [batch, height, width, 3]; RGB, 0 to 255
     label   int32 [batch]; class index, -1 where there is none
@@ -20,7 +20,7 @@ def to_model_range(image, dtype=jnp.float32):
 
 
 def padding(height, width):
-  """Returns the example that fills up a last batch; it counts for nothing."""
+  """Returns the example that pads a last batch; it is masked."""
   return {
     'image': np.zeros((height, width, 3), np.uint8),
     'label': np.int32(-1),

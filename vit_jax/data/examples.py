@@ -1,7 +1,7 @@
-"""The rows of batches: an example each, read and transformed.
+"""Examples, read and transformed to rows of batches.
 
-A row is {key: value} for the keys of a batch; with it come the problems met on
-the way, pairs (index of a bad example, what is wrong with it).
+A row is {key: value} for the keys of a batch; it comes with the problems met,
+pairs (index of a bad example, what is wrong with it).
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ MAX_TRIES = 100  # Bad examples in a row; then something else is wrong.
 
 @dataclasses.dataclass(frozen=True)
 class TrainExamples:
-  """Makes rows to train on; position p is row p of all batches in a row.
+  """Makes training rows; position p is row p of all batches, concatenated.
 
   Attributes:
     source: see `sources`.
@@ -36,7 +36,7 @@ class TrainExamples:
     random = np.random.Philox(key=self.seed)
     rng, state = np.random.Generator(random), random.state
     for position in positions:
-      # A counter of its own for each position; far cheaper than a generator.
+      # Each position has its own counter; far cheaper than a new generator.
       state['state']['counter'][:] = 0, 0, position, 0
       random.state = state
       yield self._first_good(self.order[position], rng)
@@ -51,13 +51,13 @@ class TrainExamples:
         return row, problems
       problems.append((here, problem))
     raise errors.UserError(
-      f'{problems[0][1]} The {MAX_TRIES - 1} examples after it are bad, too.'
+      f'{problems[0][1]} The next {MAX_TRIES - 1} examples are bad, too.'
     )
 
 
 @dataclasses.dataclass(frozen=True)
 class EvalExamples:
-  """Makes rows to evaluate on; position p is example p, padding after them.
+  """Makes evaluation rows; position p is example p, followed by padding.
 
   Attributes:
     source: see `sources`.

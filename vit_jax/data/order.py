@@ -1,7 +1,7 @@
-"""Which example is trained on when, as a function of seed and position alone.
+"""The index sampler: the order of training examples, by seed and position.
 
-Row j of global batch k is position k * batch_size + j. Any position can be
-asked for at once: nothing is drawn, remembered or skipped on the way.
+Row j of global batch k is position k * batch_size + j. Access is random: there
+is no state, and nothing to skip on a resume.
 """
 
 import grain
@@ -9,22 +9,23 @@ import numpy as np
 
 from vit_jax import errors
 
-MAX_LENGTH = 2**60  # Of a training, in examples; as good as without end.
+MAX_LENGTH = 2**60  # Of training, in examples; effectively unlimited.
 
 
 def build(source, seed, batch_size, repeats):
   """Returns the order, which maps a position to the index of an example.
 
-  Every epoch is a new permutation of the source. Of a mixture (a source with
-  `parts` and `weights`) each part has epochs of its own, and the parts take
-  turns so that at any time their shares are those of the weights.
+  Every epoch is a new permutation of the source. In a mixture (a source with
+  `parts` and `weights`) each part has its own epochs, and the parts are
+  interleaved so that at any time their proportions are those of the weights.
 
   Args:
     source: see `sources`.
     seed: at least 0.
     batch_size: rows of a global batch.
-    repeats: number of times that each example comes in its batch (repeated
-      augmentation: Hoffer et al., 2020); the batch then holds as many fewer.
+    repeats: number of copies of each example in its batch (repeated
+      augmentation: Hoffer et al., 2020), which has as many times fewer distinct
+      ones.
 
   Raises:
     UserError: `repeats` does not divide the batch.
@@ -50,7 +51,7 @@ def build(source, seed, batch_size, repeats):
 
 
 class _Epochs:
-  """The indices of a part, permuted anew in each epoch, as a sequence."""
+  """The indices of a part, with a new permutation per epoch, as a sequence."""
 
   def __init__(self, first, length, seed):
     self._first = first
@@ -80,6 +81,6 @@ class _Order:
 
   def __getitem__(self, position):
     batch, row = divmod(position, self._batch_size)
-    # Repeats stand far apart, so that mixup meets other images.
+    # Copies are far apart, so that mixup combines different images.
     row %= self._num_distinct
     return self._indices[batch * self._num_distinct + row]

@@ -1,8 +1,8 @@
 """Batches of a source: shuffled and repeated to train, padded to evaluate.
 
-What global batch k of a training consists of is a function of the source, the
-seed and k: the number of hosts, worker processes or threads and where a run was
-resumed make no difference. Grain runs the threads and processes.
+Global batch k of a training run is a function of the source, the seed and k
+alone, whatever the number of hosts, worker processes or threads and wherever
+the run was resumed. Grain runs the threads and processes.
 """
 
 import dataclasses
@@ -18,7 +18,7 @@ from vit_jax.data import bad_examples, batch, order, transforms
 from vit_jax.data import examples as example_makers
 
 PIECE = 64  # Rows that a thread makes at a time.
-MAX_BATCHES = 2**40  # In a row of training; as good as without end.
+MAX_BATCHES = 2**40  # Effectively unlimited.
 
 
 def train_batches(
@@ -31,7 +31,7 @@ def train_batches(
   rows=None,
   bad_path=None,
 ):
-  """Iterates without end over this process's rows of each global batch.
+  """Iterates endlessly over this process's rows of each global batch.
 
   See `order` for which examples a batch has; each is augmented anew each time.
   One that can't be used (an image that can't be read, a label out of range)
@@ -42,14 +42,14 @@ def train_batches(
     data: the part `data` of the configuration.
     batch_size: rows of a global batch, over all processes.
     seed: of the order and of the augmentation; at least 0.
-    start: index of the first global batch; starting late costs nothing.
+    start: index of the first global batch; skipping batches costs nothing.
     rows: numbers of the rows that this process makes, an int array (see
       `placement.local_rows`); None: all.
     bad_path: of the JSONL file that lists bad examples, one for each process,
       or None.
 
   Returns:
-    An iterator, with `close()`, of NumPy batches as `vit_jax.batch` tells.
+    An iterator, with `close()`, of NumPy batches; see `vit_jax.data.batch`.
 
   Raises:
     UserError: while iterating: more than `data.max_bad_fraction` of the source
@@ -79,11 +79,11 @@ def eval_batches(
 ):
   """Iterates once over this process's rows of each global batch, in order.
 
-  Over all processes each example comes exactly once; the last batch is filled
-  up with `batch.padding`, which also stands for an example that can't be used.
-  All processes get the same number of batches.
+  Over all processes each example occurs exactly once; the last batch is padded
+  with `batch.padding`, which also replaces examples that can't be used. All
+  processes get the same number of batches.
 
-  Args, Returns, Raises: as `train_batches`; and
+  Args, Returns, Raises: see `train_batches`; and
     chain: transforms in place of those that `data` describes, or None.
   """
   if chain is None:
@@ -105,10 +105,10 @@ def _rows(rows, batch_size):
 
 
 def _iterate(maker, wanted, data, bad):
-  """Returns the iterator over this process's part of the wanted batches."""
+  """Returns the iterator over this process's rows of the wanted batches."""
   slots = None if data.num_workers else _Slots(len(wanted.rows))
   pieces = _Pieces(maker, wanted, slots)
-  # Of each thread one piece in the making and one that waits.
+  # For each thread one piece being made and one ready.
   num_threads = -(-data.num_threads // max(1, data.num_workers))
   options = grain.ReadOptions(
     num_threads=num_threads, prefetch_buffer_size=2 * num_threads
@@ -128,7 +128,7 @@ def _iterate(maker, wanted, data, bad):
 
 @dataclasses.dataclass(frozen=True)
 class _Wanted:
-  """Which rows of which global batches are to be made here.
+  """The rows of global batches that this process makes.
 
   Attributes:
     batches: numbers of the global batches, a range.
@@ -142,24 +142,24 @@ class _Wanted:
 
   @property
   def num_pieces(self):
-    """How many pieces the rows of one batch come in."""
+    """Number of pieces that the rows of one batch are made in."""
     return -(-len(self.rows) // PIECE)
 
   def positions(self, batch_number, begin, end):
-    """Returns where its rows from `begin` to `end` are among all rows."""
+    """Returns the positions of the rows from `begin` to `end` among all."""
     first = batch_number * self.batch_size
     return [first + row for row in self.rows[begin:end].tolist()]
 
 
 @dataclasses.dataclass(frozen=True)
 class _Pieces:
-  """Makes piece after piece of the batches; runs in several threads.
+  """Makes the batches piece by piece; runs in several threads.
 
-  A piece is small, so that all threads soon work on the batch that is needed
-  next, and few bytes lie about however large the batches are.
+  A piece is small, so that all threads work on the batch that is needed next,
+  and little memory is used however large the batches are.
   """
 
-  maker: Any  # Of rows; see `rows`.
+  maker: Any  # Of rows; see `examples`.
   wanted: _Wanted
   slots: Any
 
@@ -180,7 +180,7 @@ class _Pieces:
     return batch_number, made, problems
 
   def _space(self, batch_number, begin, end, image_shape):
-    """Returns the arrays that the rows from `begin` to `end` go into."""
+    """Returns the arrays to write the rows from `begin` to `end` to."""
     if self.slots is None:
       return _empty(end - begin, image_shape)
     whole = self.slots.get(batch_number, image_shape)
@@ -188,7 +188,7 @@ class _Pieces:
 
 
 class _Slots:
-  """The batches in the making, whose pieces several threads fill in."""
+  """The batches being made, whose pieces several threads fill in."""
 
   def __init__(self, size):
     self._size = size
@@ -207,7 +207,7 @@ class _Slots:
 
 
 def _empty(size, image_shape):
-  """Returns a batch of `size` rows whose values are not set."""
+  """Returns a batch of `size` rows with uninitialized values."""
   padding = batch.padding(*image_shape[:2])
   return {
     key: np.empty((size, *np.shape(value)), value.dtype)
@@ -216,7 +216,7 @@ def _empty(size, image_shape):
 
 
 class _Batches:
-  """Joins pieces to batches, and counts the bad examples."""
+  """Joins pieces into batches, and counts the bad examples."""
 
   def __init__(self, iterator, pieces, bad):
     self._iterator = iterator
@@ -233,7 +233,7 @@ class _Batches:
     try:
       return self._batch()
     except BaseException:
-      self.close()  # Its threads would wait until the error is forgotten.
+      self.close()  # Else its threads would wait as long as the error lives.
       raise
 
   def _batch(self):

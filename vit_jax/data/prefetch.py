@@ -1,4 +1,4 @@
-"""Keeping items of an iterator ready, and timing how long they are awaited."""
+"""Prefetching of an iterator in a thread, and timing of the waits for it."""
 
 import queue
 import threading
@@ -43,7 +43,7 @@ class Prefetch:
     return item
 
   def take_wait(self):
-    """Returns the seconds that items were awaited since the last call."""
+    """Returns the seconds spent waiting for items since the last call."""
     waited, self._waited = self._waited, 0.0
     return waited
 
@@ -59,13 +59,13 @@ def _run_ahead(iterator, items, stopped):
       if stopped.is_set():
         return
     items.put((None, StopIteration()))
-  except BaseException as error:  # Whoever waits must learn of any.
+  except BaseException as error:  # Raised in the thread that waits.
     items.put((None, error))
 
 
 def _stop(thread, items, stopped):
   stopped.set()
-  # The thread may wait for room: one place lets it see that it's to stop.
+  # The thread may wait for room in the queue: make some, so that it can stop.
   while not items.empty():
     items.get_nowait()
   if thread is not threading.current_thread():

@@ -1,5 +1,5 @@
-"""What can be measured of a trained model.
+"""Evaluation of trained models.
 
-An evaluator gets functions, never a model: `predict`, from a batch to logits,
-or `embed`, from a batch to features.
+An evaluator receives functions, never a model: `predict`, from a batch to
+logits, or `embed`, from a batch to features.
 """

@@ -10,27 +10,27 @@ TOP_K = 5
 
 
 def evaluate(predict, batches):
-  """Measures how often, and how surely, the right class is predicted.
+  """Measures accuracy and cross-entropy.
 
   Args:
     predict: maps a batch on the device to its logits [batch, classes].
-    batches: batches on the device, as vit_jax/data/batch.py tells; examples
-      whose mask is False or whose label is -1 count for nothing.
+    batches: batches on the device, see vit_jax/data/batch.py; examples whose
+      mask is False or whose label is -1 are ignored.
 
   Returns:
     {'accuracy': fraction of examples whose largest logit is the label's,
-     'top5': share whose label is among the five largest; only if there are
+     'top5': fraction whose label is among the five largest; only if there are
        more than five classes,
      'loss': mean of -log softmax(logits)[label], in nats,
-     'num_examples': how many examples that is over}.
+     'num_examples': number of examples these are over}.
 
   Raises:
-    UserError: there was no example to count.
+    UserError: there was no labelled example.
   """
   total = None
   for batch in batches:
     measured = _measure(predict(batch), batch['label'], batch['mask'])
-    # Stays on the device, so that the next batch is not waited for.
+    # Stays on the device, so that the host does not wait for it.
     total = measured if total is None else _merge(total, measured)
   num_examples = int(total['loss'].count) if total else 0
   if not num_examples:
@@ -45,7 +45,7 @@ def evaluate(predict, batches):
 def _measure(logits, label, mask):
   counted = mask & (label >= 0)
   log_p = jax.nn.log_softmax(logits.astype(jnp.float32))
-  # Where there is no label, class 0 is read and then not counted.
+  # Where there is no label, class 0 is read and then masked.
   index = jnp.maximum(label, 0)[:, None]
   measured = {
     'accuracy': jnp.argmax(logits, axis=-1) == label,

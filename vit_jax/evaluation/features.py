@@ -1,4 +1,4 @@
-"""What a model makes of each image of a split, gathered on the host."""
+"""Features of each image of a split, gathered on the host."""
 
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ from vit_jax import errors
 
 
 class Features(NamedTuple):
-  """Features of the real examples of a split, in its order.
+  """Features of the examples of a split, in its order, without padding.
 
   features: float32 [examples, width].
   label: int32 [examples]; -1 where there is none.
@@ -38,30 +38,30 @@ class Features(NamedTuple):
 def collect(embed, batches):
   """Returns the `Features` of all batches; padding is left out.
 
-  All processes call it with their shares, and each gets the whole.
+  All processes call it with their batches, and each gets the whole.
 
   Args:
     embed: maps a batch on the device to features, float32 [batch, width].
-    batches: batches on the device, as vit_jax/data/batch.py tells; the last may
-      be padded, and their examples may come in any order.
+    batches: batches on the device, see vit_jax/data/batch.py; the last may be
+      padded, and their examples may come in any order.
   """
-  parts, waiting = [], None
+  fetched, pending = [], None
   for batch in batches:
-    made = embed(batch), batch['label'], batch['index'], batch['mask']
-    if waiting is not None:  # The device is at the next batch by now.
-      parts.append(_fetch(waiting))
-    waiting = made
-  if waiting is not None:
-    parts.append(_fetch(waiting))
-  if not parts:
+    arrays = embed(batch), batch['label'], batch['index'], batch['mask']
+    if pending is not None:  # The device is at the next batch by now.
+      fetched.append(_fetch(pending))
+    pending = arrays
+  if pending is not None:
+    fetched.append(_fetch(pending))
+  if not fetched:
     raise errors.UserError('There is no example to evaluate on.')
-  features, label, index = map(np.concatenate, zip(*parts))
+  features, label, index = map(np.concatenate, zip(*fetched))
   order = np.argsort(index, kind='stable')
   return Features(features[order], label[order], index[order])
 
 
 def _fetch(arrays):
-  """Returns features, label and index of the real examples, on every host."""
+  """Returns features, label and index without padding, on every host."""
   *values, mask = multihost_utils.process_allgather(arrays, tiled=True)
   real = np.asarray(mask)
   return tuple(np.asarray(value)[real] for value in values)

@@ -2,8 +2,8 @@
 
 ViT paper, section 4.1: regularised least squares from features to targets in
 {-1, 1}^classes, in closed form. What the paper leaves open is as in big_vision:
-features are whitened by the mean and deviation of the examples drawn, a
-constant column of 100 is the bias, and the penalty is 2^10.
+features are whitened by the mean and standard deviation of the few-shot
+examples, a constant column of 100 is the bias, and the penalty is 2^10.
 """
 
 from typing import NamedTuple
@@ -14,11 +14,11 @@ from vit_jax import errors
 from vit_jax.evaluation import features, metrics
 
 SHOTS = (1, 5, 10, 25)  # Examples of each class.
-NUM_SEEDS = 3  # Draws, over which results are averaged.
+NUM_SEEDS = 3  # Few-shot subsets, over which results are averaged.
 PENALTY = 2.0**10
-BIAS = 100.0  # So large that the penalty hardly touches it.
+BIAS = 100.0  # So large that the penalty hardly affects it.
 
-_TINY = 1e-5  # Keeps a feature that never varies finite.
+_TINY = 1e-5  # Keeps constant features finite.
 _ROWS = 8192  # Scored at a time.
 
 
@@ -35,19 +35,19 @@ class Classifier(NamedTuple):
 
 
 def evaluate(embed, train, test, subsets, shots=SHOTS):
-  """Measures classifiers made of a few examples per class.
+  """Measures classifiers fitted to a few examples per class.
 
   Args:
     embed: maps a batch on the device to features, float32 [batch, width].
-    train: batches on the device that hold every example drawn.
+    train: batches on the device with every example of the subsets.
     test: batches on the device to measure on.
-    subsets: what `draw` returned, once for each seed; its numbers are the
-      `index` of examples of `train`.
+    subsets: what `draw` returned, for each seed; its numbers are the `index` of
+      examples of `train`.
     shots: numbers of examples per class, each at most as many as were drawn.
 
   Returns:
     {'fewshot_5': accuracy of 5 shots, mean over the subsets,
-     'fewshot_5_std': its standard deviation, of several subsets; and so on}.
+     'fewshot_5_std': its standard deviation, if there are several; and so on}.
 
   Raises:
     UserError: no test example has a label.
@@ -65,16 +65,16 @@ def evaluate(embed, train, test, subsets, shots=SHOTS):
 
 
 def draw(labels, num_classes, count, seed):
-  """Returns positions of examples of each class, int64 [classes, count].
+  """Draws a few-shot subset: positions of examples, int64 [classes, count].
 
-  A draw of fewer examples is the beginning of one of more. Of a data set in the
+  A subset of fewer examples is a prefix of one of more. For a data set in the
   same order, they are those that big_vision draws.
 
   Args:
     labels: class index of each example, int [examples]; -1 where there is none.
     num_classes: number of classes.
     count: examples per class.
-    seed: of the draw, at least 0.
+    seed: of the subset, at least 0.
 
   Raises:
     UserError: a class has fewer examples.
@@ -98,7 +98,7 @@ def draw(labels, num_classes, count, seed):
 
 
 def fit(features, label, num_classes, penalty=PENALTY):
-  """Returns the `Classifier` that regularised least squares gives.
+  """Fits a `Classifier` by regularised least squares.
 
   Args:
     features: features, float [examples, width].
@@ -113,7 +113,7 @@ def fit(features, label, num_classes, penalty=PENALTY):
   examples, width = x.shape
   if examples >= width:
     kernel = np.linalg.solve(x.T @ x + penalty * np.eye(width), x.T @ y)
-  else:  # The same, by the smaller of the two systems.
+  else:  # The same, by the smaller system.
     kernel = x.T @ np.linalg.solve(x @ x.T + penalty * np.eye(examples), y)
   return Classifier(mean, deviation, kernel)
 

@@ -1,4 +1,4 @@
-"""Accuracy of the nearest neighbours among frozen features.
+"""k-nearest-neighbour accuracy on frozen features.
 
 Wu et al. (2018), 'Unsupervised feature learning via non-parametric instance
 discrimination', section 3.4: the k training images whose features are the most
@@ -18,11 +18,11 @@ from vit_jax.evaluation import features
 NUM_NEIGHBOURS = 20
 TEMPERATURE = 0.07
 
-_NUM_PAIRS = 1 << 26  # Similarities that are held at a time.
+_NUM_PAIRS = 1 << 26  # Similarities in memory at a time.
 
 
 def evaluate(embed, train, test, num_classes):
-  """Measures how often the neighbours of a test image elect its class.
+  """Measures how often the neighbours of a test image vote for its class.
 
   Args:
     embed: maps a batch on the device to features, float32 [batch, width].
@@ -31,7 +31,7 @@ def evaluate(embed, train, test, num_classes):
     num_classes: number of classes.
 
   Returns:
-    {'knn_20': accuracy, 'knn_num_examples': how many examples it is over}.
+    {'knn_20': accuracy, 'knn_num_examples': number of examples it is over}.
 
   Raises:
     UserError: fewer training examples than neighbours have a label, or no
@@ -93,7 +93,7 @@ def _unit(x):
 def _votes(train_features, label, test_features, num_classes, count):
   similarity = jnp.matmul(test_features, train_features.T, precision='highest')
   nearest, index = jax.lax.top_k(similarity, count)  # [test, count]
-  # Relative to the nearest: the election is the same, and nothing overflows.
+  # Relative to the nearest: the winner is the same, and nothing overflows.
   weight = jnp.exp((nearest - nearest[:, :1]) / TEMPERATURE)
   row = jnp.arange(len(test_features))[:, None]
   empty = jnp.zeros((len(test_features), num_classes))

@@ -47,7 +47,7 @@ def compute(metrics):
 def over_seeds(name, values):
   """Returns {name: mean, name_std: standard deviation} of a few runs.
 
-  The deviation is that of the sample, sqrt(sum (x - mean)^2 / (n - 1)); a
+  It is the sample standard deviation, sqrt(sum (x - mean)^2 / (n - 1)); a
   single run has none.
   """
   mean = statistics.fmean(values)

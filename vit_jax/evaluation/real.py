@@ -12,17 +12,17 @@ from vit_jax.evaluation import metrics
 
 
 def evaluate(predict, batches, labels):
-  """Measures how often the likeliest class is among an image's labels.
+  """Measures how often the top-1 class is among an image's labels.
 
   Args:
     predict: maps a batch on the device to its logits [batch, classes].
-    batches: batches on the device whose label is the number of the image, the
-      row of `labels` that is its own; -1 and padding count for nothing.
-    labels: class indices, int32 [images, most labels]; -1 fills up.
+    batches: batches on the device whose label is the number of the image, its
+      row in `labels`; -1 and padding are ignored.
+    labels: class indices, int32 [images, most labels], padded with -1.
 
   Returns:
-    {'real_accuracy': fraction of the images with labels, 'real_num_examples':
-     how many these are}.
+    {'real_accuracy': fraction of the images with labels that are correct,
+     'real_num_examples': number of images with labels}.
 
   Raises:
     UserError: no image has a label.

@@ -1,7 +1,7 @@
 """Records of results, one per line: evaluations.jsonl.
 
-A JSON object per line: which evaluator measured which weights on which data,
-by what recipe and code, and the numbers.
+A JSON object per line: the metadata (evaluator, weights, data, recipe and code)
+and the values.
 """
 
 import hashlib
@@ -20,11 +20,11 @@ _PACKAGES = ('flax', 'grain', 'jax', 'jaxlib', 'numpy', 'optax')
 
 
 def append(path, metadata, values):
-  """Adds a line; of several processes the first one writes.
+  """Appends a record; of several processes the first one writes.
 
   Args:
     path: of the file; need not exist.
-    metadata: {name: anything JSON holds}, what the numbers are of.
+    metadata: {name: JSON value}, which describes the values.
     values: {name: number}.
 
   Raises:
@@ -42,15 +42,15 @@ def append(path, metadata, values):
 
 
 def read(path):
-  """Returns the lines of a file, each a dict; [] where there is no file.
+  """Returns the records of a file, each a dict; [] where there is no file.
 
-  What is not finite is nan. Lines that a crash has cut short are left out.
+  Values that are not finite are nan. Lines truncated by a crash are left out.
   """
   return [found for line in files.read_lines(path) if (found := _parse(line))]
 
 
 def find(path, metadata):
-  """Returns the values of the newest line with this metadata, or None."""
+  """Returns the values of the newest record with this metadata, or None."""
   for found in reversed(read(path)):
     if all(found.get(name) == value for name, value in metadata.items()):
       return found['values']
@@ -60,7 +60,7 @@ def find(path, metadata):
 def code_version():
   """Returns a digest of this package's code and of the packages it uses.
 
-  Recipes don't count, which an installed package holds and a checkout doesn't.
+  Recipes don't count: an installed package contains them, a checkout doesn't.
   """
   digest = hashlib.sha256()
   for name in _PACKAGES:

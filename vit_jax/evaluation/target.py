@@ -217,11 +217,7 @@ def _load(found, config, mesh, metadata):
   specs = pytrees.flatten(rules.specs(shapes, mesh))
 
   def place(path, array):
-    return jax.make_array_from_callback(
-      array.shape,
-      NamedSharding(mesh, specs[path]),
-      lambda index: array[index],
-    )
+    return placement.put(array, NamedSharding(mesh, specs[path]))
 
   changes = loading.changes_to(found, config.model, image_size)
   params, report = found.load(shapes, changes, place)

@@ -1,1 +1,1 @@
-"""What the papers print, and how each number is had again."""
+"""The papers' numbers, and how to reproduce each one."""

@@ -59,7 +59,7 @@ TABLE_5 = published.table(
 FINETUNING = 'configs/finetune/augreg.py'
 
 # Learning rates of the fine-tuned files that vision_transformer's README
-# recommends, of 384 pixels. Those of 224 are taken of the same rate.
+# recommends at 384 pixels. Those at 224 are taken at the same rate.
 _RATES = {
   'L/16': 0.01,
   'B/16': 0.03,
@@ -79,10 +79,10 @@ _TASKS = dict(
 
 
 def table_3(row, column):
-  """The best upstream of ImageNet-21k was released; of others, index.csv tells.
+  """The best by upstream accuracy for ImageNet-21k; by index.csv for others.
 
-  Of 30 epochs, and of ImageNet alone, that is the file of the best validation
-  after fine-tuning.
+  For 30 epochs, and for ImageNet alone, that is the file with the best
+  validation accuracy after fine-tuning.
   """
   resolution, data = column.split(' ', 1)
   model = _file(row)
@@ -111,7 +111,7 @@ def table_5(row, column):
 
 
 def _file(model):
-  """Returns what stands for R26+S/32 in the names of files."""
+  """Returns a model such as R26+S/32 as it is written in file names."""
   return model.replace('+', '_').replace('/', '_')
 
 

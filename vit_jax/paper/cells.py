@@ -1,6 +1,6 @@
 """How each cell of the ViT paper's tables is reproduced.
 
-A function for each table, of the names of row and column.
+A function for each table maps the names of row and column to a method.
 """
 
 import functools
@@ -13,7 +13,7 @@ from vit_jax.planning import chips, compute_cost
 from vit_jax.weights import catalog
 
 TRANSFER = 'configs/finetune/transfer.py'
-# As columns or rows call a data set: as the recipe does.
+# Name of a data set in rows or columns: in recipes.
 DATASETS = {
   'CIFAR-10': 'cifar10',
   'CIFAR-100': 'cifar100',
@@ -163,7 +163,7 @@ def _file(variant):
 
 
 def _core_days(variant, data):
-  """Returns the days that the pre-training takes a TPUv3 core, at UTILISATION.
+  """Returns the days of pre-training on a TPUv3 core, at UTILIZATION.
 
   14 epochs of JFT-300M, or 90 of ImageNet-21k.
   """
@@ -172,11 +172,11 @@ def _core_days(variant, data):
     'I21k': lambda name: 90 * costs.i21k_exaflops(name),
   }[data](model_names.of_variant(variant))
   core = chips.CHIPS['v3'].peak / chips.CHIPS['v3'].devices
-  return exaflops * 1e18 / (core * costs.UTILISATION) / 86_400
+  return exaflops * 1e18 / (core * costs.UTILIZATION) / 86_400
 
 
 def _epochs(config):
-  """Returns the epochs of a pre-training, of which JFT's are told in steps."""
+  """Returns the epochs of a pre-training; those of JFT are set in steps."""
   if config.run.num_epochs is not None:
     return config.run.num_epochs
   return config.run.num_steps * config.run.batch_size / compute_cost.JFT_IMAGES

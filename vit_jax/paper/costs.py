@@ -1,4 +1,4 @@
-"""What it takes to have a number again: compute, data sets and files."""
+"""What reproducing a number needs: compute, data sets and files."""
 
 import dataclasses
 import functools
@@ -17,8 +17,8 @@ from vit_jax.weights import catalog, loading
 from vit_jax.weights.catalog import augreg
 from vit_jax.weights.files import download
 
-# What hours are told of: a chip, and the fraction of its peak that is reached.
-CHIP, UTILISATION = 'h100', 0.4
+# The chip for which hours are given, and the fraction of its peak reached.
+CHIP, UTILIZATION = 'h100', 0.4
 
 # Files that an evaluator reads.
 _LABELS = {'classification': (), 'real': (real_labels.ADDRESS,)}
@@ -26,14 +26,14 @@ _LABELS = {'classification': (), 'real': (real_labels.ADDRESS,)}
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-  """Something that computes for a while.
+  """A command to run, perhaps several times.
 
   Attributes:
-    command: what a person would type, to be read.
-    count: how often it is run: rates of the grid and seeds.
-    exaflops: of all of them.
-    datasets: names of what they read.
-    files: addresses of released files.
+    command: what a person would type, for display.
+    count: how often it is run: points of the grid and seeds.
+    exaflops: in all.
+    datasets: names of the data sets it reads.
+    files: URLs of released files.
   """
 
   command: str
@@ -44,12 +44,12 @@ class Run:
 
 
 def hours(exaflops):
-  """Returns the hours that one CHIP takes at its UTILISATION."""
-  return exaflops * 1e18 / (chips.CHIPS[CHIP].peak * UTILISATION) / 3600
+  """Returns the hours that one CHIP takes at its UTILIZATION."""
+  return exaflops * 1e18 / (chips.CHIPS[CHIP].peak * UTILIZATION) / 3600
 
 
 def runs(method):
-  """Returns the tuple of `Run` that a method takes, perhaps none."""
+  """Returns the tuple of `Run` that a method needs, perhaps none."""
   if isinstance(method, methods.Averaged):
     return tuple(run for part in method.parts for run in runs(part))
   for kind, take in (
@@ -67,15 +67,15 @@ def load(recipe, overrides=()):
   """Returns the configuration of a recipe of this project.
 
   Args:
-    recipe: 'configs/...py:knobs', as of `recipes.from_folder`.
-    overrides: a tuple, as of `recipes.load`.
+    recipe: 'configs/...py:knobs', see `recipes.from_folder`.
+    overrides: a tuple, see `recipes.load`.
   """
   return recipes.load(recipes.from_folder(recipe), overrides)
 
 
 @functools.cache
 def tried(recipe):
-  """Returns the configurations that a recipe has to choose from; () for one."""
+  """Returns the configurations that a recipe chooses from; () if only one."""
   settings = grids.combinations(recipes.grid(recipes.from_folder(recipe)))
   if len(settings) == 1:
     return ()
@@ -104,7 +104,7 @@ def i21k_exaflops(name):
 
 
 def training_exaflops(config):
-  """Returns 1e-18 of the operations of a whole training."""
+  """Returns 1e-18 of the operations of a training run."""
   num_images = config.run.batch_size * schema.num_steps(
     config.run, _num_examples(config.data)
   )
@@ -127,7 +127,7 @@ def _of_evaluation(method):
 def _of_transfer(method):
   config = load(method.recipe)
   dataset = config.data.dataset
-  # The final ones count as the recipe itself: what is chosen is not known yet.
+  # The final runs count as the recipe itself: the choice is not known yet.
   trainings = (*tried(method.recipe), *method.seeds * (config,))
   found, init, files = (), method.start, ()
   if method.pretraining:
@@ -208,9 +208,9 @@ def _forward_of(name, image_size, num_classes, sizes=()):
 
 @functools.cache
 def _headless(name, image_size, sizes):
-  """Returns the operations up to what the head reads, and its width.
+  """Returns the operations before the head, and the width of its input.
 
-  Layers that `model.depth` counts cost alike, so that two tell of all.
+  Layers that `model.depth` counts all cost the same: counting two is enough.
   """
   family = models.family(name)
   if 'depth' not in family.fields:
@@ -229,7 +229,7 @@ def _headless(name, image_size, sizes):
 def _trace(module, image_size):
   images = jax.ShapeDtypeStruct((1, *image_size, 3), jnp.float32)
 
-  def pooled(rng, images):  # Traced once: drawing parameters has no products.
+  def pooled(rng, images):  # Traced once: initialization has no products.
     output, _ = module.init_with_output(rng, images, train=False)
     return output.pooled
 
@@ -254,7 +254,7 @@ def _num_classes(data):
 
 
 def _entry(checkpoint):
-  """Returns the row of the catalogue; of AugReg's best, as far as is known."""
+  """Returns the catalogue entry; for AugReg's best, what is known of it."""
   if not checkpoint.startswith(loading.BEST):
     return catalog.get(checkpoint)
   name = checkpoint.removeprefix(loading.BEST)
@@ -270,7 +270,7 @@ def _entry(checkpoint):
 
 
 def where(dataset, data_dir=None):
-  """Tells whether a data set is on disk, and if not what to do."""
+  """Returns whether a data set is on disk, and if not what to do, as text."""
   of_vtab = vtab.find(dataset)
   facts = datasets.DATASETS.get(dataset)
   if of_vtab:
@@ -278,23 +278,23 @@ def where(dataset, data_dir=None):
   elif facts is None:
     return 'yours'
   elif facts.source != 'tfds':
-    return f'`vit_jax prepare {dataset}` tells how to come by it'
+    return f'`vit_jax prepare {dataset}` prints how to get it'
   else:
     builder = facts.dataset
   found = tfds_builders.builder(builder, data_dir)
   if tfds_builders.is_prepared(found):
-    return 'here'
+    return 'prepared'
   return f'missing; `vit_jax prepare {dataset}` gets it'
 
 
-def size_of_file(address):
-  """Returns about how many bytes a released file has, or None."""
+def size_of_file(url):
+  """Returns the approximate bytes of a released file, or None."""
   for entry in catalog.ENTRIES.values():
-    if entry.address == address:
+    if entry.address == url:
       return entry.num_bytes
   return None
 
 
-def is_here(address):
-  """Tells whether a released file has been fetched already."""
-  return download.path_of(address.partition(':img')[0]).exists()
+def is_cached(url):
+  """Returns whether a released file has been downloaded already."""
+  return download.path_of(url.partition(':img')[0]).exists()

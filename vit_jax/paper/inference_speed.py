@@ -1,6 +1,6 @@
-"""How fast models classify, and how many images fit (ViT paper, figure 12).
+"""Inference speed, and the largest batch that fits (ViT paper, figure 12).
 
-On one device, whatever it is; the paper has a TPUv3 core.
+On one device of any kind; the paper uses a TPUv3 core.
 """
 
 import time
@@ -23,7 +23,7 @@ MODELS = (
   'BiT-R152x2',
 )
 SIDES = (64, 128, 224, 384, 512)  # In pixels.
-LARGEST = {'cpu': 8}  # Batch that is tried, where memory would not end it.
+LARGEST = {'cpu': 8}  # Batch to try, where memory would set no limit.
 _LARGEST = 8192
 
 
@@ -43,10 +43,10 @@ def table(names=MODELS, sides=SIDES, largest=None, seconds=2.0):
 
   Args:
     names: of models.
-    sides: of square images, in pixels; where patches don't cover one, the next
-      smaller that they do.
+    sides: of square images, in pixels; rounded down to a multiple of the patch
+      size.
     largest: batch to try; None: by device.
-    seconds: how long each batch is run at least.
+    seconds: minimum time to run each batch.
   """
   device = jax.devices()[0]
   largest = largest or LARGEST.get(device.platform, _LARGEST)
@@ -98,7 +98,7 @@ def measure(name, side, largest, seconds):
 
 
 def _rate(predict, params, images, seconds):
-  """Returns images per second, compilation left out."""
+  """Returns images per second, without compilation."""
   jax.block_until_ready(predict(params, images))
   start, count, elapsed = time.perf_counter(), 0, 0.0
   while not count or elapsed < seconds:

@@ -1,7 +1,7 @@
-"""Applies the method that reproduces a number, and remembers the result.
+"""Applies the method that reproduces a number, and caches the result.
 
-A number that was had once is in workdir/cells.jsonl, found by a digest of all
-that it depends on, and is not computed again.
+Results are recorded in workdir/cells.jsonl, by a digest of all that they depend
+on, and reused.
 """
 
 import dataclasses
@@ -26,12 +26,12 @@ _METRICS = {'classification': 'accuracy', 'real': 'real_accuracy'}
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-  """What came out.
+  """The result of a method.
 
   Attributes:
-    value: in the unit of the table; None: a picture, or nothing.
-    deviation: over seeds, or None.
-    text: where the picture is, or what is missing.
+    value: in the unit of the table; None: a plot, or nothing.
+    deviation: standard deviation over seeds, or None.
+    text: where the plot is, or what is missing.
   """
 
   value: float | None
@@ -40,13 +40,13 @@ class Result:
 
 
 @dataclasses.dataclass(frozen=True)
-class Bench:
-  """Where to work, and what the user wants otherwise than the recipes.
+class Context:
+  """The folder to work in, and the user's options.
 
   Attributes:
-    workdir: folder of runs, pictures and results; None: only what needs none.
-    overrides: of fields of the fine-tuning, as of `recipes.load`.
-    images: what figures are drawn of, as of `analyze.run`; or None.
+    workdir: folder of runs, plots and results; None: only what needs none.
+    overrides: of fields of the fine-tuning, see `recipes.load`.
+    images: input of the figures, see `analyze.run`; or None.
   """
 
   workdir: pathlib.Path | None = None
@@ -54,11 +54,11 @@ class Bench:
   images: str | None = None
 
 
-def measure(method, bench):
-  """Returns the `Result` of a method; mistakes and lacks are told in it.
+def measure(method, context):
+  """Returns the `Result` of a method, whose text names what is missing.
 
   Raises:
-    Preempted: a signal has told the run under way to stop; it is saved.
+    Preempted: a signal has stopped the current run; it is saved.
   """
   if isinstance(method, methods.Computed):
     return Result(method.value())
@@ -66,10 +66,10 @@ def measure(method, bench):
     return Result(None, text=method.source)
   if isinstance(method, methods.Refused):
     return Result(None, text=f'refused: {method.reason}')
-  if bench.workdir is None:
+  if context.workdir is None:
     return Result(None, text='ready: give --workdir=FOLDER')
   if isinstance(method, methods.Averaged):
-    return _averaged(method, bench)
+    return _averaged(method, context)
   take = {
     methods.Evaluated: _evaluated,
     methods.Transferred: _transferred,
@@ -77,49 +77,49 @@ def measure(method, bench):
     methods.Benchmarked: _benchmarked,
   }[type(method)]
   try:
-    return take(method, bench)
+    return take(method, context)
   except errors.UserError as error:
     return Result(None, text=f'missing: {str(error).splitlines()[0]}')
 
 
 def data_dir(overrides):
-  """Returns where data sets are, as --config.data.data_dir may say."""
+  """Returns the folder of data sets, which --config.data.data_dir may set."""
   return costs.load('configs/finetune/transfer.py', overrides).data.data_dir
 
 
-def _averaged(method, bench):
-  results = [measure(part, bench) for part in method.parts]
+def _averaged(method, context):
+  results = [measure(part, context) for part in method.parts]
   lacking = [result for result in results if result.value is None]
   if lacking:
     return lacking[0]
   return Result(statistics.fmean(result.value for result in results))
 
 
-def _evaluated(method, bench):
-  facts = {'way': dataclasses.asdict(method)}
+def _evaluated(method, context):
+  metadata = {'way': dataclasses.asdict(method)}
 
   def compute():
     values = evaluate.run(
       checkpoint=method.checkpoint,
       evaluators=(method.evaluator,),
       dataset=method.dataset,
-      data_dir=data_dir(bench.overrides),
+      data_dir=data_dir(context.overrides),
     )
     return {'value': 100 * values[_METRICS[method.evaluator]]}
 
-  return _remembered(bench, facts, compute)
+  return _remembered(context, metadata, compute)
 
 
-def _transferred(method, bench):
+def _transferred(method, context):
   init = method.start
   if method.pretraining:
     pretraining = costs.load(
-      method.pretraining, _where_it_runs(bench.overrides)
+      method.pretraining, _where_it_runs(context.overrides)
     )
-    init = str(_folder(bench, method.pretraining, pretraining))
+    init = str(_folder(context, method.pretraining, pretraining))
   spec = recipes.from_folder(f'{method.recipe},init={init}')
-  config = recipes.load(spec, bench.overrides)
-  facts = {
+  config = recipes.load(spec, context.overrides)
+  metadata = {
     'way': dataclasses.asdict(method),
     'recipe': recipes.digest(config),
     'grid': recipes.grid(spec),
@@ -127,13 +127,13 @@ def _transferred(method, bench):
 
   def compute():
     for split in config.data.train_split, config.data.eval_split:
-      sources.build(config.data, split)  # What is missing is told before hours.
+      sources.build(config.data, split)  # Missing data fail now, not in hours.
     if method.pretraining:
       train.run(pretraining, init)
     (row,) = sweep.run(
       spec,
-      bench.overrides,
-      _folder(bench, method.recipe, config),
+      context.overrides,
+      _folder(context, method.recipe, config),
       num_seeds=method.seeds,
       metric=_METRICS[method.evaluator],
     )
@@ -142,47 +142,47 @@ def _transferred(method, bench):
       'deviation': 100 * row['accuracy_std'],
     }
 
-  return _remembered(bench, facts, compute)
+  return _remembered(context, metadata, compute)
 
 
-def _drawn(method, bench):
-  if method.images and not bench.images:
-    return Result(None, text='missing: --input=IMAGES to look at')
+def _drawn(method, context):
+  if method.images and not context.images:
+    return Result(None, text='missing: --input=IMAGES')
   name = re.sub(r'\W+', '_', method.checkpoint)
-  folder = bench.workdir / 'figures' / name
-  source = bench.images if method.images else None
+  folder = context.workdir / 'figures' / name
+  source = context.images if method.images else None
   analyze.run(method.kind, method.checkpoint, folder, source)
-  return Result(None, text=f'drawn in {folder}')
+  return Result(None, text=f'plotted in {folder}')
 
 
-def _benchmarked(method, bench):
+def _benchmarked(method, context):
   del method
-  folder = bench.workdir / 'figures'
+  folder = context.workdir / 'figures'
   folder.mkdir(parents=True, exist_ok=True)
   path = folder / 'inference_speed.md'
   files.write_text(path, inference_speed.table())
   return Result(None, text=f'timed, in {path}')
 
 
-def _remembered(bench, facts, compute):
-  """Returns the `Result` of compute(), or what it once was."""
-  text = json.dumps(facts, sort_keys=True)
+def _remembered(context, metadata, compute):
+  """Returns the `Result` of compute(), or the recorded one."""
+  text = json.dumps(metadata, sort_keys=True)
   key = {'cell': hashlib.sha256(text.encode()).hexdigest()[:16]}
-  path = bench.workdir / FILE
+  path = context.workdir / FILE
   values = records.find(path, key)
   if values is None:
-    print(f'computing {facts["way"]}', file=sys.stderr, flush=True)
+    print(f'computing {metadata["way"]}', file=sys.stderr, flush=True)
     values = compute()
     path.parent.mkdir(parents=True, exist_ok=True)
     code = {'code': records.code_version()}
-    records.append(path, {**key, **facts, **code}, values)
+    records.append(path, {**key, **metadata, **code}, values)
   return Result(values['value'], values.get('deviation'))
 
 
-def _folder(bench, recipe, config):
-  """Returns the folder of the runs of a configuration, of which it tells."""
+def _folder(context, recipe, config):
+  """Returns the folder of the runs of a configuration, named after it."""
   name = re.sub(r'\W+', '_', recipe.removeprefix('configs/').replace('.py', ''))
-  return bench.workdir / 'runs' / f'{name}-{recipes.digest(config)[:8]}'
+  return context.workdir / 'runs' / f'{name}-{recipes.digest(config)[:8]}'
 
 
 def _where_it_runs(overrides):

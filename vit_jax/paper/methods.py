@@ -1,6 +1,6 @@
 """How a printed number can be reproduced, if at all.
 
-A method says what it needs; `measure` applies it, and `costs` tells its price.
+A method says what it needs; `measure` applies it, and `costs` its compute.
 """
 
 import dataclasses
@@ -18,12 +18,12 @@ class Computed:
 
 @dataclasses.dataclass(frozen=True)
 class Evaluated:
-  """By measuring released weights as they are.
+  """By evaluating released weights.
 
   Attributes:
-    checkpoint: a name of the catalogue.
+    checkpoint: a catalogue name.
     dataset: a key of `datasets.DATASETS`.
-    evaluator: a name of `evaluation.EVALUATORS`.
+    evaluator: a name of `registry.EVALUATORS`.
   """
 
   checkpoint: str
@@ -37,9 +37,9 @@ class Transferred:
 
   Attributes:
     recipe: of the fine-tuning, 'path:knob=value,...', without `init`.
-    start: a name of the catalogue, or the recipe of a pre-training.
-    evaluator: a name of `evaluation.EVALUATORS`.
-    seeds: how many final runs are averaged.
+    start: a catalogue name, or the recipe of a pre-training.
+    evaluator: a name of `registry.EVALUATORS`.
+    seeds: number of final runs, which are averaged.
   """
 
   recipe: str
@@ -49,7 +49,7 @@ class Transferred:
 
   @property
   def pretraining(self):
-    """The recipe to start from, or None: weights were released."""
+    """The recipe to start from; None: released weights."""
     return self.start if self.start.startswith('configs/') else None
 
 
@@ -65,9 +65,9 @@ class Drawn:
   """A figure, from released weights, by `vit_jax analyze`.
 
   Attributes:
-    kind: what to draw; the command's first word.
-    checkpoint: a name of the catalogue.
-    images: how many images it is of; 0: of the weights alone.
+    kind: what to plot; the first argument of the command.
+    checkpoint: a catalogue name.
+    images: number of input images; 0: it shows the weights alone.
   """
 
   kind: str
@@ -80,7 +80,7 @@ class Benchmarked:
   """By timing this machine.
 
   Attributes:
-    command: what does it.
+    command: that does it.
   """
 
   command: str
@@ -91,8 +91,8 @@ class Refused:
   """Not at all.
 
   Attributes:
-    reason: what is missing in the world.
-    analogue: what asks the same question of public data; '': nothing does.
+    reason: what is not available.
+    analogue: the closest experiment on public data; '': none.
   """
 
   reason: str
@@ -101,7 +101,7 @@ class Refused:
 
 @dataclasses.dataclass(frozen=True)
 class Quoted:
-  """Not by this project: the number is of another one.
+  """Not by this project: quoted from another source.
 
   Attributes:
     source: where it comes from.

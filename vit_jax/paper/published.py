@@ -1,4 +1,4 @@
-"""A printed table, as text that looks like it and as numbers."""
+"""A printed table, as text laid out like it and as numbers."""
 
 import dataclasses
 import re
@@ -23,7 +23,7 @@ class Number:
 
   @property
   def decimals(self):
-    """How many digits are printed behind the point."""
+    """Number of printed decimals."""
     return len(self.text.partition('±')[0].rstrip('kM').partition('.')[2])
 
 
@@ -47,12 +47,12 @@ class Table:
 
 
 def table(title, text):
-  """Returns the `Table` that text with | between columns looks like.
+  """Parses text with | between columns to a `Table`.
 
   Args:
     title: of the table.
     text: a line of column names, whose first is the name of the rows, and a
-      line for each row; a - stands where nothing is printed.
+      line for each row; a - where nothing is printed.
   """
   header, *lines = (
     [part.strip() for part in line.split('|')]

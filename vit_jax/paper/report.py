@@ -1,4 +1,4 @@
-"""Tables and figures, told in Markdown."""
+"""Results, plans and the overview of tables and figures, in Markdown."""
 
 import math
 
@@ -16,16 +16,16 @@ _STATES = {
 }
 _HOURS = f'{costs.CHIP.upper()} hours'
 _UNIT = (
-  f'exaFLOPs are those of all runs together, grids and seeds included; '
-  f'{_HOURS}, those of one chip at {100 * costs.UTILISATION:.0f} % of its '
+  f'exaFLOPs are the sum over all runs, grids and seeds included; {_HOURS} are '
+  f'those of one chip at {100 * costs.UTILIZATION:.0f} % of its '
   f'{chips.CHIPS[costs.CHIP].peak / 1e12:.0f} TFLOP/s.'
 )
 
 
 def overview(targets):
-  """Returns the table that has a row for each table and figure.
+  """Returns a table with a row for each table and figure.
 
-  It depends on nothing but the code: not on what is on disk.
+  It depends on the code alone, not on what is on disk.
 
   Args:
     targets: {name: `targets.Target`}.
@@ -45,12 +45,12 @@ def overview(targets):
 
 
 def result(name, target, results):
-  """Returns a target with what came out: paper | ours | difference.
+  """Returns the results of a target: paper | ours | difference.
 
   Args:
     name: of the target.
     target: a `targets.Target`.
-    results: {(row, column): `measure.Result`}, of some of its cells.
+    results: {(row, column): `measure.Result`}, for some of its cells.
   """
   lines = [f'## {name}: {target.title}', '']
   if target.note:
@@ -75,12 +75,12 @@ def result(name, target, results):
 
 
 def plan(name, target, data_dir=None):
-  """Returns what a target takes: runs, their compute, data sets and files.
+  """Returns what a target needs: runs, their compute, data sets and files.
 
   Args:
     name: of the target.
     target: a `targets.Target`.
-    data_dir: where data sets are looked for; None: where TFDS keeps them.
+    data_dir: folder of data sets; None: TFDS's own.
   """
   runs = runs_of(target)
   lines = [f'## {name}: {target.title}', '', _states(target)]
@@ -110,30 +110,30 @@ def runs_of(target):
 
 
 def _stock(runs, data_dir):
-  """Returns lines that tell which data sets and files are here."""
+  """Returns lines that list which data sets and files are present."""
   lines = ['Data sets:', '']
   for name in _unique(name for run in runs for name in run.datasets):
     lines.append(f'- {name}: {costs.where(name, data_dir)}')
   lines += ['', 'Files:', '']
-  for address in _unique(file for run in runs for file in run.files):
-    size = costs.size_of_file(address)
-    told = f', {size / 2**20:,.0f} MiB' if size else ''
-    here = 'here' if costs.is_here(address) else 'is fetched'
-    lines.append(f'- {address}{told}: {here}')
+  for url in _unique(file for run in runs for file in run.files):
+    size = costs.size_of_file(url)
+    shown = f', {size / 2**20:,.0f} MiB' if size else ''
+    state = 'cached' if costs.is_cached(url) else 'will be downloaded'
+    lines.append(f'- {url}{shown}: {state}')
   return lines
 
 
 def _states(target):
   """Returns how many numbers are in which state; no count where all are."""
-  told = [_state(method) for method in target.methods.values()]
-  different = sorted(_unique(told), key=_rank)
+  states = [_state(method) for method in target.methods.values()]
+  different = sorted(_unique(states), key=_rank)
   if target.table is None or len(different) == 1:
     return '; '.join(different)
-  return '; '.join(f'{told.count(state)} {state}' for state in different)
+  return '; '.join(f'{states.count(state)} {state}' for state in different)
 
 
 def _rank(state):
-  """Puts what was reproduced first, then what is ready."""
+  """Returns the sort key of a state: reproduced first, then ready."""
   return ('reproduced', 'ready', state).index(state)
 
 
@@ -147,7 +147,7 @@ def _state(method):
 
 
 def _needs(runs):
-  """Returns data sets, VTAB's as one, and files, a folder's as one."""
+  """Returns data sets and files; VTAB's tasks and a folder's files as one."""
   names = _unique(
     f'{name.partition("/")[0]}/*' if vtab.find(name) else name
     for run in runs
@@ -164,7 +164,7 @@ def _needs(runs):
 
 
 def _compared(printed, found):
-  """Returns how our number and its difference from the printed one are told."""
+  """Returns our number and its difference from the printed one, as text."""
   if found.value is None:
     return '', found.text
   decimals = max(printed.decimals, 1) if printed else 2
@@ -187,12 +187,12 @@ def _compared(printed, found):
 def _difference(printed, value, unit, decimals):
   if math.isclose(printed, value, rel_tol=1e-6):
     return '0'
-  share = f'{100 * (value / printed - 1):+.2f} %'
-  return f'{(value - printed) / unit:+.{decimals}f} ({share})'
+  relative = f'{100 * (value / printed - 1):+.2f} %'
+  return f'{(value - printed) / unit:+.{decimals}f} ({relative})'
 
 
 def _short(number):
-  """Returns a number to be read at a glance, 0 as nothing."""
+  """Returns a rounded number; '' for 0."""
   if not number:
     return ''
   return f'{number:.2g}' if number < 10 else f'{number:,.0f}'

@@ -1,4 +1,4 @@
-"""`vit_jax reproduce`: the tables and figures of the papers, made again."""
+"""`vit_jax reproduce`: reproduces the tables and figures of the papers."""
 
 import fnmatch
 import pathlib
@@ -19,21 +19,21 @@ def run(
   images=None,
   say=print,
 ):
-  """Makes one target again, or all, and tells how they compare.
+  """Reproduces one target, or all, and reports how they compare.
 
   Args:
     target: a name in `targets.TARGETS`, or 'all'.
-    dry_run: tell what it would take, and compute nothing but that.
-    workdir: folder of runs, pictures and results; None: only what takes neither
+    dry_run: only report what it would need.
+    workdir: folder of runs, plots and results; None: only what needs neither
       data nor weights is computed.
-    cells: pattern of 'row, column', as 'I21k *, B/16': others are left out.
-    overrides: of fields of every fine-tuning, as of `recipes.load`.
-    images: what figures are drawn of: an image, a folder or an .npy file.
+    cells: pattern of 'row, column', e.g. 'I21k *, B/16': others are left out.
+    overrides: of fields of every fine-tuning, see `recipes.load`.
+    images: input of the figures: an image, a folder or an .npy file.
     say: takes a text, for each target.
 
   Raises:
     UserError: there is no such target, or no such cell in it.
-    Preempted: a signal has told the run under way to stop; it is saved.
+    Preempted: a signal has stopped the current run; it is saved.
   """
   chosen, overrides = _chosen(target), tuple(overrides)
   if dry_run and target == ALL:
@@ -45,7 +45,7 @@ def run(
     return
   if workdir is not None:
     workdir = pathlib.Path(workdir).expanduser().absolute()
-  bench = measure.Bench(workdir, overrides, images)
+  context = measure.Context(workdir, overrides, images)
   found = False
   for name, one in chosen.items():
     picked = {
@@ -57,13 +57,13 @@ def run(
       continue
     found = True
     results = {
-      cell: measure.measure(method, bench) for cell, method in picked.items()
+      cell: measure.measure(method, context) for cell, method in picked.items()
     }
     say(report.result(name, one, results))
   if not found:
     raise errors.UserError(
-      f'--cells={cells} matches none of {target}; a cell is ROW, COLUMN, as '
-      f'{_example(chosen)!r}.'
+      f'--cells={cells} matches none of {target}; a cell is ROW, COLUMN, such '
+      f'as {_example(chosen)!r}.'
     )
 
 

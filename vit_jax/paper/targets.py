@@ -20,8 +20,8 @@ class Target:
   Attributes:
     title: what it shows.
     methods: {(row, column): method}, of a class of `methods` each.
-    table: what is printed, a `published.Table`; None: a picture.
-    note: what to know when comparing, or ''.
+    table: what is printed, a `published.Table`; None: a figure.
+    note: caveats when comparing, or ''.
   """
 
   title: str
@@ -36,7 +36,7 @@ def _of_table(table, method, note=''):
 
 
 def _of_figure(title, **routes):
-  """Returns the `Target` of a picture with the parts that are named."""
+  """Returns the `Target` of a figure with the named parts."""
   named = {
     (part.replace('_', ' '), ''): method for part, method in routes.items()
   }
@@ -44,7 +44,7 @@ def _of_figure(title, **routes):
 
 
 def _group_means():
-  """Returns the table of which figure 2 shows bars: means of table 9."""
+  """Returns the table behind the bars of figure 2: means of table 9."""
   task_of = dict(zip(vtab.TASKS, vit_tables.TABLE_9.rows))
   printed = vit_tables.TABLE_9.cells
   means = {
@@ -82,17 +82,17 @@ VIT = {
   'table3': _of_table(
     vit_tables.TABLE_3,
     cells.table_3,
-    'Read off the recipes. Of two printed numbers of epochs, the recipe has '
+    'Taken from the recipes. Of two printed numbers of epochs, the recipe has '
     'one and a knob for the other.',
   ),
   'table4': _of_table(
-    vit_tables.TABLE_4, cells.table_4, 'Read off the recipe.'
+    vit_tables.TABLE_4, cells.table_4, 'Taken from the recipe.'
   ),
   'table5': _of_table(
     vit_tables.TABLE_5,
     cells.table_5,
-    'ImageNet from ImageNet-21k is measured of the fine-tuned weights that '
-    'were released, where there are any.',
+    'ImageNet from ImageNet-21k is measured with the released fine-tuned '
+    'weights, where there are any.',
   ),
   'table6': _of_table(
     vit_tables.TABLE_6,
@@ -121,7 +121,7 @@ VIT = {
     compute=methods.Quoted('plotted from table6'),
     accuracy=methods.Refused(methods.JFT, 'make miniature'),
   ),
-  'figure6': _of_figure('Where the class token looks', rollout=_ROLLOUT),
+  'figure6': _of_figure('Where the class token attends', rollout=_ROLLOUT),
   'figure7': _of_figure(
     'Filters, position embeddings, attention distance',
     left=methods.Drawn('filters', 'imagenet21k/ViT-L_32'),
@@ -158,21 +158,21 @@ VIT = {
     'Axial attention',
     JFT=methods.Refused(f'{methods.JFT}, and there are no axial models here'),
   ),
-  'figure14': _of_figure('Where it looks, more images', rollout=_ROLLOUT),
+  'figure14': _of_figure('Where it attends, more images', rollout=_ROLLOUT),
 }
 
 AUGREG = {
   'augreg-table3': _of_table(
     augreg_cells.TABLE_3,
     augreg_cells.table_3,
-    "Of 30 epochs and of ImageNet alone, AugReg's index.csv tells which file "
-    'validated best, which the paper may not have chosen by.',
+    'For 30 epochs and for ImageNet alone, the file with the best validation '
+    "accuracy in AugReg's index.csv; the paper may have chosen otherwise.",
   ),
   'augreg-table5': _of_table(
     augreg_cells.TABLE_5,
     augreg_cells.table_5,
-    "At 384 px, with the ViT paper's learning rates: the recipe tells what is "
-    'not known of this table.',
+    "At 384 px, with the ViT paper's learning rates: the recipe says what is "
+    'unknown about this table.',
   ),
 }
 

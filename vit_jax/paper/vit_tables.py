@@ -1,8 +1,8 @@
 """The tables of the ViT paper (Dosovitskiy et al., 2021, arXiv 2010.11929).
 
 Accuracies are top-1 in per cent; what follows a ± is the standard deviation
-over three fine-tunings. Rows and columns are as printed but for table 9, which
-is turned on its side.
+over three fine-tunings. Rows and columns are as printed, except for table 9,
+which is transposed.
 """
 
 from vit_jax.paper import published

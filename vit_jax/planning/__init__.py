@@ -1,1 +1,1 @@
-"""What a run costs on devices elsewhere, by their compilers."""
+"""Memory, traffic and cost of a run, compiled ahead of time."""

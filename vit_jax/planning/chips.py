@@ -1,4 +1,4 @@
-"""Accelerators one may plan for: memory, speed, price, and how many of them.
+"""Accelerators to plan for: memory, speed and price; and topologies of them.
 
 Sources: cloud.google.com/tpu/docs (a page per version), NVIDIA's data sheets
 (dense bfloat16); prices, on demand and 'starting at', cloud.google.com/tpu.
@@ -20,8 +20,8 @@ class Chip(NamedTuple):
   Attributes:
     memory: bytes of HBM.
     peak: bfloat16 operations per second.
-    dimensions: of the network between chips; None: it has no shape.
-    devices: that JAX sees in a chip, which share its memory.
+    dimensions: of the network between chips; None: it is not a torus.
+    devices: number of JAX devices per chip, which share its memory.
     price: US dollars per hour; None: no list price is known.
   """
 
@@ -60,7 +60,7 @@ class Topology:
 
   @property
   def chip(self):
-    """The `Chip`; None for a CPU, of which nothing is known."""
+    """The `Chip`; None for a CPU, whose specifications are unknown."""
     return CHIPS.get(self.kind)
 
   @property
@@ -74,7 +74,7 @@ class Topology:
 
   @property
   def device_memory(self):
-    """Bytes of memory that a device has; None: nobody knows."""
+    """Bytes of memory of a device; None: unknown."""
     return self.chip.memory // self.chip.devices if self.chip else None
 
   @property
@@ -104,7 +104,7 @@ def parse(name):
   if len(shape) != dimensions:
     like = 'x'.join(['4'] * dimensions)
     raise errors.UserError(
-      f'--topology={name} has {len(shape)} dimension(s); chips of {kind} are '
-      f'given in {dimensions}, as {kind}:{like}.'
+      f'--topology={name} has {len(shape)} dimension(s); {kind} needs '
+      f'{dimensions}, as {kind}:{like}.'
     )
   return topology

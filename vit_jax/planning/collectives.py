@@ -1,4 +1,4 @@
-"""What devices send each other in a compiled step, read from its HLO.
+"""The collectives of a compiled step and their traffic, read from its HLO.
 
 The text of a compiled program names every collective, its shape and the groups
 of devices that take part. Those in a loop count as often as the loop runs.
@@ -38,27 +38,26 @@ _SENT = {
   'collective-broadcast': lambda size, n: size,
 }
 
-# These pass an array on, in another form at most.
+# These only forward an array, at most in another form.
 _PASSING = ('bitcast', 'convert', 'copy', 'reshape', 'transpose')
 
 
 def traffic(text):
   """Returns {(kind, group size): Traffic} of a compiled program.
 
-  An all-reduce of which each device takes only its own part counts as the
-  reduce-scatter that it is: on TPU a fusion does both, and on CPU, where XLA
-  has no reduce-scatter, the program tells what it would be elsewhere.
+  An all-reduce of which each device uses only its own shard counts as a
+  reduce-scatter: on TPU a fusion does both, and on CPU, where XLA has no
+  reduce-scatter, other platforms would use one.
 
   Args:
-    text: what `jax.stages.Compiled.as_text` gives.
+    text: what `jax.stages.Compiled.as_text` returns.
 
   Raises:
-    ValueError: collectives in a loop of which the text doesn't tell how often
-      it runs.
+    ValueError: there are collectives in a loop whose trip count is unknown.
   """
   program = hlo.parse(text)
   total = {}
-  # The stages of a collective that runs beside other work share a channel.
+  # The stages of an asynchronous collective share a channel.
   for found in dict(_walk(program, program.entry)).values():
     for key, one in found.items():
       total[key] = total.get(key, Traffic(0, 0)) + one
@@ -105,7 +104,7 @@ def _of_collective(program, name, instruction, kind):
   n = hlo.group_size(instruction, program.num_devices)
   sizes = hlo.array_bytes(instruction.shape)
   if instruction.opcode != kind and kind != 'all-reduce':
-    # What is started returns its operands, its results and its bookkeeping.
+    # The start of an asynchronous one returns operands, results and context.
     operands = len(instruction.operands)
     sizes = sizes[operands : 2 * operands]
   found = {}
@@ -121,13 +120,13 @@ def _of_collective(program, name, instruction, kind):
 
 
 def _is_scattered(program, name, instruction, index):
-  """Whether of an array each device takes only a part."""
+  """Returns whether each device uses only a part of an array."""
   users = list(_users(program, name, instruction, index))
   return bool(users) and all(user.opcode == 'dynamic-slice' for user in users)
 
 
 def _users(program, name, instruction, index=None, caller=None):
-  """Yields what works on an array; what only passes it on, it follows.
+  """Yields the instructions that use an array, also through `_PASSING` ones.
 
   Args:
     program: the `hlo.Program`.

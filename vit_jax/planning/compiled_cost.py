@@ -1,4 +1,4 @@
-"""What XLA says of a compiled program: bytes on each device, work, traffic."""
+"""XLA's analysis of a compiled program: bytes per device, FLOPs, traffic."""
 
 from typing import NamedTuple
 
@@ -9,9 +9,9 @@ class Memory(NamedTuple):
   """Bytes on each device while a program runs.
 
   Attributes:
-    arguments: what it is given: the training state and the batch.
-    results: what it returns, less what takes the place of arguments.
-    temporaries: what it makes on the way: activations and gradients.
+    arguments: the training state and the batch.
+    results: outputs, without those aliased to (donated) arguments.
+    temporaries: activations and gradients.
     code: the program itself.
   """
 
@@ -37,9 +37,9 @@ def memory(compiled):
 
 
 def figures(compiled):
-  """Returns {name: number}, what a change of the code should not raise.
+  """Returns {name: number} of costs that code changes should not increase.
 
-  FLOPs and bytes are those of one device; XLA counts what is in a loop once,
+  FLOPs and bytes are those of one device; XLA counts the body of a loop once,
   however often it runs.
 
   Args:

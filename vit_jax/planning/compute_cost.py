@@ -1,8 +1,8 @@
-"""What a model costs: floating-point operations, counted without running it.
+"""The FLOPs of a model, counted without running it.
 
 Two operations per multiply-add of every matrix product and convolution,
 nothing for the rest (Chowdhery et al., 2022, appendix B). Only what JAX itself
-traces is seen: a fused kernel written in another language counts for nothing.
+traces is counted: a fused kernel written in another language is not.
 """
 
 import math
@@ -20,7 +20,7 @@ JFT_IMAGES = 303e6  # ViT paper, section 4.1.
 # These run their body an unknown number of times, or once per device.
 _UNCOUNTABLE = ('while', 'pallas_call', 'shard_map')
 
-# What tells where the taps of a convolution fall.
+# Parameters that determine where the taps of a convolution fall.
 _TAP_PARAMS = ('window_strides', 'padding', 'lhs_dilation', 'rhs_dilation')
 
 
@@ -31,11 +31,11 @@ def forward_flops(apply, *args, on_padding=True):
     apply: a function that JAX can trace.
     *args: trees of arrays or of `jax.ShapeDtypeStruct`.
     on_padding: whether taps of a kernel that fall on padding count. Devices
-      multiply by those zeros, and published GMACs have them; XLA's cost
-      analysis leaves them out.
+      multiply by those zeros, and published GMACs include them; XLA's cost
+      analysis does not.
 
   Raises:
-    ValueError: products in a loop whose length tracing doesn't tell.
+    ValueError: there are products in a loop of unknown length.
   """
   return 2 * _multiply_adds(jax.make_jaxpr(apply)(*args).jaxpr, on_padding)
 
@@ -43,10 +43,10 @@ def forward_flops(apply, *args, on_padding=True):
 def training_flops(apply, *args):
   """Returns the operations of a forward and a backward pass, an int.
 
-  Three times `forward_flops`, which tells of arguments and errors.
+  Three times `forward_flops`; see there for arguments and errors.
 
-  A product has two factors and costs itself again for the gradient of each.
-  Activations computed twice to save memory earn no credit.
+  The gradient of each of the two factors of a product costs as much as the
+  product. Activations recomputed to save memory don't count.
   """
   return 3 * forward_flops(apply, *args)
 
@@ -68,7 +68,7 @@ def exaflops(name, num_images, num_epochs, num_classes=JFT_CLASSES):
   module = models.build(model, num_classes)
   images = jax.ShapeDtypeStruct((1, 224, 224, 3), jnp.float32)
 
-  def logits(rng, images):  # Traced once: drawing parameters has no products.
+  def logits(rng, images):  # Traced once: initialization has no products.
     output, _ = module.init_with_output(rng, images, train=False)
     return output.logits
 
@@ -124,7 +124,7 @@ def _of_convolution(equation, on_padding):
 
 
 def _taps(size, kernel_size, out_size, params):
-  """Returns, per output and tap of one dimension, if it falls on an input."""
+  """Returns, per output and tap of one dimension, whether it is on an input."""
   dilated_size = (size - 1) * params['lhs_dilation'] + 1
   positions = [
     out * params['window_strides']
@@ -140,7 +140,7 @@ def _taps(size, kernel_size, out_size, params):
 
 
 def _bodies(params):
-  """Yields the programs inside an equation."""
+  """Yields the jaxprs inside an equation."""
   for value in params.values():
     for leaf in value if isinstance(value, (tuple, list)) else [value]:
       if isinstance(leaf, core.ClosedJaxpr):

@@ -1,4 +1,4 @@
-"""The text of a compiled program (HLO), as far as planning reads it.
+"""A parser for the text of a compiled program (HLO), as far as planning needs.
 
 Its grammar is that of XLA's HLO parser; see openxla.org/xla/hlo_dumps.
 """
@@ -41,7 +41,7 @@ _MESH = re.compile(r'mesh\[(.*?)\](?:, device_ids=\(.*?\))? \{(.*?)\}')
 
 
 def parse(text):
-  """Returns the `Program` of what `jax.stages.Compiled.as_text` gives."""
+  """Returns the `Program` of what `jax.stages.Compiled.as_text` returns."""
   computations, entry, current = {}, None, None
   for line in text.splitlines():
     header = _HEADER.match(line)
@@ -74,7 +74,7 @@ def array_bytes(shape):
   """Returns the bytes of each array of a shape, which may be a tuple."""
   return [
     math.prod(int(size.strip('<= ')) for size in sizes.split(',') if size)
-    * max(1, int(bits or 8) // 8)  # A truth value takes a byte.
+    * max(1, int(bits or 8) // 8)  # A boolean takes a byte.
     for _, bits, sizes in _ARRAY.findall(shape)
   ]
 
@@ -90,10 +90,10 @@ def called(instruction, *keys):
 
 
 def trip_count(program, loop):
-  """Returns how often a `while` runs its body; None: the text doesn't tell.
+  """Returns how often a `while` runs its body; None: unknown.
 
-  Some compilers write it down. Else it is the bound of a counter that starts at
-  zero, as `jax.lax.scan` makes it: the only number in the condition.
+  Some compilers annotate it. Otherwise it is the bound of a counter that starts
+  at zero, as in `jax.lax.scan`: the only constant in the condition.
   """
   written = re.search(r'"known_trip_count":\{"n":"(\d+)"\}', loop.attributes)
   if written:

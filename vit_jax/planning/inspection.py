@@ -1,4 +1,4 @@
-"""A run laid open before it starts: its parameters, FLOPs and bytes."""
+"""Summary of a run before it starts: its parameters, FLOPs and bytes."""
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +22,7 @@ def text(config, num_devices):
     num_devices: number of devices that the run would have.
 
   Raises:
-    UserError: the configuration does not fit itself or the devices.
+    UserError: the configuration is invalid, or does not fit the devices.
   """
   assembly.validate(config, num_devices)
   mesh = meshes.abstract(config.mesh, num_devices)
@@ -30,7 +30,7 @@ def text(config, num_devices):
   attention = _attention(config.model)
   counted = config.copy_and_resolve_references()
   if attention:
-    counted.model.attention = 'xla'  # What cuDNN does can't be counted.
+    counted.model.attention = 'xla'  # cuDNN's FLOPs can't be counted.
   components = assembly.build(counted, num_classes, mesh)
   sections = [
     _config(config),
@@ -49,7 +49,7 @@ def _config(config):
 
 
 def _attention(model):
-  """Tells what computes attention here, and why it is not cuDNN."""
+  """Returns which implementation of attention is used here, and why."""
   family = models.family(model.name)
   if not family.has_attention:
     return ''
@@ -59,7 +59,7 @@ def _attention(model):
 
 
 def _parameters(config, params):
-  """Returns a table of the parameters, a line each, and their number."""
+  """Returns a table of the parameters, one per line, and their number."""
   decay = parameter_groups.multipliers(
     'optimizer.decay_rules', config.optimizer.decay_rules, params
   )
@@ -89,7 +89,7 @@ def _decay(rate):
 
 
 def _split(sharding):
-  """Names the axes that really split a dimension, as in 'fsdp x -'."""
+  """Returns the axes that actually split a dimension, as in 'fsdp x -'."""
   sizes = sharding.mesh.shape
   axes = (axis if sizes.get(axis, 1) > 1 else '-' for axis in sharding.spec)
   return ' x '.join(axes)

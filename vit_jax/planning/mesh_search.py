@@ -1,4 +1,4 @@
-"""The cheapest way to make a training fit into the memory of its devices."""
+"""Search for the cheapest setup that fits into the memory of the devices."""
 
 import dataclasses
 from typing import Any
@@ -9,13 +9,13 @@ from vit_jax.training import assembly
 
 @dataclasses.dataclass(frozen=True)
 class Candidate:
-  """A way that was looked at.
+  """An evaluated point of the search space.
 
   Attributes:
-    changes: {field: value}, what it sets.
-    needed: bytes on a device.
-    plan: what came of it; None: it takes at least `needed` bytes, which were
-      too many to compile it.
+    changes: {field: value} that it sets.
+    needed: bytes per device.
+    plan: its plan; None: not compiled, since it needs at least `needed` bytes,
+      which are too many.
   """
 
   changes: dict[str, Any]
@@ -24,16 +24,16 @@ class Candidate:
 
 
 def search_space(config, num_devices):
-  """Yields {field: value}, ways to train the same, from cheap to dear.
+  """Yields {field: value}, equivalent setups, from cheap to expensive.
 
-  Splitting the parameters costs hardly more traffic than splitting the batch
-  alone, so it comes first; then more and more of the forward pass is computed
-  twice; then the batch is taken in parts.
+  Sharding the parameters costs hardly more traffic than splitting the batch
+  alone, so it comes first; then more and more rematerialization; then
+  microbatches.
 
   Args:
-    config: of the run; its mesh.tensor stays, and so does what it spends
-      already to save memory.
-    num_devices: that there are.
+    config: of the run; its mesh.tensor stays, and its own measures to save
+      memory are only added to.
+    num_devices: number of devices.
   """
   splits = num_devices // config.mesh.tensor
   sizes = [size for size in (1, 8, 64, splits) if not splits % size]
@@ -47,14 +47,14 @@ def search_space(config, num_devices):
   policies = ('none', 'elementwise', 'dots', 'full')
   for remat in policies[policies.index(config.model.remat) + 1 :]:
     yield {**widest, 'model.remat': remat}
-  parts = 2 * config.optimizer.accumulation_steps
-  while config.run.batch_size % (splits * parts) == 0:
+  num_microbatches = 2 * config.optimizer.accumulation_steps
+  while config.run.batch_size % (splits * num_microbatches) == 0:
     yield {
       **widest,
       'model.remat': 'full',
-      'optimizer.accumulation_steps': parts,
+      'optimizer.accumulation_steps': num_microbatches,
     }
-    parts *= 2
+    num_microbatches *= 2
 
 
 def search(config, num_devices, capacity, state_bytes, make):
@@ -62,23 +62,22 @@ def search(config, num_devices, capacity, state_bytes, make):
 
   Args:
     config: of the run.
-    num_devices: that there are.
+    num_devices: number of devices.
     capacity: bytes of memory of a device.
-    state_bytes: tells of a configuration the bytes of its training state on a
+    state_bytes: maps a configuration to the bytes of its training state per
       device, without compiling it.
-    make: returns the plan of a configuration; has needed (bytes), fits and
+    make: maps a configuration to its plan, which has needed (bytes), fits and
       params_bytes.
 
   Returns:
     The plan, or None: nothing fits; and a list of `Candidate`.
 
   Raises:
-    UserError: the memory is not known, or the mesh does not go with the
-      devices.
+    UserError: the memory is unknown, or the mesh does not fit the devices.
   """
   if capacity is None:
     raise errors.UserError(
-      '--mesh=auto looks for what fits into the memory of a chip, and '
+      '--mesh=auto searches for what fits into the memory of a chip, and '
       '--topology names none; give it as v5p:4x4x4 or h100:64.'
     )
   candidates, unsplit = [], 0
@@ -94,7 +93,7 @@ def search(config, num_devices, capacity, state_bytes, make):
     candidates.append(Candidate(changes, plan.needed, plan))
     if plan.fits:
       return plan, candidates
-    # Splitting the parameters splits their gradients too, and nothing else.
+    # Sharding the parameters shards their gradients too, and nothing else.
     unsplit = max(0, plan.needed - state - plan.params_bytes)
   return None, candidates
 

@@ -1,7 +1,7 @@
-"""A training step compiled for devices one does not own.
+"""A training step compiled ahead of time for devices that need not be present.
 
-It tells before a launch whether the run fits into the memory of a device, what
-the devices send each other, and what time and money the run will take.
+It shows before a launch whether the run fits into the memory of a device, what
+the devices send each other, and how much time and money the run will take.
 """
 
 import dataclasses
@@ -25,14 +25,14 @@ from vit_jax.sharding import mesh as meshes
 from vit_jax.sharding import placement
 from vit_jax.training import assembly
 
-MFU = 0.4  # Of the chips' peak; what large ViTs are seen to reach.
+MFU = 0.4  # Of the chips' peak; what large ViTs typically reach.
 
 _UNITS = {'K': 2**10, 'M': 2**20, 'G': 2**30, 'T': 2**40}
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-  """What is known of a run before it starts; bytes are those of a device.
+  """What is known of a run before it starts; bytes are per device.
 
   Attributes:
     config: of the run.
@@ -43,10 +43,10 @@ class Plan:
     optimizer_bytes: of all else that the training state holds.
     flops: of a step, on all devices, as `compute_cost` counts.
     compiler: its name.
-    seconds: it took to compile.
-    memory: a `compiled_cost.Memory`; None: the compiler found no room.
-    needed: bytes in all, as the compiler tells.
-    capacity: bytes there are; None: nobody knows.
+    seconds: time to compile.
+    memory: a `compiled_cost.Memory`; None: the compiler ran out of memory.
+    needed: bytes in all, by the compiler.
+    capacity: bytes available; None: unknown.
     traffic: what `collectives.traffic` returns.
   """
 
@@ -76,14 +76,14 @@ def run(config, topology, mesh=None, mfu=None, price=None):
 
   Args:
     config: what `recipes.load` returns.
-    topology: as v5p:8x8x8, h100:64 or 64.
-    mesh: 'auto' looks for the cheapest mesh that fits; None: as configured.
+    topology: e.g. v5p:8x8x8, h100:64 or 64.
+    mesh: 'auto' searches for the cheapest that fits; None: as configured.
     mfu: fraction of the chips' peak that model FLOPs will reach; None: 0.4.
     price: US dollars per chip and hour; None: the list price.
 
   Raises:
-    UserError: the configuration does not fit itself or the devices, or there
-      are no such chips.
+    UserError: the configuration is invalid or does not fit the devices, or
+      there are no such chips.
   """
   topology, mfu = chips.parse(topology), mfu or MFU
   assembly.validate(config, topology.num_devices)
@@ -97,9 +97,9 @@ def run(config, topology, mesh=None, mfu=None, price=None):
 
 
 def search(config, topology):
-  """Returns the cheapest `Plan` that fits, or None, and what was tried.
+  """Returns the cheapest `Plan` that fits, or None, and all candidates.
 
-  Arguments and errors are those of `mesh_search.search`.
+  Errors are those of `mesh_search.search`.
   """
   return mesh_search.search(
     config,
@@ -114,7 +114,7 @@ def make(config, topology):
   """Compiles the training step of `config` and returns its `Plan`.
 
   Raises:
-    UserError: the mesh does not go with the number of devices.
+    UserError: the mesh does not fit the number of devices.
   """
   devices = _devices(topology)
   mesh = meshes.build(config.mesh, devices)
@@ -125,7 +125,7 @@ def make(config, topology):
   try:
     compiled = components.lower_train_step(config.run).compile()
   except jax.errors.JaxRuntimeError as error:
-    needed, capacity = _found_no_room(
+    needed, capacity = _out_of_memory(
       error, placement.bytes_per_device(components.state)
     )
   else:
@@ -153,14 +153,14 @@ def make(config, topology):
 
 
 def _state_bytes(config, num_devices):
-  """Returns the bytes per device of a training state; compiles nothing."""
+  """Returns the bytes per device of a training state, without compiling it."""
   mesh = meshes.abstract(config.mesh, num_devices)
   components = assembly.build(config, sources.num_classes(config.data), mesh)
   return placement.bytes_per_device(components.state)
 
 
 def _devices(topology):
-  """Returns the devices of a topology, or CPU devices in their place."""
+  """Returns the devices of a topology, or CPU devices in place of them."""
   if not (topology.is_tpu and topologies.has_tpu_compiler()):
     return topologies.host(topology.num_devices)
   # The two cores of a v4 work as one device.
@@ -180,17 +180,17 @@ def _flops(config, components):
   )
 
 
-def _found_no_room(error, state_bytes):
-  """Returns the bytes needed and there are, as a compiler's error tells.
+def _out_of_memory(error, state_bytes):
+  """Returns the bytes needed and available, as in a compiler's error.
 
-  It tells, in this order, of both; of temporaries alone where they are too many
-  without the training state.
+  It gives both in this order; those of temporaries alone where they are too
+  many without the training state.
   """
-  told = re.findall(r'([\d.]+)([KMGT])\b', str(error))
-  if 'RESOURCE_EXHAUSTED' not in str(error) or len(told) < 2:
+  sizes = re.findall(r'([\d.]+)([KMGT])\b', str(error))
+  if 'RESOURCE_EXHAUSTED' not in str(error) or len(sizes) < 2:
     raise error
   needed, capacity = (
-    int(float(number) * _UNITS[unit]) for number, unit in told[:2]
+    int(float(number) * _UNITS[unit]) for number, unit in sizes[:2]
   )
   if 'temporaries' in str(error):
     needed += state_bytes

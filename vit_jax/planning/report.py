@@ -7,7 +7,7 @@ from vit_jax.data import datasets
 
 
 def text(plan, mfu, price):
-  """Returns what `vit_jax plan` tells of a `plan.Plan`.
+  """Returns what `vit_jax plan` prints of a `plan.Plan`.
 
   Args:
     plan: the plan.
@@ -20,21 +20,18 @@ def text(plan, mfu, price):
 
 
 def candidates_table(candidates):
-  """Returns a table of what `mesh_search.search` has looked at."""
+  """Returns a table of the candidates of `mesh_search.search`."""
   rows = [('tried', 'GB per device', '')]
   for one in candidates:
     changes = [f'{field}={value}' for field, value in one.changes.items()]
-    verdict = 'too much, before it is compiled'
+    verdict = 'too much, not compiled'
     if one.plan:
       verdict = 'fits' if one.plan.fits else 'does not fit'
     bound = '' if one.plan else 'at least '
     rows.append((' '.join(changes), f'{bound}{_giga(one.needed)}', verdict))
   found = table(rows)
   if not any(one.plan and one.plan.fits for one in candidates):
-    found += (
-      '\n\nNothing that was tried fits: take more chips, or chips with more '
-      'memory.'
-    )
+    found += '\n\nNo candidate fits: use more chips, or chips with more memory.'
   return found
 
 
@@ -60,13 +57,13 @@ def _heading(plan):
   )
   if topology.is_tpu and 'libtpu' not in plan.compiler:
     heading += (
-      '\nThis is not the compiler of these chips: bytes and collectives are '
-      'those of CPU devices.\nThe extra vit_jax[tpu] has the real one.'
+      '\nThis is not the compiler for these chips: bytes and collectives are '
+      'those of CPU devices.\nInstall the extra vit_jax[tpu] for the real one.'
     )
   elif 'CPU' in plan.compiler and topology.chip:
     heading += (
-      '\nBytes and collectives are those of CPU devices: real ones need other '
-      'temporaries.'
+      '\nBytes and collectives are those of CPU devices: temporaries on the '
+      'real ones differ.'
     )
   return heading
 
@@ -82,13 +79,13 @@ def _memory(plan):
     rows += [
       ('batch and padding', _giga(max(0, plan.memory.arguments - state))),
       ('activations, gradients (temporary)', _giga(plan.memory.temporaries)),
-      ('results', _giga(plan.memory.results)),
+      ('outputs', _giga(plan.memory.results)),
       ('program', _giga(plan.memory.code)),
     ]
-  rows.append(('all', _giga(plan.needed)))
+  rows.append(('total', _giga(plan.needed)))
   if plan.capacity is not None:
     verdict = 'fits' if plan.fits else 'DOES NOT FIT'
-    rows.append(('there are', f'{_giga(plan.capacity)}: {verdict}'))
+    rows.append(('available', f'{_giga(plan.capacity)}: {verdict}'))
   return table(rows)
 
 
@@ -98,31 +95,31 @@ def _advice(plan):
     return ''
   config, state = plan.config, plan.params_bytes + plan.optimizer_bytes
   spare = plan.mesh['data']
-  lines = ['What makes it smaller (--mesh=auto tries them in turn):']
+  lines = ['To reduce memory (--mesh=auto tries these in turn):']
   if spare > 1:
     split = _giga(state / spare)
     lines.append(
       f'--config.mesh.fsdp={spare * plan.mesh["fsdp"]}: a state of about '
-      f'{split} GB in place of {_giga(state)}, and gradients likewise'
+      f'{split} GB instead of {_giga(state)}, and gradients likewise'
     )
   if config.model.dtype == 'float32':
     lines.append('--config.model.dtype=bfloat16: half the activations')
   if config.model.remat == 'none':
     lines.append(
-      '--config.model.remat=elementwise: keeps what takes time, of a layer'
+      '--config.model.remat=elementwise: recomputes only cheap operations'
     )
   if config.model.remat in ('none', 'elementwise'):
     lines.append(
-      '--config.model.remat=dots: keeps matrix products only, of a layer'
+      '--config.model.remat=dots: saves only matrix products of each layer'
     )
   if config.model.remat != 'full':
     lines.append(
-      '--config.model.remat=full: keeps the inputs of layers; a third more '
-      'FLOPs'
+      '--config.model.remat=full: saves only the inputs of layers; a third '
+      'more FLOPs'
     )
-  parts = 2 * config.optimizer.accumulation_steps
+  count = 2 * config.optimizer.accumulation_steps
   lines.append(
-    f'--config.optimizer.accumulation_steps={parts}: about half the activations'
+    f'--config.optimizer.accumulation_steps={count}: about half the activations'
   )
   if not config.model.scan:
     lines.append('--config.model.scan=true: one layer at a time; compiles fast')
@@ -135,20 +132,20 @@ def _traffic(plan):
     return ''
   if not plan.traffic:
     return 'The devices send each other nothing.'
-  rows = [('collectives of a step', 'among', 'number', 'GB sent per device')]
+  rows = [('collectives per step', 'among', 'number', 'GB sent per device')]
   for (kind, size), one in sorted(plan.traffic.items()):
     rows.append((kind, str(size), f'{one.count:,}', _giga(one.num_bytes)))
   return table(rows)
 
 
 class Cost(NamedTuple):
-  """What a training takes where the chips reach a fraction of their peak.
+  """The cost of a run whose chips reach a given fraction of their peak.
 
   Attributes:
-    seconds: of a step.
-    num_steps: of the training; 1000 where its length is not known.
-    is_known: whether it is.
-    hours: of the training.
+    seconds: per step.
+    num_steps: of the run; 1000 where its length is unknown.
+    is_known: whether its length is known.
+    hours: of the run.
     chip_hours: of all chips.
     dollars: US; None where no price is known.
   """
@@ -162,7 +159,7 @@ class Cost(NamedTuple):
 
 
 def cost(plan, mfu, price=None):
-  """Returns the `Cost` of a `plan.Plan`; None: nothing is known of the chips.
+  """Returns the `Cost` of a `plan.Plan`; None: the chips are unknown.
 
   Args:
     plan: the plan.
@@ -183,16 +180,16 @@ def cost(plan, mfu, price=None):
 
 
 def _cost(plan, mfu, price):
-  """Returns FLOPs, and what time and money they take at a utilisation."""
-  rows = [('FLOPs of a step (matrix products)', f'{plan.flops:.4g}')]
+  """Returns FLOPs, and the time and money they take at a utilization."""
+  rows = [('FLOPs per step (matrix products)', f'{plan.flops:.4g}')]
   taken = cost(plan, mfu, price)
   if taken is not None:
     at = f'at {mfu:.0%} of the peak'
     images = plan.config.run.batch_size / taken.seconds
     length = f'{taken.num_steps:,} steps'
     if not taken.is_known:
-      length += ' (how long the training is, is not known)'
-    dollars = 'no list price is known; give --price'
+      length += ' (the length of training is unknown)'
+    dollars = 'no list price is known; set --price'
     if taken.dollars is not None:
       dollars = f'{taken.dollars:,.0f}'
     rows += [
@@ -206,7 +203,7 @@ def _cost(plan, mfu, price):
 
 
 def _num_steps(config):
-  """Returns the length of the run; None where nobody knows the data set."""
+  """Returns the length of the run; None where the data set is unknown."""
   if config.run.num_steps is not None:
     return config.run.num_steps
   facts = datasets.DATASETS.get(config.data.dataset)

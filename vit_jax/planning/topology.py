@@ -1,4 +1,4 @@
-"""Devices one does not own, to compile for: nothing can run on them."""
+"""Topologies for ahead-of-time compilation; nothing can run on them."""
 
 import contextlib
 import importlib.metadata
@@ -10,8 +10,8 @@ from jax.experimental import topologies
 
 from vit_jax import errors
 
-# Of libtpu: it shall not ask the network which TPU this machine is, since it is
-# none, nor keep other processes from compiling.
+# For libtpu: it must not query the network for the type of this machine, which
+# is no TPU, nor keep other processes from compiling.
 _ENVIRONMENT = {
   'TPU_SKIP_MDS_QUERY': '1',
   'TPU_ACCELERATOR_TYPE': 'v4-8',
@@ -21,7 +21,7 @@ _ENVIRONMENT = {
 
 
 def has_tpu_compiler():
-  """Whether libtpu is installed, which compiles for TPUs on any machine."""
+  """Returns whether libtpu is installed, which compiles for TPUs anywhere."""
   return importlib.util.find_spec('libtpu') is not None
 
 
@@ -35,7 +35,7 @@ def tpu(name, **options):
 
   Args:
     name: version, and chips along each dimension.
-    **options: of libtpu, such as chip_config_name.
+    **options: for libtpu, such as chip_config_name.
 
   Raises:
     UserError: libtpu knows no such slice.
@@ -53,20 +53,19 @@ def tpu(name, **options):
 
 
 def host(count):
-  """Returns `count` devices that this machine's CPU plays.
+  """Returns `count` devices emulated on this machine's CPU.
 
   Raises:
-    UserError: JAX has started already, with fewer.
+    UserError: JAX is already initialized, with fewer.
   """
-  with contextlib.suppress(
-    RuntimeError
-  ):  # It has started, perhaps with enough.
+  # Raised if JAX is already initialized, perhaps with enough devices.
+  with contextlib.suppress(RuntimeError):
     jax.config.update('jax_num_cpu_devices', count)
   devices = jax.devices('cpu')
   if len(devices) < count:
     raise errors.UserError(
-      f'{count} devices are to be played by the CPU and JAX has started with '
-      f'{len(devices)}; JAX_NUM_CPU_DEVICES={count} in the environment '
-      'gives as many.'
+      f'{count} devices are to be emulated on the CPU and JAX is initialized '
+      f'with {len(devices)}; set JAX_NUM_CPU_DEVICES={count} in the '
+      'environment.'
     )
   return devices[:count]

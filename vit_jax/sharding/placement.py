@@ -79,6 +79,13 @@ def to_devices(batch, mesh):
   return {key: place(_narrow(key, values)) for key, values in batch.items()}
 
 
+def put(array, sharding):
+  """Places an array that every process holds whole; each copies its parts."""
+  return jax.make_array_from_callback(
+    array.shape, sharding, lambda index: array[index]
+  )
+
+
 def state_shardings(state_shape, mesh):
   """Returns the tree of shardings of a training state.
 

@@ -1,1 +1,1 @@
-"""The training run, and what it is put together from."""
+"""The training run and its components."""

@@ -18,7 +18,7 @@ from vit_jax.sharding import placement
 from vit_jax.training import objectives, train_step
 from vit_jax.training.optim import optimizers
 
-# {field: table of what can be chosen, by name}, of all parts of a run.
+# {field: table of choices, by name}, of all components of a run.
 CHOICES = {
   **models.CHOICES,
   **sources.CHOICES,
@@ -30,20 +30,20 @@ CHOICES = {
 
 @dataclasses.dataclass(frozen=True)
 class Components:
-  """What a run needs; nothing of it holds an array."""
+  """What a run is made of; no array is allocated."""
 
   mesh: jax.sharding.Mesh | jax.sharding.AbstractMesh
   objective: Any
   optimizer: optax.GradientTransformation
   image_size: tuple[int, int]  # (rows, columns) in pixels.
   state: train_step.TrainState  # Shapes, dtypes and shardings.
-  mix: Callable | None  # As of `train_step.make_train_step`,
-  num_microbatches: int  # and so are these
+  mix: Callable | None  # For this and the next three fields,
+  num_microbatches: int  # see `train_step.make_train_step`.
   ema_decay: float | None
-  trained: Any  # three.
+  trained: Any
 
   def init(self, seed):
-    """Returns the first state; each parameter is born on its sharding."""
+    """Returns the initial state; each parameter is created sharded."""
     init = train_step.make_init(
       self.objective,
       self.optimizer,
@@ -54,10 +54,10 @@ class Components:
     return jax.jit(init, out_shardings=shardings)(jax.random.key(seed))
 
   def train_step(self, **options):
-    """Returns the compiled step; it takes over the state that it is given.
+    """Returns the jitted step; it donates the state that it is given.
 
     Args:
-      **options: those of `train_step.make_train_step` that are not here.
+      **options: further arguments of `train_step.make_train_step`.
     """
     step = train_step.make_train_step(
       self.objective,
@@ -101,7 +101,7 @@ class Components:
     return jax.tree.map(spec, batches.padding(*self.image_size))
 
   def dummy_batch(self, size):
-    """Returns a batch of zeros, made by each process for itself."""
+    """Returns a batch of zeros, created by each process for itself."""
     return jax.tree.map(
       lambda spec: jax.make_array_from_callback(
         spec.shape,
@@ -114,12 +114,12 @@ class Components:
     )
 
   def predict(self):
-    """Returns the compiled predict(params, batch), which gives logits."""
+    """Returns the jitted predict(params, batch), which returns logits."""
     return jax.jit(self.objective.predict)
 
 
 def validate(config, num_devices):
-  """Finds what is impossible or does not go together, before a run is built.
+  """Finds impossible or conflicting values, before a run is built.
 
   Raises:
     UserError: names the field, what was given and what fits.
@@ -134,7 +134,7 @@ def build(config, num_classes, mesh, num_steps=None):
   Args:
     config: a valid configuration.
     num_classes: number of outputs of the head.
-    mesh: devices, or a `jax.sharding.AbstractMesh` to learn shapes from.
+    mesh: of devices, or a `jax.sharding.AbstractMesh` for shapes alone.
     num_steps: length of the training, for the learning rate's schedule; None
       where nothing is trained.
   """

@@ -4,6 +4,7 @@ import jax
 
 from vit_jax import errors, pytrees
 from vit_jax.config import schema
+from vit_jax.sharding import placement
 from vit_jax.weights import loading
 
 # Fields that change what the same weights compute.
@@ -51,9 +52,7 @@ def first_state(config, components, say):
   single = pytrees.flatten(pytrees.unstack(components.state.params))
 
   def place(path, array):
-    return jax.make_array_from_callback(
-      array.shape, single[path].sharding, lambda index: array[index]
-    )
+    return placement.put(array, single[path].sharding)
 
   initial = pytrees.flatten(state.params)
   params, report = found.load(

@@ -1,6 +1,6 @@
-"""What a run shows when it is over: its learning curve, and what it predicts.
+"""Plots of a finished run: its learning curve, and its predictions.
 
-Figures are drawn without pyplot, so that nothing global changes.
+Figures are drawn without pyplot, so that no global state changes.
 """
 
 import pathlib
@@ -13,16 +13,16 @@ from vit_jax.training.runtime import log
 MAX_IMAGES = 40
 COLUMNS = 10
 
-# Told apart by the colour-blind too (Okabe & Ito, 2008).
+# Safe for the colour-blind (Okabe & Ito, 2008).
 BLUE, RED = '#0072B2', '#D55E00'
 INK, FAINT = '#222222', '#D9D9D9'
 
 
 def learning_curve(workdir):
-  """Draws loss and accuracy over steps to workdir/learning_curve.png.
+  """Plots loss and accuracy over steps to workdir/learning_curve.png.
 
   Returns:
-    The path of the picture.
+    The path of the plot.
 
   Raises:
     UserError: `workdir` has no metrics.
@@ -44,7 +44,7 @@ def learning_curve(workdir):
 
 
 def predictions(path, images, labels, predicted, class_names=None):
-  """Draws images with what they are taken for; mistakes are marked.
+  """Plots images with their predicted classes; mistakes are marked.
 
   Args:
     path: of the PNG.
@@ -54,7 +54,7 @@ def predictions(path, images, labels, predicted, class_names=None):
     class_names: name of each class; None, or too few: its index.
 
   Returns:
-    The path of the picture.
+    The path of the plot.
   """
   shown = list(zip(images, labels, predicted))[:MAX_IMAGES]
   marked = [label >= 0 and label != guess for _, label, guess in shown]
@@ -65,17 +65,17 @@ def predictions(path, images, labels, predicted, class_names=None):
 
 
 def grid(path, images, captions, title, marked=None):
-  """Draws images with a caption of one or two lines below each.
+  """Plots images with a caption of one or two lines below each.
 
   Args:
     path: of the PNG.
     images: uint8 [n, height, width, 3]; the first 40 are shown.
     captions: of each.
     title: above them all.
-    marked: whether to put each into a red frame; None: none.
+    marked: whether to draw a red frame around each; None: none.
 
   Returns:
-    The path of the picture.
+    The path of the plot.
   """
   shown = list(zip(images, captions, marked or [False] * len(captions)))
   shown = shown[:MAX_IMAGES]
@@ -161,12 +161,12 @@ def _panel(axes, image, caption, is_marked):
     color=RED if is_marked else INK,
     fontsize=8,
     labelpad=3,
-    parse_math=False,  # A dollar in the name of a class is a dollar.
+    parse_math=False,  # A dollar sign in the name of a class is literal.
   )
 
 
 def _prediction(label, guess, class_names):
-  """Returns the caption of an image: what it is taken for, and what it is."""
+  """Returns the caption of an image: its predicted and its true class."""
   text = class_name(guess, class_names)
   if label < 0:
     return text
@@ -176,7 +176,7 @@ def _prediction(label, guess, class_names):
 
 
 def _score(shown):
-  """Returns the title: how many of (image, label, predicted) are right."""
+  """Returns the title: how many of (image, label, predicted) are correct."""
   known = [(label, guess) for _, label, guess in shown if label >= 0]
   if not known:
     return f'{len(shown)} images without labels'
@@ -186,7 +186,7 @@ def _score(shown):
 
 
 def class_name(index, class_names):
-  """Returns a name short enough for a caption; the index where none is."""
+  """Returns a name short enough for a caption; the index where it has none."""
   has_name = class_names is not None and index < len(class_names)
   name = str(class_names[index] if has_name else index)
   return name if len(name) <= 13 else f'{name[:12]}…'

@@ -1,4 +1,4 @@
-"""What the model will really see: the first batch of a training, drawn."""
+"""A preview of the training data: the first batch as the model will see it."""
 
 import jax
 import numpy as np
@@ -10,17 +10,17 @@ from vit_jax.training import assembly, plots, train_step
 
 
 def run(config, output):
-  """Draws images of the first batch, cropped, augmented and mixed.
+  """Plots images of the first batch, cropped, augmented and mixed.
 
   Args:
     config: what `recipes.load` returns.
     output: path of the PNG.
 
   Returns:
-    The path of the picture.
+    The path of the plot.
 
   Raises:
-    UserError: the configuration or the data does not fit.
+    UserError: the configuration is invalid, or the data cannot be read.
   """
   assembly.validate(config, jax.device_count())
   source = sources.build(config.data, config.data.train_split)
@@ -32,7 +32,7 @@ def run(config, output):
 
 
 def first_batch(config, source):
-  """Returns global batch 0 as the objective gets it in the first step."""
+  """Returns global batch 0 as the objective receives it in the first step."""
   batches = pipeline.train_batches(
     source, config.data, batch_size=config.run.batch_size, seed=config.seed
   )

@@ -1,6 +1,6 @@
-"""What the steps of a run tell, read one step late and judged.
+"""The step monitor: metrics of each step, read one step late and checked.
 
-The device is then at the next step already and never waits for the host.
+By then the device is already at the next step and never waits for the host.
 """
 
 import jax
@@ -13,19 +13,19 @@ _INTERNAL = ('skipped_in_row', 'halted')
 
 
 class Diverged(Exception):
-  """As many steps as are allowed were skipped in a row."""
+  """The maximum number of consecutive skipped steps was reached."""
 
 
 class Progress:
-  """Takes what each step tells; logs it when that is due.
+  """Takes the metrics of each step, and logs them when due.
 
   Args:
     log: the run's `log.RunLog`.
     is_logged: maps the number of a step to whether its metrics are logged.
-    max_in_row: number of steps skipped in a row that end the training.
+    max_in_row: number of consecutive skipped steps that raises `Diverged`.
 
   Attributes:
-    num_in_row: number of steps skipped up to the last one that was read.
+    num_in_row: number of consecutive steps skipped, up to the last one read.
   """
 
   def __init__(self, log, is_logged, max_in_row):
@@ -41,12 +41,12 @@ class Progress:
     Args:
       step: its number.
       means: {name: metrics.Mean}, as `train_step` returns them.
-      now: whether these, too, are read at once.
-      take_wait: returns the seconds that data were awaited since it was called.
+      now: whether these, too, are read immediately.
+      take_wait: returns the seconds spent waiting for data since its last call.
 
     Raises:
-      Stopped: the processes have agreed to stop; the step was not made.
-      Diverged: too many steps in a row were skipped; none was made since.
+      Stopped: the processes have agreed to stop; the step was not taken.
+      Diverged: too many consecutive steps were skipped; none was taken since.
     """
     self._unread.append((step, means))
     while len(self._unread) > (0 if now else 1):

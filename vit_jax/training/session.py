@@ -26,15 +26,15 @@ class Session:
     workdir: absolute path of the run's folder, which exists.
     components: the `assembly.Components`.
     num_steps: of the whole training.
-    data: facts of the data that it trains on, as {name: value}; what goes on
-      from a checkpoint must have the same.
+    data: {name: value}, what identifies the training data; a resumed run must
+      have the same.
 
   Attributes:
     log: the run's `log.RunLog`.
 
   Raises:
-    UserError: on entering: another run is at work in `workdir`, or processes
-      of this run differ in configuration, code or data.
+    UserError: on entering: another run is using `workdir`, or processes of
+      this run differ in configuration, code or data.
   """
 
   def __init__(self, config, workdir, components, num_steps, data):
@@ -89,11 +89,11 @@ class Session:
   # From the start to the first step -------------------------------------------
 
   def restore_or_init(self):
-    """Returns the state to resume from: the newest that is whole, or the first.
+    """Restores the newest intact checkpoint, or returns the initial state.
 
     Raises:
-      UserError: no checkpoint is whole, the newest doesn't fit the model, the
-        optimizer or the data, or the disk has no room for another.
+      UserError: no checkpoint is intact, the newest doesn't match the model,
+        the optimizer or the data, or the disk has no room for another.
     """
     if self._checkpoints.is_empty():
       state, logged = self._first_state(), []
@@ -109,7 +109,7 @@ class Session:
     return state
 
   def mark_ready(self):
-    """Tells that all is compiled: a signal now saves before it ends."""
+    """To be called when all is compiled: from now on a signal saves first."""
     agreement.wait('vit_jax:compiled')
     self._watchdog.beat()
     self._stop.mark_ready()
@@ -122,12 +122,12 @@ class Session:
       )
       raise errors.UserError(
         f'The data have changed since this run was started:\n{lines}\n'
-        'Bring back the same data, or start anew in another --workdir.'
+        'Restore the same data, or start a new run in another --workdir.'
       )
     if origin['code'] != self._origin['code']:
       self.log.say(
         'the code or a package has changed since the checkpoint: results may '
-        'differ from those of a run without a break'
+        'differ from those of an uninterrupted run'
       )
 
   def _first_state(self):
@@ -138,7 +138,7 @@ class Session:
   # From step to step ----------------------------------------------------------
 
   def iterate(self, batches):
-    """Yields the batches of the training; dummies once told to stop.
+    """Yields the batches of the training; dummy batches once asked to stop.
 
     Args:
       batches: an iterator with `take_wait`; see `prefetch.Prefetch`.
@@ -170,30 +170,30 @@ class Session:
       if self._agreement.ask(self._stop.is_requested):
         raise preemption.Stopped
       yield batch
-    if self._agreement.last_answer():  # The last batch may have been a dummy.
+    if self._agreement.last_answer():  # The last may have been a dummy batch.
       raise preemption.Stopped
 
   def must_save(self, step):
     """Returns whether a save is scheduled, or the last one has failed."""
     failed = self._checkpoints.poll()
-    # Several processes would have to agree on it: they wait for the next one.
+    # Several processes would have to agree on a retry: they wait instead.
     again = failed and jax.process_count() == 1
     return again or due(step, self._config.run.checkpoint_every)
 
   def save(self, step, state):
-    """Starts to save the state after `step` steps, if its numbers are sound."""
+    """Starts to save the state after `step` steps, if its values are finite."""
     if not self._progress.num_in_row:
       self._checkpoints.save(
         step, state, self._record(), self._is_scheduled(step)
       )
 
   def finish(self, step, state):
-    """Saves the state after `step` steps; it is on the disk on return."""
+    """Saves the state after `step` steps; it is on disk on return."""
     scheduled = self._is_scheduled(step)
     self._checkpoints.finish(step, state, self._record(), scheduled)
 
   def save_and_exit(self, state):
-    """Saves the state and raises Preempted, which tells how to resume."""
+    """Saves the state and raises Preempted, which says how to resume."""
     step = int(state.step)
     self.finish(step, state)
     raise preemption.Preempted(
@@ -214,8 +214,8 @@ class Session:
   def roll_back(self, step):
     """Returns the state of the last scheduled checkpoint, moved to `step`.
 
-    The batches since then are left out. Without a break or with many, a run
-    rolls back to the same step, since it comes by each of them in the same way.
+    The batches since then are left out. An interrupted run rolls back to the
+    same step as an uninterrupted one, since checkpoints are scheduled by step.
 
     Raises:
       DivergedError: it has rolled back to that checkpoint before.
@@ -257,5 +257,5 @@ class Session:
 
 
 def due(step, every):
-  """Returns whether a thing that comes every so many steps comes now."""
+  """Returns whether what recurs every `every` steps is due at `step`."""
   return 0 < every <= step and step % every == 0

@@ -1,10 +1,9 @@
-"""A value chosen on held-out examples, then the final runs: one command.
+"""Hyperparameters chosen on held-out examples, then the final runs.
 
-ViT paper, section 4.1 and B.1.1: each value of a grid is tried on a part of the
-training set and measured on the rest of it; the best one is trained with on all
-of it, from several seeds, and measured on the test set. A run that has finished
-is not made again, and one that was cut short goes on. All runs share this one
-process.
+ViT paper, section 4.1 and B.1.1: each value of a grid is trained on a part of
+the training set and evaluated on the rest; the best one is trained on all of
+it, from several seeds, and evaluated on the test set. Finished runs are reused,
+and an interrupted one is resumed. All runs share this one process.
 """
 
 import json
@@ -28,15 +27,15 @@ _METRIC = trials.METRIC
 
 
 class Plan(NamedTuple):
-  """What is to be run on one data set.
+  """The runs of one data set.
 
   Attributes:
     folder: of its runs.
-    config: of the final run, but for what is chosen.
+    config: of the final run, except for what is chosen.
     settings: [{field: value}] to choose from.
     splits: (train, held-out) to choose on.
     seeds: of the final runs.
-    metrics: names of what is reported of these.
+    metrics: names of the metrics reported for these.
   """
 
   folder: pathlib.Path
@@ -78,18 +77,18 @@ def run(
   held_out=None,
   metric=_METRIC,
 ):
-  """Makes the runs of a sweep that are not made yet, and tells its results.
+  """Runs what is left of a sweep, and returns its results.
 
   Args:
-    spec, overrides: as of `recipes.load`.
-    workdir: folder that takes a folder for each run, and the results.
-    sweep: texts as of `grids.parse`; (): as `get_grid` of the recipe says.
+    spec, overrides: see `recipes.load`.
+    workdir: folder for a folder of each run, and the results.
+    sweep: texts, see `grids.parse`; (): the grid of the recipe's `get_grid`.
     num_seeds: final runs, whose seeds count up from that of the recipe.
     suite: name of `suites.SUITES`, each of whose data sets is given to the
       recipe's knob `dataset`; None: one data set, the recipe's.
-    held_out: per cent of the training set to choose on; None: as
+    held_out: per cent of the training set to choose on; None: see
       `datasets.choosing`.
-    metric: of `trials.MEASURES`, to report of the one data set; a suite has
+    metric: of `trials.MEASURES`, to report for the one data set; a suite has
       its own.
 
   Returns:
@@ -97,8 +96,8 @@ def run(
       'accuracy_std': ...}], which is also in workdir/sweep.json.
 
   Raises:
-    UserError: a configuration or data set does not fit, before the first run.
-    Preempted: a signal has told the run under way to stop; it is saved.
+    UserError: a configuration or data set is invalid, before the first run.
+    Preempted: a signal has stopped the current run; it is saved.
   """
   workdir = pathlib.Path(workdir).absolute()
   rows = _rows(suite, metric)
@@ -136,7 +135,7 @@ def text(table):
   return '\n'.join(lines)
 
 
-# What is to be run ----------------------------------------------------------
+# The plan -------------------------------------------------------------------
 
 
 def _rows(suite, metric):
@@ -146,7 +145,7 @@ def _rows(suite, metric):
 
 
 def _with_dataset(spec, dataset):
-  """Returns the recipe with its knob `dataset` turned; '': as it is."""
+  """Returns the recipe with its knob `dataset` set; '': unchanged."""
   if not dataset:
     return spec
   joint = ',' if '.py:' in spec else ':'
@@ -171,7 +170,7 @@ def _plan(spec, overrides, folder, sweep, num_seeds, held_out, names):
 
 
 def _check(plan):
-  """Finds what can't work before the first run of a sweep is made."""
+  """Finds what can't work, before the first run of a sweep."""
   if trials.REAL in plan.metrics:
     registry.fetch_real_labels()
   num_devices = len(meshes.devices())
@@ -188,7 +187,7 @@ def _check(plan):
     assembly.validate(config, num_devices)
     if (folder / recipes.FILE).exists():
       recipes.check_same(config, folder)
-    length(config.data, config.data.eval_split)  # It is there.
+    length(config.data, config.data.eval_split)  # It exists.
     num_examples = length(config.data, config.data.train_split)
     num_steps = schema.num_steps(config.run, num_examples)
     validation.check_warmup(config.optimizer, num_steps)

@@ -29,16 +29,15 @@ def run(config, workdir):
 
   Args:
     config: what `recipes.load` returns.
-    workdir: folder of the run; takes config.json, checkpoints, metrics and
-      plots.
+    workdir: folder of the run, for config.json, checkpoints, metrics and plots.
 
   Returns:
     {name: float}, the metrics of the last evaluation.
 
   Raises:
-    UserError: something in `config`, the data or `workdir` does not fit,
-      before any training; or numbers or saves go wrong again and again.
-    Preempted: a signal has told the run to stop, and what it had is saved.
+    UserError: something in `config`, the data or `workdir` is invalid, before
+      any training; or the run diverges or fails to save repeatedly.
+    Preempted: a signal has stopped the run, and its state is saved.
   """
   workdir = pathlib.Path(workdir).absolute()
   devices = meshes.devices()
@@ -70,7 +69,7 @@ def run(config, workdir):
     report, evaluated = None, None  # The last one, and its step.
     try:
       if _must_evaluate(config, step) and not session.log.has_evaluation(step):
-        evaluation(step, state)  # A signal had cut it short.
+        evaluation(step, state)  # It was interrupted.
       while step < num_steps:
         state, means = train_step(state, next(batches), session.stop_flags())
         step += 1
@@ -83,7 +82,7 @@ def run(config, workdir):
             step, means, now=evaluating or saving or step == num_steps
           )
         except progress.Diverged:
-          step, state = int(state.step), None  # No room for two.
+          step, state = int(state.step), None  # No memory for two.
           state = session.roll_back(step)
           batches = session.iterate(
             _batches(config, source, mesh, step, workdir)

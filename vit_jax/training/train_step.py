@@ -1,4 +1,4 @@
-"""The state of a training and one step of optimisation, for every method."""
+"""The training state and one step of optimisation, for every objective."""
 
 from typing import Any
 
@@ -14,10 +14,10 @@ MEMORY = 0.99  # Of the running mean of the loss, per update.
 
 @flax.struct.dataclass
 class Health:
-  """What a run remembers of updates that were left out.
+  """Statistics of skipped updates.
 
-  num_skipped: int32 scalar; steps whose batch has left no update.
-  num_in_row: int32 scalar; how many of them are the last steps made.
+  num_skipped: int32 scalar; steps whose update was skipped.
+  num_in_row: int32 scalar; consecutive skipped steps up to now.
   mean_loss: float32 scalar; running mean over updates; 0 before the first.
   """
 
@@ -28,13 +28,13 @@ class Health:
 
 @flax.struct.dataclass
 class TrainState:
-  """All that changes in a training.
+  """Everything that changes during training.
 
   step: int32 scalar; the number of batches taken.
   params: float32 arrays, as nested dicts.
   opt_state: of the optimizer.
   rng: the key that every step folds its number into.
-  health: of the numbers.
+  health: statistics of skipped updates.
   ema: exponential moving average of the parameters over updates (Polyak &
     Juditsky, 1992); None: there is none.
   """
@@ -48,7 +48,7 @@ class TrainState:
 
   @property
   def eval_params(self):
-    """What to evaluate and to publish: the average, where there is one."""
+    """The parameters to evaluate and publish: the EMA, where there is one."""
     return self.params if self.ema is None else self.ema
 
   def with_params(self, params, optimizer):
@@ -61,7 +61,7 @@ class TrainState:
 
 
 def init_rngs(rng):
-  """Returns the key that makes parameters, and that of the `TrainState`."""
+  """Returns the key for the parameters, and that of the `TrainState`."""
   params_rng, state_rng = jax.random.split(rng)
   return params_rng, state_rng
 
@@ -75,7 +75,7 @@ def step_rngs(state_rng, step, mixes):
     mixes: whether batches are mixed.
 
   Returns:
-    The key to mix the batch with, or None, and that of the loss.
+    The key for mixing the batch, or None, and that for the loss.
   """
   rng = jax.random.fold_in(state_rng, step)
   if not mixes:
@@ -85,10 +85,10 @@ def step_rngs(state_rng, step, mixes):
 
 
 def make_init(objective, optimizer, image_size, averages=False):
-  """Returns init(rng), which makes the first `TrainState`.
+  """Returns init(rng), which returns the initial `TrainState`.
 
   Args:
-    objective: has init(rng, image_size), which makes parameters.
+    objective: has init(rng, image_size), which returns parameters.
     optimizer: an `optax.GradientTransformation`.
     image_size: (rows, columns) in pixels.
     averages: whether the parameters are averaged.
@@ -116,30 +116,31 @@ def make_train_step(
   ema_decay=None,
   trained=None,
 ):
-  """Returns train_step(state, batch), which gives the next state and metrics.
+  """Returns train_step(state, batch), which returns the next state and metrics.
 
   A batch whose loss or gradient is not finite leaves parameters, their average
-  and the optimizer bitwise as they were. The metrics count such steps:
-  `skipped` since the start, `skipped_in_row` among the last.
+  and the optimizer bitwise unchanged. The metrics count such steps: `skipped`
+  since the start, `skipped_in_row` consecutively up to now.
 
   train_step also takes `halt`, bools [any]. Where one is True, or `max_in_row`
-  steps in a row were skipped, the whole state stays as it is, whatever the
-  batch; `halted` among the metrics tells. Processes agree by it to stop.
+  consecutive steps were skipped, the whole state stays unchanged, whatever the
+  batch, and the metric `halted` is 1. Processes use it to agree to stop.
 
   Args:
     objective: has loss(params, batch, rng), which returns the loss and
       {name: metrics.Mean}; the loss is the mean called 'loss' among them.
     optimizer: an `optax.GradientTransformation`.
-    max_in_row: so many steps skipped in a row stop the training; None: any.
+    max_in_row: number of consecutive skipped steps that stops the training;
+      None: never.
     loss_spike_factor: a batch whose loss is more than this many times the
-      running mean is skipped too; None: none is.
-    mix: maps a batch and a key to the batch for the loss; None: the same one.
-    num_microbatches: into how many microbatches a batch is split for one update
-      (gradient accumulation); saves memory and changes no gradient.
-    ema_decay: the fraction of the average that an update leaves in place; None
+      running mean is skipped too; None: never.
+    mix: maps a batch and a key to the batch for the loss; None: unchanged.
+    num_microbatches: number of microbatches that a batch is split into for one
+      update (gradient accumulation); saves memory and changes no gradient.
+    ema_decay: fraction of the average that an update leaves in place; None
       where there is no average.
-    trained: tree of bools: which parameters are; None: all. The gradients of
-      others are not computed.
+    trained: tree of bools: which parameters are trained; None: all. Gradients
+      of the others are not computed.
   """
 
   def train_step(state, batch, halt=False):
@@ -175,7 +176,7 @@ def _differentiate(loss, params, batch, rng, num_microbatches):
     index, batch = microbatch
     rng_of_it = jax.random.fold_in(rng, index)
     (value, metrics), grads = differentiate(params, batch, rng_of_it)
-    weight = metrics['loss'].count  # Of examples that are no padding.
+    weight = metrics['loss'].count  # Of examples, without padding.
     return metrics, jax.tree.map(lambda leaf: weight * leaf, (value, grads))
 
   def add(total, microbatch):
@@ -207,8 +208,8 @@ def _norm(grads, trained):
 def _split(leaf, num_microbatches):
   """Maps [batch, ...] to [microbatches, batch / microbatches, ...].
 
-  Each microbatch takes every so many-th example. Of a batch that is split over
-  devices it so takes an equal share from each, and none has to move.
+  Each microbatch takes every n-th example: of a batch that is sharded over
+  devices, as many from each, so that none has to move.
   """
   leaf = leaf.reshape(-1, num_microbatches, *leaf.shape[1:])
   return leaf.swapaxes(0, 1)
@@ -225,10 +226,10 @@ def _propose(optimizer, state, grads, ema_decay):
 
 
 def _is_good(loss, norm, mean_loss, spike):
-  """Tells whether an update may be made.
+  """Returns whether the update is accepted.
 
-  It is the norm of the gradients that is asked for, which also clips: that of
-  the updates would be known only once all of them were written to memory.
+  Checks the norm of the gradients, which clipping needs anyway: that of the
+  updates would be known only once all of them were written to memory.
   """
   good = jnp.isfinite(loss) & jnp.isfinite(norm)
   if spike is not None:
@@ -237,7 +238,7 @@ def _is_good(loss, norm, mean_loss, spike):
 
 
 def _next(health, good, loss):
-  """Returns the health after a step whose update was made if it was `good`."""
+  """Returns the health after a step whose update was accepted if `good`."""
   mean = health.mean_loss
   moved = jnp.where(mean > 0, MEMORY * mean + (1 - MEMORY) * loss, loss)
   return Health(

@@ -1,6 +1,6 @@
-"""One run of a sweep, which is made unless it has finished.
+"""One run of a sweep, or its stored result if it has finished.
 
-That it has is told by a line of its evaluations.jsonl, with the digest of the
+The result is a record in its evaluations.jsonl, with the digest of the
 configuration: another configuration is another run.
 """
 
@@ -13,12 +13,12 @@ from vit_jax.evaluation import evaluate, records
 from vit_jax.training import train
 from vit_jax.training.runtime import preemption
 
-METRIC = 'accuracy'  # By which to choose; the larger the better.
+METRIC = 'accuracy'  # By which to choose; larger is better.
 REAL = 'real_accuracy'  # On ImageNet's reassessed labels.
 
 
 def tried(folder, config):
-  """Returns the accuracy of a run to choose by; nan where it diverges."""
+  """Returns the accuracy of a trial, to choose by; nan where it diverges."""
   try:
     return trained(folder, config)
   except errors.DivergedError as error:
@@ -28,7 +28,7 @@ def tried(folder, config):
 
 
 def trained(folder, config):
-  """Returns the accuracy of a run, which is made unless it has finished."""
+  """Returns the accuracy of a run, trained unless it has finished."""
   known = _known(folder, config, METRIC)
   if known is not None:
     _say(f'{folder}: finished, {METRIC} {known:.4f}')
@@ -38,7 +38,7 @@ def trained(folder, config):
     value = train.run(config, folder)[METRIC]
   except preemption.Preempted as stopped:
     raise preemption.Preempted(
-      f'{folder} was stopped and is saved. To go on: the same command.'
+      f'{folder} was stopped and is saved. To resume: the same command.'
     ) from stopped
   _note(folder, config, METRIC, value)
   return value
@@ -57,22 +57,22 @@ def _real(folder, config):
 MEASURES = {METRIC: trained, REAL: _real}
 
 
-def _facts(config):
+def _metadata(config):
   return {'finished': True, 'recipe': recipes.digest(config)}
 
 
 def _note(folder, config, metric, value):
   records.append(
     folder / records.FILE,
-    {**_facts(config), 'evaluator': 'sweep', 'metric': metric},
+    {**_metadata(config), 'evaluator': 'sweep', 'metric': metric},
     {metric: value},
   )
 
 
 def _known(folder, config, metric):
-  """Returns what was noted of a run, or None."""
-  facts = {**_facts(config), 'metric': metric}
-  found = records.find(folder / records.FILE, facts)
+  """Returns the recorded value of a run, or None."""
+  metadata = {**_metadata(config), 'metric': metric}
+  found = records.find(folder / records.FILE, metadata)
   return None if found is None else found[metric]
 
 

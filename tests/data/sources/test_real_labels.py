@@ -111,7 +111,7 @@ def test_more_images_than_labels_are_refused(folder_data):
 
 def test_data_that_tell_no_names_are_refused(data):
   data.dataset = 'digits'
-  with pytest.raises(errors.UserError, match=r'which digits does not tell'):
+  with pytest.raises(errors.UserError, match=r'which digits does not have'):
     real_labels.build(data, 'test', 50_000)
 
 

@@ -103,7 +103,7 @@ def test_images_are_drawn_once_where_all_fit_in_memory(data, monkeypatch):
   source = sources.build(data, 'train')
   image = source[3]['image']
   assert source[3]['image'] is image
-  monkeypatch.setattr(roundels, '_MAX_KEPT', 96 * 16 * 16 * 3 - 1)
+  monkeypatch.setattr(roundels, '_MAX_CACHED', 96 * 16 * 16 * 3 - 1)
   source = sources.build(data, 'train')
   np.testing.assert_array_equal(source[3]['image'], image)
   assert source[3]['image'] is not source[3]['image']

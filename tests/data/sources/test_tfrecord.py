@@ -111,7 +111,7 @@ def test_a_file_that_is_cut_off_is_named_with_the_offset(files):
     break_file(path, lambda data, size=size: data[:size])
     with pytest.raises(
       bad_examples.BrokenShardError,
-      match=rf'x-0 is cut off: .* at byte {start} .*at byte {size}',
+      match=rf'x-0 is truncated: .* at byte {start} .*at byte {size}',
     ):
       tfrecord.read(files, 'x-train')
 
@@ -151,7 +151,7 @@ def test_a_damaged_record_is_named_and_the_others_are_read(files):
 
   break_file(path, change)
   with pytest.raises(
-    errors.UserError, match=rf'x-0: the record at byte {offset} is damaged'
+    errors.UserError, match=rf'x-0: the record at byte {offset} is corrupt'
   ) as caught:
     records[5]
   assert not isinstance(caught.value, bad_examples.BrokenShardError)
@@ -173,8 +173,8 @@ def test_a_file_that_changes_after_it_was_indexed_is_noticed(files):
   break_file(path, lambda data: data[: offset + 50])
   assert records[8] == DATA[8]
   with pytest.raises(
-    bad_examples.BrokenShardError, match=rf'x-0 is cut off: .* byte {offset} '
+    bad_examples.BrokenShardError, match=rf'x-0 is truncated: .* byte {offset} '
   ):
     records[9]
-  with pytest.raises(bad_examples.BrokenShardError, match=r'x-0 is cut off'):
+  with pytest.raises(bad_examples.BrokenShardError, match=r'x-0 is truncated'):
     records[11]

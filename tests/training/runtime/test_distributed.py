@@ -246,7 +246,7 @@ def test_a_scheduler_that_jax_does_not_understand_is_told(
 ):
   set_environment(monkeypatch, variables)
   with pytest.raises(
-    errors.UserError, match=rf'cannot meet: .*{message}.*--num_processes=1'
+    errors.UserError, match=rf'cannot connect: .*{message}.*--num_processes=1'
   ):
     multihost.join()
 

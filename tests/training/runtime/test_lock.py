@@ -51,7 +51,7 @@ def test_the_lock_of_a_dead_machine_is_recovered(tmp_path, sleeps):
   leave_behind(tmp_path, 'elsewhere')
   told = []
   with locks.RunLock(tmp_path, told.append):
-    assert 'waiting whether it is alive' in told[0]
+    assert 'checking if it is alive' in told[0]
     assert 'recovered the lock of process 7 on elsewhere' in told[1]
   assert sum(sleeps) >= 4 * locks.BEAT_SECONDS
 

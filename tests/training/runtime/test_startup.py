@@ -77,8 +77,8 @@ def test_without_room_for_a_folder_it_goes_on_without(tmp_path, capsys):
   startup.use_compilation_cache()
   assert jax.config.jax_compilation_cache_dir is None
   told = capsys.readouterr().err
-  assert 'nothing that is compiled will be kept' in told
-  assert 'JAX_COMPILATION_CACHE_DIR names another' in told
+  assert 'compiled programs will not be cached' in told
+  assert 'JAX_COMPILATION_CACHE_DIR sets another' in told
 
 
 def test_a_bucket_is_left_to_its_own_rules():

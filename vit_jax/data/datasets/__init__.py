@@ -1,7 +1,7 @@
-"""Facts of the data sets that the papers use, as one table.
+"""A table of the data sets that the papers use.
 
-Names, sizes and how to come by them; the tasks of VTAB have a table of their
-own, `vtab.TASKS`.
+Names, sizes and how to get them; the tasks of VTAB have their own table,
+`vtab.TASKS`.
 """
 
 from typing import NamedTuple
@@ -15,13 +15,13 @@ class Dataset(NamedTuple):
 
   Attributes:
     source: value of data.source.
-    dataset: value of data.dataset; the name in TFDS, with a ':' its version.
+    dataset: value of data.dataset; the name in TFDS, ':' and its version.
     num_classes: number of classes.
-    train: the split to train on, and its number of examples; None: it is only
-      for testing.
+    train: the split to train on, and its number of examples; None: for testing
+      only.
     test: the split to report on, and its number of examples.
-    held_out: per cent of `train`, its last, on which the ViT paper chose
-      learning rates (section B.1.1); 0: none.
+    held_out: last per cent of `train` on which the ViT paper chose learning
+      rates (section B.1.1); 0: none.
     manual: what to download by hand and where to put it; '': nothing.
   """
 
@@ -41,19 +41,19 @@ class Dataset(NamedTuple):
 
 
 def hold_out(split, percent):
-  """Returns the splits (train, held-out) that a split is parted into.
+  """Divides a split into (train, held-out).
 
   Args:
-    split: whole splits, joined by '+'; of each its last part is held out.
-    percent: how much that is, of each, 1 to 99.
+    split: whole splits, joined by '+'; the last part of each is held out.
+    percent: how much of each, 1 to 99.
 
   Raises:
-    UserError: the split is a slice, which can not be sliced again.
+    UserError: the split is a slice, which can't be sliced again.
   """
   if '[' in split:
     raise errors.UserError(
-      f'data.train_split={split} is a slice already, of which no part can be '
-      'held out. Give whole splits, as --config.data.train_split='
+      f'data.train_split={split} is a slice already, which cannot be divided '
+      'further. Give whole splits, as --config.data.train_split='
       f'{split.partition("[")[0]}.'
     )
   names, kept = split.split('+'), 100 - percent
@@ -64,11 +64,11 @@ def hold_out(split, percent):
 
 
 def choosing(data, percent=None):
-  """Returns the splits (train, held-out) on which to choose for a run.
+  """Returns the splits (train, held-out) for choosing hyperparameters.
 
   Args:
-    data: the part `data` of its configuration.
-    percent: of the training split to hold out; None: as the ViT paper does, 10
+    data: the part `data` of the configuration.
+    percent: of the training split to hold out; None: as in the ViT paper, or 10
       where it does not say. A task of VTAB has its own split for it.
 
   Raises:
@@ -135,7 +135,7 @@ DATASETS = {
   'imagenet_v2': Dataset(
     'tfds', 'imagenet_v2/matched-frequency', 1000, None, ('test', 10_000)
   ),
-  # Google's heads count two classes more than there are.
+  # Google's heads have two more classes than there are.
   'imagenet21k': Dataset(
     'folder',
     'imagenet21k',

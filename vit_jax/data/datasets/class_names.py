@@ -1,6 +1,6 @@
 """Names of ImageNet's classes, in the order of the released models' heads.
 
-Where they come from is told in vit_jax/data/names/README.md.
+Their sources are in vit_jax/data/datasets/names/README.md.
 """
 
 import functools
@@ -12,7 +12,7 @@ _FILES = {1000: 'imagenet2012.txt', 21_843: 'imagenet21k.txt'}
 
 @functools.cache
 def get(num_classes):
-  """Returns a tuple of so many names, as 'tench, Tinca tinca'.
+  """Returns a tuple of as many names, such as 'tench, Tinca tinca'.
 
   Without a list of that many classes, the names are 'class 0' and so on.
   """

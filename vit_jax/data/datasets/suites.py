@@ -1,4 +1,4 @@
-"""Lists of data sets that papers report on together, and their means."""
+"""Suites: data sets that papers report on together, and their means."""
 
 from typing import NamedTuple
 
@@ -10,9 +10,9 @@ class Row(NamedTuple):
 
   Attributes:
     name: as papers write it.
-    datasets: names as recipes in configs/finetune take them; of several, the
+    datasets: names as recipes in configs/finetune take them; for several, the
       row is the mean.
-    metric: what is reported of each.
+    metric: what is reported for each.
   """
 
   name: str

@@ -1,12 +1,12 @@
 """The 19 tasks of VTAB: their data sets, frozen splits and labels.
 
-Zhai et al. (2019). `vtab/TASK` is VTAB-1k: 1,000 examples are learned from,
-`train800` while choosing by `val200`, and then both together as `train`.
-`vtab_full/TASK` has all examples: `train_part`, `val`, and both as `train`. The
-result is measured on `test`, the same in both. VTAB-1k's splits are those of
-the released ViT configurations (scenic's plainvit), the full ones those of
-VTAB's own code (task_adaptation); they name the same examples as long as TFDS
-prepares them in the same order.
+Zhai et al. (2019). `vtab/TASK` is VTAB-1k: 1,000 training examples, `train800`
+while tuning on `val200`, and then both together as `train`. `vtab_full/TASK`
+has all examples: `train_part`, `val`, and both as `train`. The result is
+measured on `test`, the same in both. VTAB-1k's splits are those of the released
+ViT configurations (scenic's plainvit), the full ones those of VTAB's own code
+(task_adaptation); they are the same examples as long as TFDS prepares them in
+the same order.
 """
 
 from collections.abc import Callable
@@ -23,13 +23,13 @@ class Task(NamedTuple):
   Attributes:
     builder: name of the data set in TFDS.
     num_classes: number of classes.
-    val200: TFDS split of the 200 examples of VTAB-1k for choosing.
-    test: TFDS split of the examples for the result.
-    label: makes the class index from a parsed example; None: it is `label`.
+    val200: TFDS split of the 200 validation examples of VTAB-1k.
+    test: TFDS split of the test examples.
+    label: maps a parsed example to the class index; None: it is `label`.
     reads: the feature that `label` reads.
-    flip: whether a mirrored image is of the same class.
-    crop: whether a part of the image is of the same class.
-    full: TFDS splits of all examples, to learn from and for choosing.
+    flip: whether mirroring an image preserves its class.
+    crop: whether cropping an image preserves its class.
+    full: TFDS splits of all examples, for training and validation.
   """
 
   builder: str
@@ -48,8 +48,8 @@ class Version(NamedTuple):
 
   Attributes:
     task: the row of the table.
-    splits: {name: TFDS split}; the first two are to learn from while choosing,
-      and for choosing.
+    splits: {name: TFDS split}; the first two are for tuning: training and
+      validation.
   """
 
   task: Task
@@ -57,7 +57,7 @@ class Version(NamedTuple):
 
   @property
   def choosing(self):
-    """The names of the two splits on which to choose."""
+    """The names of the two splits for tuning: training and validation."""
     learned, held_out, *_ = self.splits
     return learned, held_out
 
@@ -68,10 +68,10 @@ class Version(NamedTuple):
 
 
 def find(dataset):
-  """Returns the `Version` that is called so; None: it is none of VTAB.
+  """Returns the `Version` of this name; None: it is not a task of VTAB.
 
   Args:
-    dataset: name, as vtab/dtd or vtab_full/dtd.
+    dataset: name, such as vtab/dtd or vtab_full/dtd.
 
   Raises:
     UserError: VTAB has no such task; names the nearest.
@@ -107,7 +107,7 @@ def _full(task):
   }
 
 
-# What stands before the name of a task: its splits.
+# Prefix of the name of a task: its splits.
 VERSIONS = {'vtab': _one_thousand, 'vtab_full': _full}
 
 
@@ -127,14 +127,14 @@ def clevr_count(example):
 
 
 def clevr_distance(example):
-  """How far the closest object is from the camera, in 6 steps."""
+  """The distance of the closest object from the camera, in 6 bins."""
   return _CLEVR_BIN(
     np.min(np.asarray(example['objects']['pixel_coords'])[:, 2])
   )
 
 
 def kitti_distance(example):
-  """How far the closest car, van or truck is, in 4 steps; the last: none."""
+  """The distance of the closest car, van or truck, in 4 bins; last: none."""
   objects = example['objects']
   is_vehicle = np.asarray(objects['type']) < 3
   metres = np.asarray(objects['location']).reshape(-1, 3)[is_vehicle, 2]
@@ -142,12 +142,12 @@ def kitti_distance(example):
 
 
 def dsprites_location(example):
-  """The horizontal position, 32 steps taken two by two."""
+  """The horizontal position, 32 steps in 16 bins."""
   return int(example['label_x_position']) // 2
 
 
 def dsprites_orientation(example):
-  """The orientation, 40 steps on 16."""
+  """The orientation, 40 steps in 16 bins."""
   return int(int(example['label_orientation']) / 2.5)
 
 

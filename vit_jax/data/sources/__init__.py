@@ -1,14 +1,14 @@
-"""Where examples come from: a data set on disk, or made up, at random access.
+"""Sources of examples: a data set on disk, or generated, with random access.
 
-A source knows its length and gives example i as
+A source has a length, and its example i is
 
     image   encoded bytes, or uint8 [rows, columns, 3] ([rows, columns] and
             [rows, columns, 1] where the data set is grey)
     label   class index, -1 where there is none
 
-along with `num_classes`, `class_names` (a tuple, or None), `where(i)`, which
-tells in words the file or record that example i is read from, and `facts()`,
-the lines that tell this data set from any other: names, counts, sizes.
+It also has `num_classes`, `class_names` (a tuple, or None), `where(i)`, which
+describes the file or record of example i, and `facts()`, lines that distinguish
+this data set from any other: names, counts, sizes.
 """
 
 import dataclasses
@@ -69,10 +69,10 @@ def build(data, split):
 
 
 def num_classes(data):
-  """Returns the number of classes; of TFDS, without preparing the data set.
+  """Returns the number of classes; for TFDS, without preparing the data set.
 
   Raises:
-    UserError: nobody says how many there are.
+    UserError: their number is not known.
   """
   if data.num_classes is not None:
     return data.num_classes
@@ -82,9 +82,10 @@ def num_classes(data):
 
 
 def fingerprint(source):
-  """Returns 16 hexadecimal digits; another data set has others.
+  """Returns 16 hexadecimal digits that identify a data set.
 
-  Of names, counts and sizes, not of all contents: it takes seconds at most.
+  A digest of names, counts and sizes, not of all contents: it takes seconds at
+  most.
   """
   digest = hashlib.blake2b(digest_size=8)
   for fact in (str(len(source)), str(source.num_classes), *source.facts()):

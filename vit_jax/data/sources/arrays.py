@@ -24,9 +24,9 @@ class ArraySource:
     images: uint8 [images, rows, columns, 3], or 1 or no channels: grey.
     labels: int [images], class indices; -1 where there is none.
     class_names: name of each class, or None.
-    num_classes: number of classes; None: as the names or the labels say.
-    name: what to call the arrays in an error.
-    rows: those of the arrays that `name` names, if these are a choice of them.
+    num_classes: number of classes; None: inferred from names or labels.
+    name: of the arrays in errors.
+    rows: which rows of the arrays called `name` these are, if not all.
   """
 
   images: np.ndarray
@@ -114,7 +114,7 @@ def _take(file, path, splits, name, bounds, split):
 
 
 def _join(parts, num_classes, path):
-  """Returns several slices as one; they must have images of one shape."""
+  """Joins several slices, which must have images of one shape."""
   shapes = {part.images.shape[1:] for part in parts}
   if len(shapes) > 1:
     raise errors.UserError(
@@ -159,7 +159,7 @@ def _array(file, path, name):
 
 
 def _check(images, labels, name):
-  """Raises UserError unless the arrays are as `ArraySource` wants them."""
+  """Raises UserError unless the arrays are as `ArraySource` needs them."""
   grey = images.ndim == 3
   if images.dtype != np.uint8 or not (
     grey or (images.ndim == 4 and images.shape[-1] in (1, 3))

@@ -27,7 +27,7 @@ EXTENSIONS = (
   '.tiff',
 )
 
-_MAX_SIZES = 10_000  # Of so many files the fingerprint knows the size.
+_MAX_SIZES = 10_000  # Files whose size is part of the fingerprint.
 
 
 @dataclasses.dataclass(eq=False)
@@ -72,12 +72,12 @@ def build(data, split):
 
   Raises:
     UserError: the folder, the split, a class or the images of one are missing,
-      or a list of labels can't be understood.
+      or a list of labels can't be parsed.
   """
   root = epath.Path(data.dataset).expanduser()
   try:
     is_folder = root.is_dir()
-  except ImportError as error:  # Each kind of remote path wants a package.
+  except ImportError as error:  # Each kind of remote path needs a package.
     raise errors.UserError(
       f'data.dataset={os.fspath(root)!r} can not be read: {error}.'
     ) from error
@@ -176,7 +176,7 @@ def _class_names(splits, split, listed):
 
 
 def _order_of(names):
-  """Returns what sorts classes by: numbers 0 to n - 1 as such, else names.
+  """Returns the sort key of classes: as numbers if 0 to n - 1, else as names.
 
   The folders of ImageNet-v2 are called 0 to 999, the indices of the classes.
   """

@@ -1,9 +1,9 @@
 """Lists of images and labels: <data set>/<split>.csv, or <split>.jsonl.
 
-A CSV file has a line `image,label` at its head; each line of a JSONL file is an
+A CSV file starts with a line `image,label`; each line of a JSONL file is an
 object with `image` and `label`. The image is a path within the folder of the
-data set. A label is the name of a class, or its index; left empty (in JSON,
-null) it says that there is none.
+data set. A label is the name of a class, or its index; empty (in JSON, null)
+means no label.
 """
 
 import csv
@@ -42,11 +42,11 @@ def read(root, split, class_names):
   Args:
     root: folder of the data set.
     split: one of `splits`.
-    class_names: what classes.txt says. If None: where labels are names, those
-      in the lists of all splits, sorted; where they are indices, none.
+    class_names: from classes.txt. If None: where labels are names, those in the
+      lists of all splits, sorted; where they are indices, none.
 
   Raises:
-    UserError: names the file and the line that can't be understood.
+    UserError: names the file and the line that can't be parsed.
   """
   rows = _rows(find(root, split))
   every = {split: rows}

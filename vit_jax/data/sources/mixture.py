@@ -1,7 +1,7 @@
-"""Several data sets as one, drawn from by weight: imagenet@3+places@1.
+"""A weighted mixture of data sets: imagenet@3+places@1.
 
 Where all have the same class names, an index means the same class in each.
-Otherwise the classes of the next follow those of the one before.
+Otherwise the classes of each data set follow those of the previous one.
 """
 
 import bisect
@@ -20,7 +20,7 @@ class Mixture:
 
   Attributes:
     parts: sources.
-    weights: of each in training; see `order`. Evaluation takes all of all.
+    weights: of each in training; see `order`. Evaluation uses all examples.
     class_names: name of each class, or None.
     num_classes: number of classes.
     first_labels: index of the first class of each part.
@@ -60,7 +60,7 @@ class Mixture:
 
 
 def parse(dataset):
-  """Returns [(name, weight)] of a mixture; None where it is one data set.
+  """Returns [(name, weight)] of a mixture; None: it is a single data set.
 
   Raises:
     UserError: a weight is zero.

@@ -1,4 +1,4 @@
-"""Data sets made ready: downloaded and prepared, or told how to come by."""
+"""`vit_jax prepare`: data sets downloaded and prepared, or how to get them."""
 
 import os
 
@@ -12,15 +12,15 @@ def run(dataset, data_dir=None):
   """Downloads and prepares a data set, unless it is there.
 
   Args:
-    dataset: a name of `datasets.DATASETS`, of TFDS, or a task of VTAB.
-    data_dir: where data sets are kept; None: where TFDS does.
+    dataset: a name in `datasets.DATASETS` or TFDS, or a task of VTAB.
+    data_dir: folder of data sets; None: TFDS's own.
 
   Returns:
-    Text: where the data set is, in which splits, and how to train on it.
+    Text: where the data set is, its splits, and how to train on it.
 
   Raises:
-    UserError: there is no such data set, or it can't be prepared; says what has
-      to be downloaded by hand, and where to put it.
+    UserError: there is no such data set, or it can't be prepared; says what to
+      download by hand, and where to put it.
   """
   known = datasets.DATASETS.get(dataset)
   if known and known.source != 'tfds':

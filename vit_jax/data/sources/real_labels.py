@@ -20,14 +20,14 @@ ADDRESS = (
   'master/real.json'
 )
 NUM_CLASSES = 1000
-# Those of TFDS that tell the name of each file.
+# Those of TFDS that have the name of each file.
 DATASETS = ('imagenet2012', 'imagenet2012_real')
 
 _NAME = re.compile(r'ILSVRC2012_val_(\d{8})\.')
 
 
 def read(path):
-  """Returns the labels, int32 [images, most labels]; -1 fills up.
+  """Returns the labels, int32 [images, most labels], padded with -1.
 
   Raises:
     UserError: the file is not a list of lists of class indices.
@@ -51,17 +51,17 @@ def number(name):
   """Returns the row of an image in `read`'s table.
 
   Args:
-    name: of its file, str or bytes; folders before it don't matter.
+    name: of its file, str or bytes; folders in it are ignored.
 
   Raises:
-    UserError: it is not called as ImageNet's validation images are.
+    UserError: it is not named like ImageNet's validation images.
   """
   name = os.fsdecode(name)
   match = _NAME.match(os.path.basename(name))
   if not match:
     raise errors.UserError(
       f'{name} is no validation image of ImageNet, and so has no reassessed '
-      'label; these are called ILSVRC2012_val_00000001.JPEG and so on.'
+      'label; these are named ILSVRC2012_val_00000001.JPEG and so on.'
     )
   return int(match[1]) - 1
 
@@ -72,10 +72,10 @@ def build(data, split, num_images):
   Args:
     data: the part `data` of the configuration.
     split: name of the split, or slices of some.
-    num_images: how many rows `read`'s table has.
+    num_images: number of rows of `read`'s table.
 
   Raises:
-    UserError: file names are not told, or are of other images; as
+    UserError: there are no file names, or they are of other images; see also
       `sources.build`.
   """
   source = sources.build(data, split)
@@ -94,8 +94,8 @@ def build(data, split, num_images):
       'file_name', tfds.features.Text(), _number_of_example, num_images
     )
   raise errors.UserError(
-    f'Reassessed labels go by file name, which {data.dataset} does not tell; '
-    f'it can be {" or ".join(DATASETS)} of TFDS, or a folder of the images.'
+    f'Reassessed labels go by file name, which {data.dataset} does not have; '
+    f'use {" or ".join(DATASETS)} of TFDS, or a folder of the images.'
   )
 
 

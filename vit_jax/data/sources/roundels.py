@@ -1,11 +1,11 @@
-"""Painted roundels, drawn on the spot: a data set of any size and resolution.
+"""Painted roundels, rendered on the fly: a data set of any size and resolution.
 
-A roundel is a disc or a ring that is parted in two, left and right or upper and
-lower, and painted in two of three tinctures. The 24 classes are its shape, how
-it is parted, and which tincture is where: patches without their places tell the
-two tinctures, and little of the rest. Where the roundel is, its size and tilt,
-how bright and how strong its paints are and all of the ground behind it are at
-random and tell nothing, and pixels are noisy.
+A roundel is a disc or a ring that is divided in two, left and right or upper
+and lower, and painted in two of three tinctures. The 24 classes are its shape,
+how it is divided, and which tincture is where: patches without their positions
+show the two tinctures, and little of the rest. The roundel's position, size and
+tilt, the brightness and strength of its paints and the whole background are
+random and uninformative, and pixels are noisy.
 
 An example is a function of split and index alone, and its scene is the same at
 every resolution.
@@ -41,12 +41,12 @@ _TILT = -0.2, 0.2  # Radians.
 _BRIGHTNESS = 80, 175  # Of a paint, and of the ground.
 _STRENGTH = 30, 80  # Of a paint: how far from grey.
 _NOISE = 15.0  # Standard deviation, of each pixel and colour.
-_MAX_KEPT = 2**26  # Bytes of images in memory.
+_MAX_CACHED = 2**26  # Bytes of images in memory.
 
 
 @dataclasses.dataclass(frozen=True)
 class Scene:
-  """What is to be seen, before there are pixels.
+  """A roundel and its background, before rendering.
 
   Attributes:
     label: index into `CLASSES`.
@@ -64,7 +64,7 @@ class Scene:
 
 
 def draw_scene(label, rng):
-  """Returns a `Scene` of a class, at random."""
+  """Returns a random `Scene` of a class."""
   _, first, _, second = CLASSES[label]
   radius, x, y, tilt, ground, *paints = rng.random(11).tolist()
   radius = _between(_RADIUS, radius)
@@ -75,7 +75,7 @@ def draw_scene(label, rng):
   strength = _between(_STRENGTH, np.array(paints[3:]))
   return Scene(
     label=label,
-    # The whole roundel shows.
+    # The whole roundel is visible.
     center=((2 * x - 1) * (1 - radius), (2 * y - 1) * (1 - radius)),
     radius=radius,
     tilt=_between(_TILT, tilt),
@@ -92,8 +92,8 @@ def render(scene, rows, columns):
   depth = 1 - distance
   if shape == '○':
     depth = np.minimum(depth, distance - _HOLE)
-  inside = _share_of_pixel(depth, pixel)
-  beyond = inside * _share_of_pixel(y if parting == '-' else x, pixel)
+  inside = _coverage(depth, pixel)
+  beyond = inside * _coverage(y if parting == '-' else x, pixel)
   mix = np.stack([1 - inside, inside - beyond, beyond], axis=-1)
   return mix @ scene.colors
 
@@ -108,14 +108,14 @@ def _coordinates(scene, rows, columns):
   return cos * x + sin * y, cos * y - sin * x
 
 
-def _share_of_pixel(distance, pixel):
-  """Returns how much of a pixel is inside, by how far its centre is."""
+def _coverage(distance, pixel):
+  """Returns the fraction of a pixel inside, by the depth of its centre."""
   return (distance / pixel + 0.5).clip(0, 1)
 
 
-def _between(bounds, share):
+def _between(bounds, fraction):
   low, high = bounds
-  return low + (high - low) * share
+  return low + (high - low) * fraction
 
 
 @dataclasses.dataclass(eq=False)
@@ -123,7 +123,7 @@ class RoundelSource:
   """A source of roundels; see `sources` for what a source is.
 
   Attributes:
-    split: roundels of other splits are others.
+    split: its name, which seeds the roundels.
     indices: of the examples, in the split; example i is of class i % 24.
     rows, columns: size of the images in pixels.
   """
@@ -139,8 +139,8 @@ class RoundelSource:
 
   def __post_init__(self):
     num_bytes = len(self) * self.rows * self.columns * 3
-    self._keeps = num_bytes <= _MAX_KEPT
-    self._kept = {}  # Images by their index: drawing one takes 0.1 ms or more.
+    self._caches = num_bytes <= _MAX_CACHED
+    self._cache = {}  # Images by index: rendering one takes 0.1 ms or more.
 
   def __len__(self):
     return len(self.indices)
@@ -148,11 +148,11 @@ class RoundelSource:
   def __getitem__(self, position):
     index = int(self.indices[position])
     label = index % len(CLASSES)
-    image = self._kept.get(index)
+    image = self._cache.get(index)
     if image is None:
       image = self._draw(index, label)
-      if self._keeps:
-        self._kept[index] = image
+      if self._caches:
+        self._cache[index] = image
     return {'image': image, 'label': label}
 
   def _draw(self, index, label):
@@ -171,18 +171,18 @@ class RoundelSource:
 
 
 def build(data, split):
-  """Returns the source of a split, or of a slice as train[:512].
+  """Returns the source of a split, or of a slice such as train[:512].
 
   A split has any name and is `data.num_examples` long.
 
   Raises:
-    UserError: several splits are asked for, or none of the examples.
+    UserError: several splits are requested, or the slice is empty.
   """
   parts = slices.parse(split)
   if len(parts) > 1:
     raise errors.UserError(
-      f'data.source=roundels: {split!r} joins splits; one can be as long as '
-      'data.num_examples says.'
+      f'data.source=roundels: {split!r} joins splits; give one split, whose '
+      'length is data.num_examples.'
     )
   ((name, bounds),) = parts
   rows, columns = schema.image_size(data)

@@ -1,9 +1,9 @@
 """Splits and slices of them, written as TFDS writes them: train[:90%]+extra.
 
-TFDS data sets lie shuffled on disk. Folders and arrays do not (often a class
-follows the other), so a slice of theirs is of a fixed pseudo-random order, in
-which an example's place depends on its name alone: train[:90%] and train[90%:]
-are a training set and a held-out set, the same on every machine.
+TFDS data sets are shuffled on disk. Folders and arrays are not (often they are
+sorted by class), so their slices refer to a fixed pseudo-random order, in which
+an example's position depends on its name alone: train[:90%] and train[90%:] are
+a training set and a held-out set, the same on every machine.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ def parse(split):
   """Returns [(name, (begin, end))] of the parts; bounds such as '90%' or None.
 
   Raises:
-    UserError: the split is not written so.
+    UserError: the split is not of that form.
   """
   parts = []
   for text in split.split('+'):
@@ -36,12 +36,12 @@ def take(names, bounds, split):
   """Returns the indices of the examples of a slice, in increasing order.
 
   Args:
-    names: what tells each example from the others of its split.
+    names: of the examples, unique within the split.
     bounds: (begin, end) of `parse`.
     split: as the user wrote it, for the error.
 
   Raises:
-    UserError: there is none.
+    UserError: there are none.
   """
   if bounds == (None, None):
     return list(range(len(names)))

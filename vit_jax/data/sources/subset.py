@@ -1,4 +1,4 @@
-"""A few examples of a source, and the labels of all of them."""
+"""A subset of a source, and the labels of a whole source."""
 
 import dataclasses
 from concurrent import futures
@@ -14,8 +14,8 @@ class Subset:
   """A source of chosen examples; see `sources` for what a source is.
 
   Attributes:
-    source: what they are of.
-    indices: position of each in it, int [examples].
+    source: the whole source.
+    indices: position of each example in it, int [examples].
   """
 
   source: Any

@@ -1,7 +1,7 @@
-"""Images made up on the spot, to try a run without a data set.
+"""Images generated on the fly, to try a run without a data set.
 
 Each class is a coarse pattern of colours, and each image is the pattern of its
-class under noise: easy to learn, and never read from disk.
+class plus noise: easy to learn, and never read from disk.
 """
 
 import dataclasses

@@ -1,8 +1,8 @@
-"""Data sets of the TensorFlow Datasets catalogue, read at random access.
+"""Data sets of TensorFlow Datasets (TFDS), read with random access.
 
-The catalogue prepares a data set once, as ArrayRecord files; from then on it is
-read without TensorFlow. One that was prepared as TFRecord files is read as it
-is, too. Images stay encoded until the batch is built.
+TFDS prepares a data set once, as ArrayRecord files; from then on it is read
+without TensorFlow. One that was prepared as TFRecord files can be read, too.
+Images stay encoded until the batch is built.
 """
 
 import bisect
@@ -27,13 +27,13 @@ class TfdsSource:
   """A source of records; see `sources` for what a source is.
 
   Attributes:
-    records: serialized examples, at random access.
-    features: what to parse of a record: the image, then what the label is of.
-    label: makes the class index from a parsed example.
-    files: TFDS's instructions, which parts of which files make up the split.
+    records: serialized examples, with random access.
+    features: what to parse of a record: the image, then what `label` needs.
+    label: maps a parsed example to the class index.
+    files: TFDS's instructions: which parts of which files make up the split.
     class_names: name of each class, or None.
     num_classes: number of classes.
-    is_binary: whether the pixels are 0 and 1, to be 0 and 255.
+    is_binary: whether the pixels are 0 and 1, to be scaled to 0 and 255.
   """
 
   records: Sequence[bytes]
@@ -77,7 +77,7 @@ class TfdsSource:
     Args:
       feature: name of what the label is made of.
       kind: the `tfds.features` class instance that parses it.
-      label: makes the class index from a parsed example.
+      label: maps a parsed example to the class index.
       num_classes: number of classes.
     """
     image = {self._image: self.features[self._image]}
@@ -92,7 +92,7 @@ class TfdsSource:
   def _record(self, index):
     try:
       return self.records[index]
-    except RuntimeError as error:  # So ArrayRecord tells what is broken.
+    except RuntimeError as error:  # ArrayRecord's error for broken records.
       raise bad_examples.BrokenShardError(
         f'{self.where(index)} can not be read; copy the file again: {error}'
       ) from error
@@ -107,7 +107,7 @@ class TfdsSource:
 def build(data, split):
   """Returns the source of a split, or of a slice or sum of splits.
 
-  A data set that isn't prepared yet is downloaded and prepared first. Of a
+  A data set that isn't prepared yet is downloaded and prepared first. For a
   task of VTAB, such as vtab/dtd, the splits are those of `vtab.Version`.
 
   Raises:
@@ -134,7 +134,7 @@ def build(data, split):
 
 
 def num_classes(data):
-  """Returns what the catalogue says, whether or not the data set is there.
+  """Returns the number of classes, whether or not the data set is prepared.
 
   Raises:
     UserError: the data set is unknown, or has no class label.
@@ -169,7 +169,7 @@ def _count(features, task):
 
 
 def _features(builder, num_classes, task=None):
-  """Returns a FeaturesDict of two: the image, then what the label is of."""
+  """Returns a FeaturesDict of two: the image, then what the label needs."""
   features = builder.info.features
   image = _find(features, 'image', tfds.features.Image)
   if task and task.reads:

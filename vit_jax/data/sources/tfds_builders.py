@@ -72,7 +72,7 @@ def builder(dataset, data_dir):
 
   Args:
     dataset: name, as in 'cifar10:3.*.*' or 'sun397/tfds'.
-    data_dir: where data sets are kept; None: where TFDS does.
+    data_dir: folder of data sets; None: TFDS's own.
 
   Raises:
     UserError: there is no such data set, configuration or version.
@@ -89,20 +89,20 @@ def builder(dataset, data_dir):
       f'{errors.nearest(name, known)}'
     ) from error
   except (ValueError, AssertionError, ImportError) as error:
-    # A version or configuration that isn't there, a name out of form, or a
-    # data set whose code wants a package; TFDS says which.
+    # A missing version or configuration, a malformed name, or a data set whose
+    # code needs a package; TFDS says which.
     raise errors.UserError(
       f'data.dataset={dataset!r} does not fit TFDS: {error}'
     ) from error
 
 
 def is_prepared(builder):
-  """Tells whether the data set is on disk, in whatever format."""
+  """Returns whether the data set is on disk, in whatever format."""
   return builder.data_path.exists() and builder.is_prepared()
 
 
 def manual_dir(data_dir):
-  """Returns the folder in which TFDS looks for what one downloads by hand."""
+  """Returns the folder in which TFDS expects manual downloads."""
   root = data_dir or os.fspath(tfds.core.constants.DATA_DIR)
   return os.path.join(os.path.expanduser(root), 'downloads', 'manual')
 
@@ -111,13 +111,13 @@ def prepare(builder):
   """Downloads and prepares the data set, unless it is there.
 
   Raises:
-    UserError: that failed; says why and what can be done.
+    UserError: that failed; says why and what to do.
   """
   if is_prepared(builder):
     return
   try:
     builder.download_and_prepare(file_format=ARRAY_RECORD)
-  # Preparing runs the code of the data set: it may fail in any way.
+  # Preparing runs the data set's own code, which may fail in any way.
   except Exception as error:
     raise errors.UserError(
       f'{builder.name} is not in {os.fspath(builder.data_path)} and can not be '
@@ -129,7 +129,7 @@ def file_format(builder):
   """Returns the format to read a prepared data set in.
 
   Raises:
-    UserError: none that can be read at random access.
+    UserError: there is none that allows random access.
   """
   formats = builder.info.available_file_formats()
   for format in ARRAY_RECORD, TFRECORD:
@@ -138,8 +138,8 @@ def file_format(builder):
   where = os.fspath(builder.data_path)
   found = ' and '.join(sorted(format.value for format in formats))
   raise errors.UserError(
-    f'{builder.name} is in {where} as {found}, which can not be read at '
-    'random access. Give another data.data_dir, to have it prepared there '
+    f'{builder.name} is in {where} as {found}, which does not allow random '
+    'access. Give another data.data_dir, to have it prepared there '
     f'as {ARRAY_RECORD.value}, or convert it with `tfds convert_format '
     f'--dataset_version_dir={where} --out_file_format={ARRAY_RECORD.value}`.'
   )

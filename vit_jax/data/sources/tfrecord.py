@@ -1,9 +1,9 @@
-"""TFRecord files at random access.
+"""TFRecord files with random access.
 
-A TFRecord file is a row of records, each of 8 bytes of length, 4 bytes of the
-length's checksum, the data and 4 bytes of its checksum. One pass over the
-lengths gives the offset of each; it is kept in a file beside the data or, where
-nothing can be written there, in the user's cache.
+A TFRecord file is a sequence of records, each of 8 bytes of length, 4 bytes of
+the length's checksum, the data and 4 bytes of its checksum. One pass over the
+lengths gives an index of offsets; it is cached in a file beside the data or,
+where that folder is not writable, in the user's cache.
 """
 
 import bisect
@@ -32,7 +32,7 @@ class Records:
 
   Attributes:
     files: TFDS's instructions: which parts of which files, in order.
-    offsets: int64 [records of the file] of each file that is named, by path.
+    offsets: {path: int64 [records of the file]}.
   """
 
   files: tuple
@@ -48,8 +48,8 @@ class Records:
     """Returns the bytes of a record.
 
     Raises:
-      UserError: they are damaged.
-      BrokenShardError: the file is cut off, or has no record there.
+      UserError: they are corrupt.
+      BrokenShardError: the file is truncated, or has no record there.
     """
     part = bisect.bisect_right(self._ends, index)
     file = self.files[part]
@@ -64,7 +64,7 @@ class Records:
     data, (checksum,) = data[:length], _CHECKSUM.unpack(data[length:])
     if masked_crc(data) != checksum:
       raise errors.UserError(
-        f'{file.filename}: the record at byte {offset} is damaged, its '
+        f'{file.filename}: the record at byte {offset} is corrupt, its '
         'checksum differs. Copy the file again.'
       )
     return data
@@ -75,11 +75,11 @@ def read(files, cache_name):
 
   Args:
     files: the instructions.
-    cache_name: of the file that keeps the index; one per split.
+    cache_name: of the file that caches the index; one per split.
 
   Raises:
-    BrokenShardError: a file is missing, cut off or not a TFRecord file, or has
-      not as many records as it should; names file and offset.
+    BrokenShardError: a file is missing, truncated or not a TFRecord file, or
+      has not as many records as it should; names file and offset.
   """
   counts = {file.filename: file.examples_in_shard for file in files}
   sizes = {path: _size(path) for path in counts}
@@ -88,17 +88,17 @@ def read(files, cache_name):
   folder = os.path.dirname(next(iter(counts)))
   name = f'{cache_name}-{digest}.npy'
   caches = [epath.Path(folder) / '.vit_jax' / name, _user_cache() / name]
-  kept = next((path for path in caches if path.exists()), None)
-  if kept is None:
+  cached = next((path for path in caches if path.exists()), None)
+  if cached is None:
     found = np.concatenate(
       [
         _index(path, sizes[path], counts[path])
         for path in tqdm.tqdm(counts, f'Indexing {folder}', unit='file')
       ]
     )
-    _keep(found, caches)
+    _save(found, caches)
   else:
-    with kept.open('rb') as opened:
+    with cached.open('rb') as opened:
       found = np.load(opened, allow_pickle=False)
   ends = list(itertools.accumulate(counts.values()))
   return Records(tuple(files), dict(zip(counts, np.split(found, ends[:-1]))))
@@ -109,15 +109,15 @@ def _user_cache():
   return epath.Path(home).expanduser() / 'vit_jax' / 'tfrecord_index'
 
 
-def _keep(offsets, caches):
-  """Writes the index to the first place that takes it; to none is fine."""
+def _save(offsets, caches):
+  """Writes the index to the first writable path; having none is fine."""
   for path in caches:
     unfinished = path.with_name(f'{path.name}.{os.getpid()}')
     try:
       path.parent.mkdir(parents=True, exist_ok=True)
       with unfinished.open('wb') as opened:
         np.save(opened, offsets, allow_pickle=False)
-      unfinished.replace(path)  # Whoever reads it meanwhile finds it whole.
+      unfinished.replace(path)  # Atomic for concurrent readers.
       return
     except OSError:
       continue
@@ -155,12 +155,12 @@ def _index(path, size, count):
 def _open(path):
   if '://' in path:
     return epath.Path(path).open('rb')
-  # Unbuffered: of a photograph's record nothing is read twice or in vain.
+  # Unbuffered: nothing of a record is read twice or in vain.
   return pathlib.Path(path).open('rb', buffering=0)
 
 
 def _length(header, path, offset):
-  """Returns the length that a header tells, once its checksum is right."""
+  """Returns the length in a header, after verifying its checksum."""
   if len(header) < _HEADER.size:
     raise _cut_off(path, offset, None, offset + len(header))
   length, checksum = _HEADER.unpack(header)
@@ -173,14 +173,14 @@ def _length(header, path, offset):
 
 
 def _cut_off(path, offset, length, end):
-  told = '' if length is None else f' of {length} bytes'
+  size = '' if length is None else f' of {length} bytes'
   return bad_examples.BrokenShardError(
-    f'{path} is cut off: the record{told} at byte {offset} is not over where '
-    f'the file is, at byte {end}. Copy it again.'
+    f'{path} is truncated: the record{size} at byte {offset} extends beyond '
+    f'the end of the file, at byte {end}. Copy it again.'
   )
 
 
 def masked_crc(data):
-  """Returns the checksum that TFRecord has of data: CRC-32C, masked."""
+  """Returns the checksum of data in a TFRecord: CRC-32C, masked."""
   crc = google_crc32c.value(bytes(data))
   return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF

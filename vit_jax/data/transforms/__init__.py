@@ -1,8 +1,8 @@
-"""What happens to one image on the host: decode, crop, resize, flip.
+"""Transforms of one image on the host: decode, crop, resize, flip.
 
-A transform maps an image, uint8 [rows, columns, 3], to another and draws what
-is random from `rng`, a NumPy generator. A chain is a list of transforms; the
-first of them, `DecodeCrop`, takes the bytes of a file.
+A transform maps an image, uint8 [rows, columns, 3], to another, and is random
+by `rng`, a NumPy generator. A chain is a list of transforms; the first of them,
+`DecodeCrop`, takes the bytes of a file.
 """
 
 import dataclasses
@@ -15,7 +15,7 @@ from vit_jax import errors
 from vit_jax.config import schema
 from vit_jax.data.transforms import augmentations, crops, decoding, resizing
 
-# {field: table of what can be chosen, by name}.
+# {field: table of choices, by name}.
 CHOICES = {
   'data.train_crop': crops.TRAINING,
   'data.eval_crop': crops.EVALUATION,
@@ -26,16 +26,16 @@ CHOICES = {
 
 @dataclasses.dataclass(frozen=True)
 class DecodeCrop:
-  """Decodes a file and crops; of a large photograph less than every pixel.
+  """Decodes a file and crops; large JPEGs are decoded at a reduced scale.
 
-  Where a random crop is 2, 4 or 8 times the size wanted, or more, a JPEG is
+  Where a random crop is at least 2, 4 or 8 times the target size, a JPEG is
   decoded to that fraction of its sides: TurboJPEG then averages pixels that
   resizing would have skipped.
 
   Attributes:
     crop: a transform; see `crops`.
     exif_orientation: whether the image is turned as its EXIF orientation says.
-    max_pixels: of an image; a larger one is refused.
+    max_pixels: of an image; larger ones are refused.
   """
 
   crop: Callable
@@ -62,7 +62,7 @@ class DecodeCrop:
     pixels = decoding.decode(
       image, self.max_pixels, shrink=shrink, transient=True
     )
-    if pixels.shape[:2] == size:  # Pillow, which may step in, shrinks nothing.
+    if pixels.shape[:2] == size:  # Pillow, the fallback, does not shrink.
       shrink = 1
     edges = [
       round(edge / shrink) for edge in (top, left, top + rows, left + columns)
@@ -81,14 +81,14 @@ class DecodeCrop:
 
 @dataclasses.dataclass(frozen=True)
 class Flip:
-  """Mirrors every other image, left to right."""
+  """Mirrors an image left to right with probability 1/2."""
 
   def __call__(self, image, rng):
     return cv2.flip(image, 1) if rng.random() < 0.5 else image
 
 
 def for_training(data):
-  """Returns the transforms of a training image, from file to augmented.
+  """Returns the transforms of a training image, from decoding to augmentation.
 
   Args:
     data: the part `data` of the configuration.
@@ -101,14 +101,14 @@ def for_training(data):
 
 
 def for_evaluation(data):
-  """Returns the transforms of an image to evaluate; none of them is random."""
+  """Returns the transforms of an evaluation image; none of them is random."""
   make_crop = errors.choose('data.eval_crop', data.eval_crop, crops.EVALUATION)
   crop = make_crop(data, *schema.image_size(data))
   return (DecodeCrop(crop, data.exif_orientation),)
 
 
 def apply(transforms, image, rng=None):
-  """Returns what becomes of an image under all transforms, in their order."""
+  """Applies all transforms to an image, in their order."""
   for transform in transforms:
     image = transform(image, rng)
   return np.ascontiguousarray(image)

@@ -1,4 +1,4 @@
-"""Augmentations by name: what comes after crop and flip, and how to mix up."""
+"""Augmentations by name: the transforms after crop and flip, and mixup."""
 
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ class Augmentation(NamedTuple):
 
 
 # Steiner et al. (2022, AugReg), section 3: layers and magnitude of RandAugment,
-# then alpha of mixup. At (2, 0), too, something happens to every image.
+# then alpha of mixup. (2, 0) still changes every image.
 AUGREG = {
   'none': (0, 0, 0.0),
   'light1': (2, 0, 0.0),

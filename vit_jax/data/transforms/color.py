@@ -1,8 +1,8 @@
-"""Colours changed at random, and 3-Augment of DeiT III.
+"""Color jitter, grayscale, blur and erasing, and 3-Augment of DeiT III.
 
-Each is a transform, as `transforms` tells. Factors and their ranges are those
-of Pillow's ImageEnhance: 1 leaves the image as it is, 0 takes away all
-brightness, contrast or colour.
+Each is a transform; see `transforms`. Factors and their ranges are those of
+Pillow's ImageEnhance: 1 leaves the image unchanged, 0 removes all brightness,
+contrast or colour.
 """
 
 import dataclasses
@@ -13,7 +13,7 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True)
 class Jitter:
-  """Changes brightness, contrast and saturation, in an order drawn anew.
+  """Changes brightness, contrast and saturation, in random order.
 
   Each by a factor that is uniform in [1 - strength, 1 + strength].
   """
@@ -32,7 +32,7 @@ class Jitter:
 
 @dataclasses.dataclass(frozen=True)
 class Grey:
-  """Takes the colour out of some images."""
+  """Converts some images to grayscale."""
 
   probability: float = 1.0
 
@@ -42,7 +42,7 @@ class Grey:
 
 @dataclasses.dataclass(frozen=True)
 class Solarize:
-  """Inverts the values that are not below the threshold."""
+  """Inverts the values at or above the threshold."""
 
   threshold: int = 128
 
@@ -68,7 +68,7 @@ class Blur:
 
 @dataclasses.dataclass(frozen=True)
 class OneOf:
-  """Applies one of several transforms, each as often as the others."""
+  """Applies one of several transforms, chosen uniformly."""
 
   choices: tuple
 
@@ -113,7 +113,7 @@ THREE_AUGMENT = (
 
 
 def grey(image):
-  """Returns the image without colour, still of three channels."""
+  """Returns the image in grayscale, still with three channels."""
   return cv2.cvtColor(
     cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB
   )

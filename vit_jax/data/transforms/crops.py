@@ -1,7 +1,7 @@
-"""From an image of any size to one of the size that the model takes.
+"""Crops: from an image of any size to one of the size of the model's input.
 
-Each is a transform, as `transforms` tells; the tables at the end say which
-fields of the configuration make which.
+Each is a transform; see `transforms`. The tables at the end map fields of the
+configuration to crops.
 """
 
 import dataclasses
@@ -15,10 +15,10 @@ from vit_jax.data.transforms import decoding, resizing
 
 @dataclasses.dataclass(frozen=True)
 class Stretch:
-  """Resizes the whole image, whatever becomes of its aspect ratio.
+  """Resizes the whole image, ignoring its aspect ratio.
 
   Bilinear without antialiasing is how the released models were evaluated. With
-  a `scale` it is resized to so many times the size, and the centre is taken.
+  a `scale` it is resized to that many times the size, then center-cropped.
   """
 
   rows: int
@@ -39,9 +39,9 @@ class RandomResized:
 
   Szegedy et al. (2015), section 6: the fraction of the area is uniform from
   `min_area` to `max_area`, the aspect ratio (width / height) between the two
-  given; its logarithm is uniform here, so that wide and tall are alike. A crop
-  that sticks out is drawn again, at most ten times; then it is the largest
-  central part of a permitted aspect.
+  given; its logarithm is uniform here, so that wide and tall are as likely. A
+  crop that does not fit is drawn again, at most ten times; then it is the
+  largest central crop of a permitted aspect ratio.
   """
 
   rows: int
@@ -87,7 +87,7 @@ class RandomResized:
 
 @dataclasses.dataclass(frozen=True)
 class Central:
-  """Takes the centre of the image, resized to cover `scale` times the size.
+  """Center-crops the image after resizing it to cover `scale` times the size.
 
   By default 8/7: for 224 pixels the shorter side becomes 256, for any other
   size likewise.
@@ -105,7 +105,7 @@ class Central:
 
 @dataclasses.dataclass(frozen=True)
 class Letterbox:
-  """Resizes the whole image to fit in, and fills the rest with grey 128."""
+  """Resizes the whole image to fit in, and pads it with grey 128."""
 
   rows: int
   columns: int
@@ -131,11 +131,11 @@ class Letterbox:
 
 @dataclasses.dataclass(frozen=True)
 class PadAndCrop:
-  """Takes the image to size and shifts it by up to `padding` pixels.
+  """Resizes the image, pads it by reflection and takes a random crop.
 
-  What comes in from outside is mirrored. On 32 x 32 pixels, though with black
-  outside, this is how CIFAR is augmented (He et al., 2016, section 4.2); DeiT
-  III (Touvron et al., 2022) calls it the simple random crop.
+  On 32 x 32 pixels, though with black padding, this is how CIFAR is augmented
+  (He et al., 2016, section 4.2); DeiT III (Touvron et al., 2022) calls it the
+  simple random crop.
   """
 
   rows: int
@@ -154,10 +154,10 @@ class PadAndCrop:
 
 @dataclasses.dataclass(frozen=True)
 class ResizeAndCrop:
-  """Resizes the whole image to `scale` times the size and takes a random part.
+  """Resizes the whole image to `scale` times the size and takes a random crop.
 
-  Whatever becomes of its aspect ratio; from 448 to 384 pixels, this is how the
-  released ViT configurations for VTAB (scenic's plainvit) train.
+  Ignores the aspect ratio; from 448 to 384 pixels, this is how the released ViT
+  configurations for VTAB (scenic's plainvit) train.
   """
 
   rows: int
@@ -223,7 +223,7 @@ def _centre(image, rows, columns):
 
 
 def _cover(image, rows, columns, scale, method):
-  """Resizes an image, aspect kept, so that scale * (rows, columns) fit in."""
+  """Resizes an image to cover scale * (rows, columns), keeping its aspect."""
   height, width = image.shape[:2]
   scale = scale * max(rows / height, columns / width)
   height = max(rows, round(height * scale))

@@ -1,11 +1,11 @@
 """Image files to pixels: any format, always uint8 RGB.
 
-TurboJPEG reads JPEG, several times faster than the rest, and by the faster of
-its inverse transforms: the pixels are those of `tf.image.decode_jpeg`, which
-trained and evaluated the released models. Pillow reads the other formats.
-Transparency is dropped, of an animation the first picture is taken, and the
-orientation that a camera notes is only applied on request: the pipelines of the
-released models did not.
+TurboJPEG decodes JPEG, several times faster than alternatives, with its fast
+inverse DCT: the pixels are those of `tf.image.decode_jpeg`, with which the
+released models were trained and evaluated. Pillow decodes the other formats.
+Transparency is dropped, of an animation the first frame is used, and the EXIF
+orientation is only applied on request: the pipelines of the released models
+ignored it.
 """
 
 import io
@@ -20,7 +20,7 @@ from vit_jax import errors
 MAX_PIXELS = 50_000_000  # 150 MB decoded; a small file can claim far more.
 
 # Fresh memory costs a fifth of the decoding: each page is cleared and mapped.
-_MAX_SCRATCH = 3 * 2**22  # Bytes of it that each thread keeps.
+_MAX_SCRATCH = 3 * 2**22  # Bytes of a buffer that each thread reuses.
 _scratch = threading.local()
 
 _ORIENTATION = 0x0112  # The tag of EXIF; its values are those below.
@@ -50,11 +50,11 @@ def decode(
     max_pixels: more rows times columns than this are refused undecoded.
     exif_orientation: turns the image as its EXIF orientation says.
     shrink: 2, 4 or 8 decodes a JPEG to that fraction of its sides (rounded
-      up), which is faster and averages pixels; other formats come whole.
-    transient: the result may lie where this thread decodes the next image to.
+      up), which is faster and averages pixels; other formats are not shrunk.
+    transient: the result may be overwritten by the next image of this thread.
 
   Raises:
-    UserError: the bytes are no image that can be read, or a too large one.
+    UserError: the bytes are not a readable image, or it is too large.
   """
   if isinstance(image, np.ndarray):
     return _from_array(image)
@@ -98,7 +98,7 @@ def _from_array(image):
 
 
 def _decode_jpeg(image, max_pixels, shrink, transient):
-  """Returns the pixels; None where Pillow should look at the bytes."""
+  """Returns the pixels; None where Pillow should decode the bytes."""
   size = jpeg_size(image)
   if size is None:
     return None
@@ -113,13 +113,13 @@ def _decode_jpeg(image, max_pixels, shrink, transient):
       buffer=_buffer(rows * columns * 3) if transient else None,
     )
   except ValueError:
-    # TurboJPEG counts stray bytes, which many a photograph has, as errors;
-    # Pillow tells them from missing ones.
+    # TurboJPEG treats stray bytes, which many photographs have, as errors;
+    # Pillow distinguishes them from missing ones.
     return None
 
 
 def _buffer(size):
-  """Returns memory of this thread, None where it would be too much to keep."""
+  """Returns this thread's buffer, None where it would be too large."""
   if size > _MAX_SCRATCH:
     return None
   if getattr(_scratch, 'size', 0) < size:
@@ -128,11 +128,11 @@ def _buffer(size):
 
 
 def _orientation(image):
-  """Returns the EXIF orientation, 1 to 8; 1, upright, where none is noted."""
+  """Returns the EXIF orientation, 1 to 8; 1, upright, where there is none."""
   try:
     with Image.open(io.BytesIO(image)) as file:
       return file.getexif().get(_ORIENTATION, 1)
-  except Exception:  # What is wrong with the notes is no fault of the pixels.
+  except Exception:  # Broken metadata don't make the pixels unusable.
     return 1
 
 
@@ -145,7 +145,7 @@ def _decode_with_pillow(image, max_pixels):
     raise
   except Image.UnidentifiedImageError as error:
     raise errors.UserError('Not an image of any known format.') from error
-  # Pillow's readers raise whatever broken bytes lead them to.
+  # Pillow's decoders raise all kinds of errors on broken bytes.
   except Exception as error:
     raise errors.UserError(f'A broken image: {error}') from error
 

@@ -1,8 +1,8 @@
 """Mixup, CutMix and random erasing of a batch, on the device.
 
-What mixes labels turns them into soft targets: batch['target'], float32
-[batch, classes], in which each row sums to 1. An example is mixed with the row
-before it; where that one has no label, or is padding, it stays as it is.
+Mixing turns labels into soft targets: batch['target'], float32 [batch,
+classes], in which each row sums to 1. An example is mixed with the previous
+row; where that one has no label, or is padding, it stays unchanged.
 """
 
 import functools
@@ -14,11 +14,11 @@ from vit_jax.data.transforms import augmentations
 
 
 def build(data, num_classes):
-  """Returns mix(batch, rng), a pure function, or None: nothing is to be done.
+  """Returns mix(batch, rng), a pure function, or None: no mixing.
 
   Args:
-    data: the part `data` of the configuration. Where both mixup and CutMix are
-      on, each gets half of the batches.
+    data: the part `data` of the configuration. If both mixup and CutMix are on,
+      each gets half of the batches.
     num_classes: number of classes.
   """
   alpha = data.mixup
@@ -50,8 +50,8 @@ def mixup(alpha, num_classes, batch, rng):
   """Returns the batch with images and targets interpolated.
 
   Zhang et al. (2018), eq. 1. One fraction for the batch, Beta(alpha, alpha)
-  and at least a half, as the code of AugReg has it. Images become float32, of
-  the same range.
+  and at least a half, as in the code of AugReg. Images become float32, in the
+  same range.
   """
   fraction = jax.random.beta(rng, alpha, alpha)
   fraction = jnp.maximum(fraction, 1 - fraction)
@@ -64,15 +64,15 @@ def mixup(alpha, num_classes, batch, rng):
 
 
 def cutmix(alpha, num_classes, batch, rng):
-  """Returns the batch with a rectangle of each image from the row before.
+  """Returns the batch with a rectangle of each image from the previous row.
 
   Yun et al. (2019), eq. 2. One rectangle for the batch, of the image's aspect;
   its area is the fraction 1 - Beta(alpha, alpha), less what lies outside.
-  Images become float32, of the same range, so that it fits mixup.
+  Images become float32, in the same range, as by mixup.
   """
-  share_rng, box_rng = jax.random.split(rng)
+  area_rng, box_rng = jax.random.split(rng)
   _, rows, columns, _ = batch['image'].shape
-  side = jnp.sqrt(1 - jax.random.beta(share_rng, alpha, alpha))
+  side = jnp.sqrt(1 - jax.random.beta(area_rng, alpha, alpha))
   y, x = jax.random.uniform(box_rng, (2,))
   inside = _inside(y, side, rows)[:, None] & _inside(x, side, columns)[None]
   image = batch['image'].astype(jnp.float32)
@@ -83,9 +83,9 @@ def cutmix(alpha, num_classes, batch, rng):
 
 
 def erase(probability, batch, rng):
-  """Returns the batch in which rectangles of some images are erased.
+  """Returns the batch with rectangles of some images erased.
 
-  Random values fill it; areas and aspects as in `color.Erase`.
+  They are filled with random values; areas and aspects as in `color.Erase`.
   """
   image = batch['image']
   size, rows, columns, _ = image.shape
@@ -106,13 +106,13 @@ def erase(probability, batch, rng):
 
 
 def _mixes(batch):
-  """Tells which rows count along with the row before them, bool [batch]."""
+  """Returns which rows, like their previous row, have labels, bool [batch]."""
   counts = batch['mask'] & (batch['label'] >= 0)
   return counts & jnp.roll(counts, 1)
 
 
 def _mixed(batch, image, fractions, num_classes):
-  """Returns the batch with image and target; `fractions` [batch] is own."""
+  """Returns the batch with image and target; own `fractions` are [batch]."""
   target = jax.nn.one_hot(batch['label'], num_classes)
   other = jnp.roll(target, 1, axis=0)
   target = fractions[:, None] * target + (1 - fractions)[:, None] * other
@@ -121,12 +121,12 @@ def _mixed(batch, image, fractions, num_classes):
 
 
 def _inside(centre, side, length):
-  """Tells which of `length` pixels an interval covers; in fractions of it."""
+  """Returns which of `length` pixels an interval covers; in fractions of it."""
   pixel = (jnp.arange(length) + 0.5) / length
   return jnp.abs(pixel - centre) < side / 2
 
 
 def _between(start, side, length):
-  """Tells which of `length` pixels intervals [batch] cover; [batch, length]."""
+  """Returns which of `length` pixels each interval covers, [batch, length]."""
   pixel = (jnp.arange(length)[None] + 0.5) / length
   return (pixel >= start[:, None]) & (pixel < (start + side)[:, None])

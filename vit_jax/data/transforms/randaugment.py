@@ -1,14 +1,14 @@
 """RandAugment (Cubuk et al., 2020), as in the code of the released models.
 
 That code is TensorFlow's, forked from the TPU models into big_vision. Its
-magnitude is the table's level times 10, may exceed 10, and then does what the
-TensorFlow operations happen to do: a threshold of Solarize counts modulo 256,
-and bits to keep beyond 8 are 1. Contrast fades towards the number of pixels
-over 256 (196 for 224 x 224), not to the mean. The probability that the code
-draws is never used: each operation drawn is applied.
+magnitude is the table's level times 10; above 10, it does what the TensorFlow
+operations happen to do: the threshold of Solarize wraps around at 256, and
+Posterize beyond 8 bits keeps 1. Contrast blends with the number of pixels over
+256 (196 for 224 x 224), not with the mean. The probability that the code draws
+is never used: each operation drawn is applied.
 
 An operation is a row of one of three tables: it looks values up, blends the
-image with a degenerate one, or warps it. Cutout alone is none of these.
+image with a degenerate one, or warps it. Only Cutout is none of these.
 """
 
 import dataclasses
@@ -17,11 +17,11 @@ import math
 import cv2
 import numpy as np
 
-GREY = (128, 128, 128)  # Where a warped image has no pixel, and in Cutout.
+GREY = (128, 128, 128)  # Fill value outside a warped image, and of Cutout.
 
 _VALUES = np.arange(256)
-# OpenCV rounds where TensorFlow cuts off; an integer must not fall by it.
-_CUT_OFF = -0.4999
+# OpenCV rounds where TensorFlow truncates; integers must stay the same.
+_TRUNCATE = -0.4999
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +65,7 @@ def _autocontrast(image, _):
     low, high = float(present[0]), float(present[-1])
     scale = 255 / (high - low) if high > low else 1.0
     offset = -low * scale if high > low else 0.0
-    # In float32, so that what is cut off is the same.
+    # In float32, so that truncation is the same.
     tables.append(
       _VALUES.astype(np.float32) * np.float32(scale) + np.float32(offset)
     )
@@ -112,9 +112,9 @@ def _solarize_add(image, addition):
 
 
 def _colourless(image):
-  # `tf.image.rgb_to_grayscale` scales by 255.5 / 255 before it cuts off.
+  # `tf.image.rgb_to_grayscale` scales by 255.5 / 255 before it truncates.
   weights = np.array([0.2989, 0.5870, 0.1140]) * (255.5 / 255)
-  grey = cv2.transform(image, np.array([[*weights, _CUT_OFF]]))
+  grey = cv2.transform(image, np.array([[*weights, _TRUNCATE]]))
   return cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB)
 
 
@@ -125,14 +125,14 @@ def _flat(image):
 
 def _smooth(image):
   kernel = np.array([[1, 1, 1], [1, 5, 1], [1, 1, 1]], np.float32) / 13
-  inner = cv2.filter2D(image, -1, kernel, delta=_CUT_OFF)
-  smooth = image.copy()  # Its border stays.
+  inner = cv2.filter2D(image, -1, kernel, delta=_TRUNCATE)
+  smooth = image.copy()  # Its border is unchanged.
   smooth[1:-1, 1:-1] = inner[1:-1, 1:-1]
   return smooth
 
 
 def _blend(degenerate, image, factor):
-  return cv2.addWeighted(image, factor, degenerate, 1 - factor, _CUT_OFF)
+  return cv2.addWeighted(image, factor, degenerate, 1 - factor, _TRUNCATE)
 
 
 def _rotate(radians, rows, columns):
@@ -141,12 +141,12 @@ def _rotate(radians, rows, columns):
   return ((cos, -sin, x - cos * x + sin * y), (sin, cos, y - sin * x - cos * y))
 
 
-def _shear_x(share, rows, columns):
-  return (1, share, 0), (0, 1, 0)
+def _shear_x(slope, rows, columns):
+  return (1, slope, 0), (0, 1, 0)
 
 
-def _shear_y(share, rows, columns):
-  return (1, 0, 0), (share, 1, 0)
+def _shear_y(slope, rows, columns):
+  return (1, 0, 0), (slope, 1, 0)
 
 
 def _translate_x(pixels, rows, columns):
@@ -170,7 +170,7 @@ def _warp(image, matrix):
 
 
 def _cutout(image, half, rng):
-  """Paints a square around any pixel, at the edge less than a square."""
+  """Fills a square around a random pixel, clipped at the edge."""
   y, x = (int(rng.random() * side) for side in image.shape[:2])
   image = image.copy()
   image[max(0, y - half) : y + half, max(0, x - half) : x + half] = GREY
@@ -181,7 +181,7 @@ def _none(level):
   return None
 
 
-# Name: what makes the table of values, and of which amount at a level.
+# Name: function for the table of values, and its amount at a level.
 LOOKUPS = {
   'AutoContrast': (_autocontrast, _none),
   'Equalize': (_equalize, _none),
@@ -191,7 +191,7 @@ LOOKUPS = {
   'SolarizeAdd': (_solarize_add, lambda level: int(110 * level)),
 }
 
-# Name: what the image becomes at factor 0; the factor is 1.8 * level + 0.1.
+# Name: the degenerate image, at factor 0; the factor is 1.8 * level + 0.1.
 BLENDS = {
   'Color': _colourless,
   'Contrast': _flat,
@@ -199,7 +199,7 @@ BLENDS = {
   'Sharpness': _smooth,
 }
 
-# Name: what makes the matrix, and of which amount at level 1; either sign.
+# Name: function for the matrix, and its amount at level 1; either sign.
 WARPS = {
   'Rotate': (_rotate, math.radians(30)),
   'ShearX': (_shear_x, 0.3),

@@ -1,9 +1,9 @@
-"""Resizing images, uint8 [rows, columns, 3], by the ways papers and code use.
+"""Resizing of images, uint8 [rows, columns, 3], by the methods in common use.
 
 Pixel centres are half-way between pixel edges in all of them. Without
-antialiasing an output pixel looks at the 2 x 2 or 4 x 4 pixels around its
+antialiasing an output pixel depends on the 2 x 2 or 4 x 4 pixels around its
 centre, however much the image shrinks (`tf.image.resize`'s default); with it,
-at all pixels it covers (Pillow, torchvision, timm).
+on all pixels it covers (Pillow, torchvision, timm).
 """
 
 import cv2
@@ -12,7 +12,7 @@ from PIL import Image
 
 from vit_jax import errors
 
-# Batches are built in threads of our own; OpenCV's would fight with them.
+# Batches are built in threads of our own; OpenCV's would compete with them.
 cv2.setNumThreads(0)
 
 
@@ -21,7 +21,7 @@ def resize(image, rows, columns, method):
 
   Args:
     image: uint8 [rows, columns, 3].
-    rows, columns: the size wanted, in pixels.
+    rows, columns: the target size, in pixels.
     method: a key of `METHODS`.
   """
   if image.shape[:2] == (rows, columns):
@@ -34,7 +34,7 @@ def _bilinear(image, rows, columns):
 
 
 def _area(image, rows, columns):
-  """Averages all pixels that a new one covers; bilinear where it grows."""
+  """Averages all pixels that a new one covers; bilinear for enlarging."""
   shrinks = rows < image.shape[0] and columns < image.shape[1]
   interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
   return cv2.resize(image, (columns, rows), interpolation=interpolation)
@@ -61,7 +61,7 @@ def _cubic(length, size):
   near = (1.5 * x - 2.5) * x * x + 1
   far = ((-0.5 * x + 2.5) * x - 4) * x + 2
   weights = np.where(x < 1, near, np.where(x < 2, far, 0))
-  # Beyond the edge there is nothing to look at: the rest weighs more.
+  # There are no pixels beyond the edge: the weights are renormalized.
   weights = np.where((taps >= 0) & (taps < length), weights, 0)
   weights /= weights.sum(0)
   return taps.clip(0, length - 1), weights.astype(np.float32)

@@ -1,1 +1,1 @@
-"""The paper's questions at a size that a CPU answers."""
+"""The paper's comparisons at a size that fits a CPU."""

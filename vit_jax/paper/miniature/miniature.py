@@ -1,8 +1,8 @@
-"""The paper in miniature: its questions asked again, on a CPU, in minutes.
+"""The paper in miniature: its comparisons repeated, on a CPU, in minutes.
 
-Each cell of `questions.QUESTIONS` is a few runs, with other seeds, of
-the training that everything else uses. What is done is not done again, and
-cells that are the same run share it.
+Each cell of `questions.QUESTIONS` is a few runs with different seeds of the
+same training code that everything else uses. Finished runs are reused, and
+cells with the same runs share them.
 """
 
 import pathlib
@@ -26,18 +26,18 @@ def run(
   num_seeds=NUM_SEEDS,
   say=print,
 ):
-  """Makes the runs that are not done yet, and tells what came out.
+  """Runs what is left, and reports the results.
 
   Args:
     workdir: folder of the runs.
     page: path of the Markdown page to fill in, or None; see `miniature_page`.
-    questions: what to ask; see `miniature_questions`.
+    questions: the comparisons; see `miniature_questions`.
     num_seeds: of each cell: 0, 1 and so on.
     say: takes a line, or a table.
 
   Raises:
-    UserError: the page, a recipe or a run does not fit.
-    Preempted: a signal has told a run to stop; the same call goes on.
+    UserError: the page, a recipe or a run is invalid.
+    Preempted: a signal has stopped a run; the same call resumes it.
   """
   workdir = pathlib.Path(workdir).absolute()
   if page is not None:
@@ -67,10 +67,10 @@ def run(
 
 
 def plan(recipe, seed, workdir):
-  """Returns [(folder, config)] of a run, before it the run it starts from.
+  """Returns [(folder, config)] of a run, preceded by the run it starts from.
 
-  A folder is named by the model and a digest of the configuration; that of a
-  run that starts from another is in the other's.
+  A folder is named by the model and a digest of the configuration; a run that
+  starts from another has its folder inside the other's.
 
   Args:
     recipe: a `questions.Recipe`.

@@ -1,8 +1,8 @@
 """The page of the paper in miniature: tables, verdicts, plots.
 
-A page is Markdown that people write, with places that are filled in, between
-`<!-- filled: NAME -->` and `<!-- end -->`: one for each question and one called
-`measured`. Plots go to a folder named as the page.
+A page is hand-written Markdown with placeholders `<!-- filled: NAME -->` up to
+`<!-- end -->`: one for each question and one called `measured`. Plots go to a
+folder with the name of the page.
 """
 
 import os
@@ -17,12 +17,12 @@ from vit_jax import errors, files
 from vit_jax.paper.miniature import questions as miniature_questions
 from vit_jax.training import plots
 
-SPENT = 'measured'  # The place for what `spent` returns.
+SPENT = 'measured'  # The placeholder for what `spent` returns.
 _COLORS = '#0072B2', '#D55E00', '#009E73', '#CC79A7'  # Okabe & Ito (2008).
 
 
 def check(page, questions):
-  """Raises UserError unless the page is there and has all its places."""
+  """Raises UserError unless the page exists and has all placeholders."""
   path = pathlib.Path(page)
   if not path.is_file():
     raise errors.UserError(
@@ -43,7 +43,7 @@ def fill(page, questions, accuracies, spent):
   Args:
     page: its path; it has passed `check`.
     questions: those to fill in.
-    accuracies: {name of the question: {cell: shares right, one per seed}}.
+    accuracies: {name of the question: {cell: accuracies, one per seed}}.
     spent: what the function `spent` returns.
   """
   path = pathlib.Path(page)
@@ -63,10 +63,10 @@ def fill(page, questions, accuracies, spent):
 
 
 def spent(measured, num_seeds):
-  """Returns the sentence that tells how many runs, how long, on what.
+  """Returns a sentence with the number of runs, their time and the machine.
 
   Args:
-    measured: of each run, {'seconds': float, 'cpu_seconds': float}.
+    measured: {'seconds': float, 'cpu_seconds': float} of each run.
     num_seeds: of each cell.
   """
   measured = list(measured)
@@ -77,7 +77,7 @@ def spent(measured, num_seeds):
   device = jax.devices()[0]
   return (
     f'{len(measured)} runs, {num_seeds} seed(s) of each: {minutes:.1f} minutes '
-    f'({cpu_minutes:.1f} minutes of processor time) on '
+    f'({cpu_minutes:.1f} minutes of CPU time) on '
     f'{jax.device_count()} {device.platform} device(s) ({_machine(device)}); '
     f'Python {platform.python_version()}, JAX {jax.__version__}.'
   )
@@ -89,14 +89,14 @@ def text(question, cells):
 
 
 def verdict(claim, cells):
-  """Returns (difference, what to think of the claim).
+  """Returns (difference, verdict on the claim).
 
-  The difference is that of two means. Twice its standard error, from the
-  spread over seeds pooled over all cells, counts as a difference.
+  The difference is that of two means. It counts if it exceeds twice its
+  standard error, from the variance over seeds pooled over all cells.
 
   Args:
     claim: a `questions.Claim`.
-    cells: {(row, column): shares right, one per seed}.
+    cells: {(row, column): accuracies, one per seed}.
   """
   one, other = _find(claim.one, cells), _find(claim.other, cells)
   difference = statistics.mean(cells[one]) - statistics.mean(cells[other])
@@ -113,7 +113,7 @@ def verdict(claim, cells):
 
 
 def plot(question, cells, path):
-  """Draws every run as a dot, and lines or bars through the means."""
+  """Plots every run as a dot, and lines or bars through the means."""
   picture = plots.blank(6.4, 3.6)
   picture.set_layout_engine('constrained')
   axes = picture.subplots()
@@ -133,11 +133,11 @@ def plot(question, cells, path):
     line = {'marker': '_', 'ms': 13, 'mew': 2.2}
     joined = '-' if is_number else ''
     axes.plot(places, means, linestyle=joined, label=row, **line, **style)
-  _dress(axes, question, columns, is_number)
+  _style(axes, question, columns, is_number)
   return plots.save(picture, path)
 
 
-def _dress(axes, question, columns, is_number):
+def _style(axes, question, columns, is_number):
   axes.set_title(question.title, loc='left', color=plots.INK, fontweight='bold')
   axes.set_xlabel(question.columns, color=plots.INK)
   if is_number:
@@ -146,7 +146,7 @@ def _dress(axes, question, columns, is_number):
     axes.set_xticks([], minor=True)
   else:
     axes.set_xticks(range(len(columns)), columns)
-  axes.yaxis.set_major_formatter(lambda share, _: f'{share:.0%}')
+  axes.yaxis.set_major_formatter(lambda fraction, _: f'{fraction:.0%}')
   axes.grid(axis='y', color=plots.FAINT, linewidth=0.8)
   axes.spines[['top', 'right', 'left']].set_visible(False)
   axes.spines['bottom'].set_color(plots.FAINT)
@@ -205,7 +205,7 @@ def _place(name):
 
 
 def _machine(device):
-  """Returns what computes, in words: 2 cores of some processor, or a GPU."""
+  """Returns the hardware in words: 2 cores of some processor, or a GPU."""
   if device.platform != 'cpu':
     return device.device_kind
   path = pathlib.Path('/proc/cpuinfo')

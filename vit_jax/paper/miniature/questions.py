@@ -1,15 +1,15 @@
-"""What the paper asks, at a size that a CPU answers: cells, runs, claims.
+"""The paper's comparisons, at a size that fits a CPU: cells, runs, claims.
 
 The recipes are those of configs/miniature; the page, docs/miniature.md.
 """
 
 from typing import NamedTuple
 
-BEST = 'best'  # Stands for the column of a row with the highest mean.
+BEST = 'best'  # The column of a row with the highest mean.
 
 
 class Recipe(NamedTuple):
-  """What one run is, but for its seed.
+  """One run, except for its seed.
 
   Attributes:
     spec: path of the file, with knobs.
@@ -22,7 +22,7 @@ class Recipe(NamedTuple):
   start: 'Recipe | None' = None
 
   def having(self, *fields):
-    """Returns the same with more fields."""
+    """Returns the same recipe with more fields."""
     return self._replace(fields=self.fields + fields)
 
 
@@ -32,8 +32,8 @@ class Claim(NamedTuple):
   Attributes:
     text: the sentence.
     one: a cell.
-    relation: '>' where its accuracy is said to be above that of `other`, '='
-      where no difference to speak of is.
+    relation: '>' where its accuracy is claimed to be above that of `other`, '='
+      where it is claimed to be about the same.
     other: a cell.
   """
 
@@ -44,10 +44,10 @@ class Claim(NamedTuple):
 
 
 class Question(NamedTuple):
-  """A table of accuracies, and what the paper has found.
+  """A table of accuracies, and the paper's findings.
 
   Attributes:
-    name: of its place on the page, and of its plot.
+    name: of its placeholder on the page, and of its plot.
     title: above the plot.
     columns: what the columns are; where all are numbers, so is the axis.
     cells: {(row, column): Recipe}.

@@ -38,13 +38,13 @@ class Classification:
     return self.model.init(rng, images, train=False)['params']
 
   def loss(self, params, batch, rng):
-    """Returns the mean loss over real examples, and what to report of it.
+    """Returns the mean loss over real examples, and metrics to report.
 
     Args:
-      params: parameters as of `init`.
-      batch: as vit_jax/data/batch.py tells, on the device. A float `target`
-        [batch, classes], as mixup makes, takes the place of `label`.
-      rng: for dropout and its like.
+      params: parameters, see `init`.
+      batch: see vit_jax/data/batch.py, on the device. A float `target`
+        [batch, classes], as mixup produces, takes the place of `label`.
+      rng: for dropout and the like.
 
     Returns:
       The float32 scalar, and {name: metrics.Mean} with `loss` and `accuracy`

@@ -1,1 +1,1 @@
-"""What surrounds a run: signals, watchdog, lock, log, other processes."""
+"""The runtime of a run: signals, watchdog, lock, log, other processes."""

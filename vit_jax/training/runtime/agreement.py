@@ -1,7 +1,7 @@
-"""What the processes of one run must agree on.
+"""Consensus and consistency checks between the processes of one run.
 
-Each of them reads its own configuration, code and data, and each can be told
-to stop; they train one model only if all of these are the same.
+Each of them reads its own configuration, code and data, which must be the same,
+and each can receive a signal to stop, on which all must agree.
 """
 
 import hashlib
@@ -21,20 +21,20 @@ from vit_jax import errors, pytrees
 from vit_jax.config import overrides
 
 
-def check_same(facts):
-  """Compares {name: anything JSON holds} between the processes of a run.
+def check_same(values):
+  """Compares {name: JSON value} between the processes of a run.
 
   Raises:
-    UserError: tells what differs, and in which processes.
+    UserError: names what differs, and in which processes.
   """
   if jax.process_count() == 1:
     return
   wait('vit_jax:start')
-  texts = [json.dumps(fact, sort_keys=True) for fact in facts.values()]
+  texts = [json.dumps(value, sort_keys=True) for value in values.values()]
   ours = [hashlib.sha256(text.encode()).digest() for text in texts]
-  ours = np.frombuffer(b''.join(ours), np.uint8).reshape(len(facts), -1)
-  everyone = multihost_utils.process_allgather(ours)  # [process, fact, 32]
-  for number, (name, text) in enumerate(zip(facts, texts)):
+  ours = np.frombuffer(b''.join(ours), np.uint8).reshape(len(values), -1)
+  everyone = multihost_utils.process_allgather(ours)  # [process, value, 32]
+  for number, (name, text) in enumerate(zip(values, texts)):
     digests = everyone[:, number]
     differing = np.flatnonzero((digests != digests[0]).any(-1)).tolist()
     if differing:
@@ -52,7 +52,7 @@ def check_same(facts):
 
 
 def check_shared(folder):
-  """Raises UserError where a folder is not the same one for all processes."""
+  """Raises UserError unless all processes see the same folder."""
   if jax.process_count() == 1:
     return
   token = np.frombuffer(os.urandom(8), np.uint32)
@@ -69,22 +69,22 @@ def check_shared(folder):
     blind = ', '.join(map(str, np.flatnonzero(~seen)))
     raise errors.UserError(
       f'--workdir={folder} of process {blind} is not that of process 0; give '
-      'a folder on a disk that all machines share.'
+      'a folder on a file system that all machines share.'
     )
 
 
 def wait(name):
-  """Waits until all processes of the run call it with this name, a new one.
+  """A barrier: waits until all processes of the run call it with this new name.
 
-  It waits for ten minutes, where the collectives of a device may give up after
-  half of one.
+  It waits for up to ten minutes, where device collectives may time out after 30
+  seconds.
   """
   everyone = set(range(jax.process_count()))  # Else orbax uses a collective.
   ocp.multihost.sync_global_processes(name, timeout=600, processes=everyone)
 
 
 def _gather(text):
-  """Returns what each process has given, in their order."""
+  """Returns the text of each process, in their order."""
   given = np.frombuffer(text.encode(), np.uint8)
   lengths = multihost_utils.process_allgather(np.int32(len(given)))
   padded = np.pad(given, (0, int(lengths.max()) - len(given)))
@@ -95,7 +95,7 @@ def _gather(text):
 
 
 class Agreement:
-  """Whether any process says so.
+  """Whether any process has raised its flag, as known to all.
 
   Args:
     mesh: of the run.
@@ -113,13 +113,13 @@ class Agreement:
     self._asked = None
 
   def flags(self, said):
-    """Returns bools [devices], those of this process being `said`."""
+    """Returns bools [devices]; those of this process are `said`."""
     return self._flags[said]
 
   def ask(self, said):
-    """Returns whether any process has said so the time before.
+    """Returns whether any process said True in the previous call.
 
-    All processes call it. On one process, the answer is of this time.
+    All processes call it. With one process, the answer is `said`.
     """
     if jax.process_count() == 1:
       return said
@@ -128,15 +128,15 @@ class Agreement:
     return answer
 
   def last_answer(self):
-    """Returns whether any process has said so the last time, if not told."""
+    """Returns the answer of the last call of `ask`; False if already given."""
     answer, self._asked = self._asked, None
     return answer is not None and bool(answer)
 
 
 def leave(status):
-  """Ends this process, and with it whatever it waits for.
+  """Exits this process, whatever it waits for.
 
-  All processes of a run call it; none leaves before the others have come.
+  All processes of a run call it; none exits before the others have come.
   """
   if jax.process_count() > 1:
     jax.distributed.shutdown()

@@ -1,8 +1,7 @@
-"""The processes of one run meet, be they on one machine or on many.
+"""Distributed initialization: the processes of one run connect to each other.
 
-What a scheduler tells each process, JAX reads by itself: on TPU pods, on GKE,
-under Slurm and under Open MPI. Elsewhere three flags tell it. A process that
-nobody tells anything is a run of its own.
+On TPU pods, on GKE, under Slurm and under Open MPI, JAX detects how; elsewhere,
+three flags set it. A process without either is a run of its own.
 """
 
 import contextlib
@@ -16,39 +15,39 @@ import time
 import traceback
 
 import jax
-from jax._src import distributed  # The address is not to be had elsewhere.
+from jax._src import distributed  # No public API gives the address.
 
 from vit_jax import errors
 from vit_jax.training.runtime import watchdog
 
-JOIN_SECONDS = 300  # For which the others may be late.
-HEARTBEAT_SECONDS = 20  # Without a sign of life, and a process is given up.
-SHUTDOWN_SECONDS = 60  # For which the others may be later at the end.
-LAST_WORDS_SECONDS = 2  # For which they may still tell of the same mistake.
+JOIN_SECONDS = 300  # Timeout for the other processes to connect.
+HEARTBEAT_SECONDS = 20  # Without a heartbeat, a process counts as lost.
+SHUTDOWN_SECONDS = 60  # Timeout for the others at the end.
+LAST_WORDS_SECONDS = 2  # In which the others may still report the same mistake.
 
-# How launchers of MPI programs call the number of processes, and their own.
+# How MPI launchers name the number of processes, and the rank.
 _RANKS = (
   ('OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_RANK'),  # Open MPI.
   ('PMI_SIZE', 'PMI_RANK'),  # MPICH and Intel MPI.
 )
-# By what Open MPI and Slurm tell that each machine has one process only.
+# How Open MPI and Slurm say that each machine has one process only.
 _ALONE = (
   ('OMPI_COMM_WORLD_LOCAL_SIZE', r'1'),
   ('SLURM_STEP_TASKS_PER_NODE', r'1(\(x\d+\))?'),
 )
-# What JAX says where nobody tells it of others, and where it is too late.
+# JAX's errors where it knows of no others, and where it is too late.
 _NOBODY = 'coordinator_address should be defined'
 _IN_USE = 'must be called before'
 
 
 @contextlib.contextmanager
 def joined(coordinator=None, num_processes=None, process_id=None):
-  """A context in which this process is one of those of the run.
+  """A context in which this process is connected to the others of the run.
 
-  An error of one of several ends it at once, and the others soon: an orderly
-  end would wait for the others, and they for this one.
+  Of several processes, an error ends this one at once, and soon the others: an
+  orderly shutdown would wait for the others, and they for this one.
 
-  Args, Raises: as `join`.
+  Args, Raises: see `join`.
   """
   join(coordinator, num_processes, process_id)
   try:
@@ -60,50 +59,50 @@ def joined(coordinator=None, num_processes=None, process_id=None):
 
 
 def join(coordinator=None, num_processes=None, process_id=None):
-  """Meets the other processes of the run, before JAX looks for devices.
+  """Connects to the other processes, before JAX initializes its devices.
 
-  Where they don't come within `JOIN_SECONDS`, it ends the process with
-  `watchdog.STATUS` and tells where it has waited.
+  If they don't connect within `JOIN_SECONDS`, it exits with `watchdog.STATUS`
+  and prints the address at which it has waited.
 
   Args:
-    coordinator: 'host:port' of process 0, where all meet; None: as the
-      scheduler tells, if there is one.
-    num_processes: how many they are; 1: this one alone, whatever a scheduler
-      tells; None: as mpirun or a scheduler tells.
-    process_id: number of this one, from 0; None: likewise.
+    coordinator: 'host:port' of process 0, to which all connect; None: from the
+      scheduler, if there is one.
+    num_processes: of the run; 1: a single process, whatever a scheduler says;
+      None: from mpirun or a scheduler.
+    process_id: of this process, from 0; None: likewise.
 
   Raises:
-    UserError: the arguments don't fit each other or what the launcher tells, or
-      the port is taken.
+    UserError: the arguments don't fit each other or the launcher's, or the port
+      is taken.
   """
   if num_processes == 1 or jax.distributed.is_initialized():
     return
-  told = _arguments(coordinator, num_processes, process_id)
+  given = _arguments(coordinator, num_processes, process_id)
   # Its handler of SIGTERM would take the place of ours (`preemption`).
   jax.config.update('jax_enable_preemption_service', False)
   with _deadline(JOIN_SECONDS):
     try:
       jax.distributed.initialize(
-        **told,
-        initialization_timeout=2 * JOIN_SECONDS,  # JAX would end with a core.
+        **given,
+        initialization_timeout=2 * JOIN_SECONDS,  # JAX would dump core.
         heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
         shutdown_timeout_seconds=SHUTDOWN_SECONDS,
       )
     except (ValueError, RuntimeError, LookupError, OSError) as error:
-      if told or (_NOBODY not in str(error) and _IN_USE not in str(error)):
+      if given or (_NOBODY not in str(error) and _IN_USE not in str(error)):
         raise errors.UserError(
-          f'The processes of this run cannot meet: {error!r}. Tell each of '
+          f'The processes of this run cannot connect: {error!r}. Give each of '
           'them --coordinator=HOST:PORT, --num_processes=N and '
-          '--process_id=I; or --num_processes=1 where it is to be alone.'
+          '--process_id=I; or --num_processes=1 for a single process.'
         ) from error
       _check_alone()
       return
   _take_devices()
-  faulthandler.enable()  # Where a lost peer makes JAX abort, to tell at what.
+  faulthandler.enable()  # Shows the stack where a lost peer makes JAX abort.
 
 
 def _arguments(coordinator, num_processes, process_id):
-  """Returns what the flags leave for JAX to be told; {}: it finds out."""
+  """Returns the arguments for JAX; {}: it asks the scheduler."""
   if coordinator is None and num_processes is None and process_id is None:
     return {}
   if num_processes is None and process_id is None:
@@ -111,7 +110,7 @@ def _arguments(coordinator, num_processes, process_id):
   if None in (coordinator, num_processes, process_id):
     raise errors.UserError(
       '--coordinator=HOST:PORT, --num_processes=N and --process_id=I go '
-      'together (under mpirun, --coordinator alone will do); given: '
+      'together (under mpirun, --coordinator is enough); given: '
       f'--coordinator={coordinator}, --num_processes={num_processes}, '
       f'--process_id={process_id}.'
     )
@@ -137,7 +136,7 @@ def _arguments(coordinator, num_processes, process_id):
 
 
 def _rank():
-  """Returns (number of processes, own number) as mpirun tells, or None."""
+  """Returns (number of processes, rank) from mpirun's environment, or None."""
   for count, number in _RANKS:
     if count in os.environ and number in os.environ:
       return int(os.environ[count]), int(os.environ[number])
@@ -149,8 +148,8 @@ def _check_port(port):
     socket.create_server(('', port)).close()
   except OSError as error:
     raise errors.UserError(
-      f'Process 0 cannot listen at port {port} ({error.strerror}); give '
-      'another one to the --coordinator of all processes.'
+      f'Process 0 cannot listen at port {port} ({error.strerror}); choose '
+      'another one for the --coordinator of all processes.'
     ) from error
 
 
@@ -159,26 +158,26 @@ def _check_alone():
   count, number = _rank() or (1, 0)
   if count > 1:
     raise errors.UserError(
-      f'This is process {number} of {count}, and JAX does not know where they '
-      'can meet. Tell all of them --coordinator=HOST:PORT, a free port on the '
-      'machine of process 0.'
+      f'This is process {number} of {count}, and JAX does not know how they '
+      'can connect. Give all of them --coordinator=HOST:PORT, a free port on '
+      'the machine of process 0.'
     )
 
 
 def _take_devices():
-  """Takes all GPUs of a machine on which this is the only process.
+  """Uses all GPUs of a machine on which this is the only process.
 
   Under Slurm and Open MPI, JAX takes one for each process.
   """
-  told = 'JAX_LOCAL_DEVICE_IDS' in os.environ
-  if not told and any(
+  is_set = 'JAX_LOCAL_DEVICE_IDS' in os.environ
+  if not is_set and any(
     re.fullmatch(pattern, os.environ.get(name, '')) for name, pattern in _ALONE
   ):
     jax.config.update('jax_cuda_visible_devices', 'all')
 
 
 def _end(error):
-  """Shows an error and ends this process, whatever its threads are at."""
+  """Prints an error and exits this process, whatever its threads are doing."""
   is_mistake = isinstance(error, errors.UserError)
   if is_mistake:
     print(f'vit_jax: error: {error}', file=sys.stderr)
@@ -193,7 +192,7 @@ def _end(error):
 
 @contextlib.contextmanager
 def _deadline(seconds):
-  """Ends the process if the context is not left in time."""
+  """A context that exits the process if it is not left in time."""
   timer = threading.Timer(seconds, _give_up, [seconds])
   timer.daemon = True
   timer.start()
@@ -205,12 +204,12 @@ def _deadline(seconds):
 
 def _give_up(seconds):
   meeting = distributed.global_state
-  address = meeting.coordinator_address or 'the address the scheduler tells'
+  address = meeting.coordinator_address or 'the address of the scheduler'
   print(
     f'vit_jax: error: process {meeting.process_id} of {meeting.num_processes} '
-    f'has waited {seconds:g} s at {address} for the others. Do all of them '
-    'run, with the same --coordinator, and does the network let them through '
-    'to that port?',
+    f'has waited {seconds:g} s at {address} for the others. Are all of them '
+    'running, with the same --coordinator, and can they reach that port over '
+    'the network?',
     file=sys.stderr,
     flush=True,
   )

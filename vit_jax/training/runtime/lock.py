@@ -12,20 +12,20 @@ import time
 from vit_jax import errors
 
 FILE = 'lock.json'
-BEAT_SECONDS = 3.0  # Between two signs of life in the file.
-_LENGTH = 400  # Bytes in it, always: writing over them needs no free disk.
+BEAT_SECONDS = 3.0  # Between two heartbeats in the file.
+_LENGTH = 400  # Its constant size: overwriting needs no free disk space.
 
 
 class RunLock:
   """A context that holds the lock of a folder.
 
-  On one machine the lock is the kernel's and ends with the process, however it
-  ends. Where two machines share a disk but not their locks, the holder counts
-  up a number in the file; one that stands still belongs to a run that is gone.
+  On one machine it is a kernel lock, which is released when the process ends,
+  however it ends. Where machines share a disk but not their locks, the holder
+  increments a heartbeat in the file; a lock without one is stale.
 
   Args:
     workdir: folder of the run; exists.
-    say: takes a line that tells the user what has happened.
+    say: takes a line for the user about what has happened.
   """
 
   def __init__(self, workdir, say=print):
@@ -35,7 +35,7 @@ class RunLock:
     self._file = None
 
   def __enter__(self):
-    """Raises UserError where another run holds the lock, or it can't be had."""
+    """Raises UserError where another run holds the lock, or writing fails."""
     try:
       self._file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
@@ -48,7 +48,7 @@ class RunLock:
     except OSError as error:
       self._refuse(self._read(), error)
     holder = self._read()
-    if holder:  # It did not leave in order.
+    if holder:  # It did not release the lock.
       elsewhere = holder['host'] != socket.gethostname()
       if elsewhere and self._is_beating(holder):
         self._refuse(holder)
@@ -85,7 +85,7 @@ class RunLock:
         self._write(beats)
 
   def _is_beating(self, holder):
-    self._say(f'{_name(holder)} had this folder: waiting whether it is alive')
+    self._say(f'{_name(holder)} held this folder: checking if it is alive')
     end = time.monotonic() + 5 * BEAT_SECONDS
     while time.monotonic() < end:
       time.sleep(BEAT_SECONDS / 3)

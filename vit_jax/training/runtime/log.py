@@ -1,9 +1,9 @@
-"""What a run shows and writes down while it goes.
+"""The metrics logger of a run.
 
-To a terminal: a progress bar. To a log: a line whenever metrics come. To the
+To a terminal: a progress bar. To a log: a line for each set of metrics. To the
 workdir: metrics.jsonl, a JSON object per line, and TensorBoard event files.
-metrics.jsonl holds what the run computes and nothing that a clock tells: it is
-the same whatever the machine and however often the run was interrupted.
+metrics.jsonl holds what the run computes and no timings: it is the same
+whatever the machine and however often the run was interrupted.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ FILE = 'metrics.jsonl'
 
 
 class RunLog:
-  """A context in which a run tells its metrics.
+  """A context in which a run logs its metrics.
 
       with RunLog(workdir, num_steps=400, batch_size=128) as log:
         log.start(0, [])
@@ -34,8 +34,8 @@ class RunLog:
     workdir: folder of the run; exists.
     num_steps: of the whole training.
     batch_size: images per step over all devices.
-    stream: where to show; on a terminal, a progress bar.
-    is_writer: False where another process shows and writes the same.
+    stream: where to print; on a terminal, a progress bar.
+    is_writer: False where another process prints and writes the same.
     clock: returns seconds.
   """
 
@@ -68,9 +68,10 @@ class RunLog:
     """Starts the clock, after `step` steps.
 
     Args:
-      step: number of steps made.
-      records: `records` as of then. What metrics.jsonl tells of later steps was
-        written by a run that did not live to save them; it comes again.
+      step: number of steps taken.
+      records: `records` at that time. Later lines of metrics.jsonl are of steps
+        that were not saved before an interruption; they are dropped and written
+        anew.
     """
     self.records = list(records)
     if not self._is_writer:
@@ -94,13 +95,13 @@ class RunLog:
       )
 
   def train(self, step, values, timings=None):
-    """Tells {name: float} of step number `step`, the first being 1.
+    """Logs {name: float} of step number `step`, the first being 1.
 
     Args:
       step: number of the step.
-      values: what the step has computed.
-      timings: {name: float}, what a clock tells; TensorBoard alone gets it,
-        with the images per second.
+      values: metrics computed by the step.
+      timings: {name: float}, for TensorBoard only, which also gets the images
+        per second.
     """
     record = self._record(step, 'train', values)
     if not self._is_writer:
@@ -119,7 +120,7 @@ class RunLog:
       self._bar.update(step - self._bar.n)
 
   def evaluation(self, step, values):
-    """Tells {name: float}, measured after `step` steps.
+    """Logs {name: float}, measured after `step` steps.
 
     The time since the last call is not counted as training.
     """
@@ -131,14 +132,14 @@ class RunLog:
     self._show(f'step {step}/{self._num_steps}  eval  {_text(values)}')
 
   def has_evaluation(self, step):
-    """Returns whether the evaluation after `step` steps was told."""
+    """Returns whether the evaluation after `step` steps was logged."""
     return any(
       record['split'] == 'eval' and record['step'] == step
       for record in self.records
     )
 
   def say(self, text):
-    """Shows a line."""
+    """Prints a line."""
     if self._is_writer:
       self._show(text)
 
@@ -179,10 +180,10 @@ class RunLog:
       self._miss(error)
 
   def _miss(self, error):
-    """A full disk is no reason to stop: the records are kept and come later."""
+    """A full disk is no reason to stop: the records are kept for later."""
     if self._is_whole:
       self._show(
-        f'{self._workdir / FILE} cannot be written ({error}); going on'
+        f'{self._workdir / FILE} cannot be written ({error}); continuing'
       )
     self._is_whole = False
 
@@ -190,11 +191,11 @@ class RunLog:
 def read_metrics(workdir):
   """Returns the metrics of a run: [{'step': 50, 'split': 'train', ...}].
 
-  A metric that was not a finite number is nan. A last line that was cut short
-  by a crash is left out.
+  A metric that was not a finite number is nan. A last line truncated by a crash
+  is left out.
 
   Raises:
-    UserError: there is no metrics.jsonl, or it can't be understood.
+    UserError: there is no metrics.jsonl, or it can't be parsed.
   """
   path = pathlib.Path(workdir) / FILE
   if not path.exists():
@@ -208,7 +209,7 @@ def read_metrics(workdir):
 
 
 class _Pace:
-  """How fast the training goes, evaluation apart, and when it will be over."""
+  """Training throughput, without evaluation, and the remaining time."""
 
   def __init__(self, num_steps, batch_size, clock):
     self._num_steps = num_steps
@@ -225,14 +226,14 @@ class _Pace:
     self._since = (step, self._clock())
 
   def train(self, step):
-    """Returns images per second since last time, and the seconds left."""
+    """Returns images per second since the last call, and the seconds left."""
     now = self._clock()
     last_step, last = self._since
     rate = (step - last_step) * self._batch_size / max(now - last, 1e-9)
     first_step, first = self._origin
     seconds = (now - first) / max(step - first_step, 1)
     self._since = (step, now)
-    if self._is_first:  # It holds the compilation, which comes only once.
+    if self._is_first:  # It includes compilation, which happens only once.
       self._origin = (step, now)
       self._is_first = False
     return rate, seconds * (self._num_steps - step)
@@ -242,7 +243,7 @@ def _whole_lines(path):
   """Returns the lines of a metrics.jsonl, each an object with step and split.
 
   Raises:
-    UserError: a line before the last is none.
+    UserError: a line before the last is invalid.
   """
   lines = files.read_lines(path)
   for number, line in enumerate(lines, 1):
@@ -265,7 +266,7 @@ def _line(record):
 
 
 def _finite(value):
-  """Returns the number as JSON can hold it: None where it is not finite."""
+  """Returns the number for JSON: None where it is not finite."""
   value = value if isinstance(value, int) else float(value)
   return value if math.isfinite(value) else None
 

@@ -1,8 +1,8 @@
 """Preemption: SIGTERM from a scheduler, SIGINT from a person, SIGHUP.
 
-The first signal lets the run save what it has and leave with the exit status
-`STATUS`; the second ends it at once. Before the first step there is nothing to
-save, and the first signal ends it too: what a start does can be repeated.
+On the first signal the run saves its state and exits with status `STATUS`; the
+second ends it at once. Before the first step there is nothing to save, and the
+first signal ends it at once, too.
 """
 
 import contextlib
@@ -17,17 +17,17 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class Stopped(Exception):
-  """The run has been told to stop."""
+  """The run has been asked to stop."""
 
 
 class Preempted(Exception):
-  """The run was told to stop; the message says what was saved, where."""
+  """The run has stopped on a signal; the message says what was saved where."""
 
 
 class Stop:
   """A context that turns signals into stop requests.
 
-  In a thread other than the main one, which can't receive signals, it does
+  In a thread other than the main one, which cannot handle signals, it does
   nothing.
 
   Attributes:
@@ -37,7 +37,7 @@ class Stop:
   def __init__(self):
     self.is_requested = False
     self._is_ready = False
-    self._num_told = 0
+    self._num_signals = 0
     self._interrupts = False
     self._undo = contextlib.ExitStack()
 
@@ -50,13 +50,13 @@ class Stop:
     self._undo.close()
 
   def mark_ready(self):
-    """Tells that the run now checks `is_requested` by itself."""
+    """To be called when the run checks `is_requested` by itself."""
     self._is_ready = True
 
   def iterate(self, batches, make_dummy):
-    """Yields batches; once told to stop, dummies and at once.
+    """Yields batches; once asked to stop, dummy batches without waiting.
 
-    So a process that awaits data goes on in step with the others until all
+    So a process that waits for data stays in step with the others until all
     have agreed to stop.
     """
     batches = iter(batches)
@@ -72,7 +72,7 @@ class Stop:
 
   @contextlib.contextmanager
   def _interruptible(self):
-    """Within it a signal raises `Stopped`, so that no wait outlasts it."""
+    """A context in which a signal raises `Stopped`, and so ends any wait."""
     self._interrupts = True
     try:
       if self.is_requested:
@@ -89,7 +89,7 @@ class Stop:
       signal.signal(number, self._interrupt)
       self._undo.callback(signal.signal, number, previous)
     # Python runs handlers between two instructions of the main thread, and not
-    # while that is compiling; but it tells the number at once, by this socket.
+    # while it compiles; but it writes the number to this socket immediately.
     reader, writer = socket.socketpair()
     writer.setblocking(False)
     previous = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
@@ -105,24 +105,24 @@ class Stop:
       raise Stopped
 
   def _watch(self, reader):
-    """Runs in a thread: acts on the numbers of the signals that come."""
+    """Runs in a thread: acts on the signals received."""
     with reader:
       while number := reader.recv(1):
         self._act(signal.Signals(number[0]))
 
-  def _act(self, told):
-    if told not in SIGNALS:
+  def _act(self, number):
+    if number not in SIGNALS:
       return
     if not self._is_ready:
-      _exit(STATUS, f'{told.name} before the first step: nothing to save.')
-    if self._num_told:
-      _exit(128 + told, f'{told.name} again: leaving at once.')
-    self._num_told += 1
+      _exit(STATUS, f'{number.name} before the first step: nothing to save.')
+    if self._num_signals:
+      _exit(128 + number, f'{number.name} again: exiting at once.')
+    self._num_signals += 1
     self.is_requested = True
-    print(f'{told.name}: saving, then leaving.', file=sys.stderr, flush=True)
+    print(f'{number.name}: saving, then exiting.', file=sys.stderr, flush=True)
 
 
 def _exit(status, text):
-  """Ends the process from any thread, whatever the others are at."""
+  """Exits the process from any thread, whatever the others are doing."""
   print(text, file=sys.stderr, flush=True)
   os._exit(status)

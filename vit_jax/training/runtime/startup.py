@@ -29,26 +29,26 @@ def use_compilation_cache():
   Raises:
     UserError: others may write to the folder.
   """
-  told = jax.config.jax_compilation_cache_dir
-  if told and '://' in told:
-    return  # Who may write to a bucket is the bucket's business.
-  folder = pathlib.Path(told or FOLDER).expanduser()
+  given = jax.config.jax_compilation_cache_dir
+  if given and '://' in given:
+    return  # The bucket's permissions decide who may write to it.
+  folder = pathlib.Path(given or FOLDER).expanduser()
   try:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     status = folder.stat()
   except OSError as error:
     print(
-      f'vit_jax: nothing that is compiled will be kept: {folder} cannot be '
-      f'made ({error.strerror}); JAX_COMPILATION_CACHE_DIR names another.',
+      f'vit_jax: compiled programs will not be cached: {folder} cannot be '
+      f'created ({error.strerror}); JAX_COMPILATION_CACHE_DIR sets another.',
       file=sys.stderr,
     )
     jax.config.update('jax_compilation_cache_dir', None)
     return
   _check(folder, status)
   jax.config.update('jax_compilation_cache_dir', str(folder))
-  # A function of JAX's splits cuDNN's attention over devices. By default its
-  # address, another one in each process, is part of what a program is known
-  # by; the version of JAX, a part as well, tells all that matters of it.
+  # JAX partitions cuDNN's attention by a Python function, whose address, which
+  # differs between processes, is part of the cache key by default; the version
+  # of JAX, also part of it, identifies the function well enough.
   jax.config.update('jax_remove_custom_partitioning_ptr_from_cache_key', True)
   # A start compiles many small programs beside the large ones.
   if 'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS' not in os.environ:
@@ -81,7 +81,7 @@ def _check(folder, status):
   others = stat.S_IWGRP | stat.S_IWOTH
   if status.st_mode & others or status.st_uid != os.geteuid():
     raise errors.UserError(
-      f'Others may write to {folder}, and with it make this process run what '
-      f'they like: make it yours alone (chmod 700 {folder}), or name another '
-      'folder in JAX_COMPILATION_CACHE_DIR.'
+      f'Others may write to {folder}, and so make this process run any code: '
+      f'make it yours alone (chmod 700 {folder}), or set another folder in '
+      'JAX_COMPILATION_CACHE_DIR.'
     )

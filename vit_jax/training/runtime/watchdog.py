@@ -1,7 +1,7 @@
-"""Ends a run that makes no progress, and shows where each thread stands.
+"""Ends a run that makes no progress, and prints the stack of each thread.
 
-A process that waits for a peer, a loader or a disk which never answers would
-otherwise wait for ever, and with it all processes of the run.
+A process that waits for a peer, a loader or a disk that never responds would
+otherwise hang forever, and with it all processes of the run.
 """
 
 import faulthandler
@@ -12,19 +12,19 @@ import time
 
 STATUS = 70  # EX_SOFTWARE of sysexits.h.
 PATIENCE = 10  # For what takes long once, such as a compilation.
-_SLOWER = 5  # How many times slower than ever before is no progress.
+_SLOWER = 5  # So many times slower than ever before counts as no progress.
 
 
 class Watchdog:
-  """A context that must hear from the run.
+  """A context that expects heartbeats from the run.
 
-  It waits for `seconds`, or for five times as long as ever before between two
+  Its timeout is `seconds`, or five times the longest time so far between two
   calls of `beat`, whichever is longer.
 
   Args:
-    seconds: without a sign of life; 0: it never ends the run.
-    probe: returns anything; when that changes, it's a sign of life too. For
-      work done elsewhere, such as a save.
+    seconds: without a heartbeat; 0: it never ends the run.
+    probe: returns any value; a change of it counts as a heartbeat too. For work
+      done elsewhere, such as a save.
     clock: returns the seconds.
   """
 
@@ -48,11 +48,11 @@ class Watchdog:
     self._ended.set()
 
   def beat(self, patience=1):
-    """Gives a sign of life.
+    """Registers a heartbeat.
 
     Args:
-      patience: how many times longer the next one may take; such a time is no
-        measure of what is usual.
+      patience: how many times longer the next one may take; such an interval
+        does not count as a usual one.
     """
     now = self._clock()
     if self._patience == 1:
@@ -60,7 +60,7 @@ class Watchdog:
     self._beat, self._patience = now, patience
 
   def watch(self, items):
-    """Yields the items; each is a sign of life."""
+    """Yields the items; each is a heartbeat."""
     for item in items:
       self.beat()
       yield item
@@ -70,7 +70,7 @@ class Watchdog:
       self.look()
 
   def look(self):
-    """Ends the run if it has been silent for too long; called all the time."""
+    """Ends the run if there was no heartbeat for too long; called regularly."""
     limit = self._patience * max(self._seconds, _SLOWER * self._longest)
     self._alive = max(self._alive, self._beat)
     if self._clock() - self._alive < limit / 2:
@@ -86,8 +86,8 @@ class Watchdog:
 
 def _end(seconds):
   print(
-    f'No progress for {seconds:.0f} s (run.watchdog_seconds): stopping. Where '
-    'each thread stands:',
+    f'No progress for {seconds:.0f} s (run.watchdog_seconds): stopping. The '
+    'stack of each thread:',
     file=sys.stderr,
     flush=True,
   )
