@@ -187,11 +187,7 @@ def _of(found, options, name, metadata):
   if options.batch_size:
     config.run.eval_batch_size = options.batch_size
   mesh = _mesh(config)
-  if is_run:
-    chain = transforms.for_evaluation(config.data)
-  else:
-    image_size = schema.image_size(config.data)
-    chain = (transforms.DecodeCrop(preprocessing.crop(found, image_size)),)
+  chain = preprocessing.chain(found, schema.image_size(config.data))
   load = functools.partial(_load, found, config, mesh, metadata)
   return Target(name, config, found.num_classes, options, mesh, chain, load)
 

@@ -10,9 +10,8 @@ import pathlib
 import numpy as np
 
 from vit_jax import errors
-from vit_jax.data import batch
+from vit_jax.data import batch, transforms
 from vit_jax.data.sources import folder
-from vit_jax.data.transforms import decoding
 
 
 class Arrays:
@@ -60,18 +59,18 @@ class Arrays:
 
 
 class Files:
-  """Image files, cropped to one size.
+  """Image files, transformed to one size.
 
   Args:
     paths: of the files.
-    crop: a transform of `crops`, which gives images of `size`.
+    chain: transforms of a file's bytes, which give images of `size`.
     size: (rows, columns) in pixels.
     batch_size: of all batches, if there are that many images.
   """
 
-  def __init__(self, paths, crop, size, batch_size):
+  def __init__(self, paths, chain, size, batch_size):
     self._paths = paths
-    self._crop = crop
+    self._chain = chain
     self._batch_size = batch_size
     self.size = size
 
@@ -83,7 +82,7 @@ class Files:
       problems = [None] * len(paths)
       for i, path in enumerate(paths):
         try:
-          pixels[i] = self._crop(decoding.decode(path.read_bytes()))
+          pixels[i] = transforms.apply(self._chain, path.read_bytes())
         except (errors.UserError, OSError) as error:
           problems[i] = str(error)
       pixels = np.asarray(batch.to_model_range(pixels))

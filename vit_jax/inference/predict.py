@@ -147,5 +147,5 @@ def open_images(source, found, resolution):
     return images
   size = preprocessing.image_size(found, resolution)
   paths = inputs.find(source)
-  crop = preprocessing.crop(found, size)
-  return inputs.Files(paths, crop, size, BATCH_SIZE)
+  chain = preprocessing.chain(found, size)
+  return inputs.Files(paths, chain, size, BATCH_SIZE)

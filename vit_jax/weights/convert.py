@@ -14,7 +14,13 @@ from vit_jax.checkpoints import parameters
 from vit_jax.config import model_names, recipes, schema
 from vit_jax.data.datasets import class_names
 from vit_jax.nn import position_embedding
-from vit_jax.weights import loading, publishing, resizing, torch_config
+from vit_jax.weights import (
+  loading,
+  preprocessing,
+  publishing,
+  resizing,
+  torch_config,
+)
 
 FORMATS = (*publishing.FORMATS, 'orbax')
 
@@ -134,4 +140,5 @@ def _config(found, card):
   config.model = found.model
   config.data.num_classes = card.num_classes or None
   config.data.resolution = card.image_size
+  config.data.update(preprocessing.fields(found))
   return config

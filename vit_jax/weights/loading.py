@@ -52,6 +52,7 @@ class Weights:
     load: load(model_params, changes, place) as `formats.load`.
     position_resize: how to resize position embeddings, a key of
       `resizing.METHODS`.
+    data: of a run, its configuration's part `data`, or None.
   """
 
   path: str
@@ -62,6 +63,7 @@ class Weights:
   entry: catalog.Entry | None
   load: Callable
   position_resize: str = 'corner_aligned'
+  data: config_dict.ConfigDict | None = None
 
 
 def find(checkpoint, model_name=None, format_name=None, position_resize=None):
@@ -264,6 +266,7 @@ def _from_orbax(folder, model_name):
     schema.image_size(config.data),
     None,
     functools.partial(_load_orbax, given, shapes),
+    data=config.data,
   )
 
 

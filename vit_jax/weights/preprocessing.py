@@ -1,9 +1,12 @@
-"""How images are prepared for weights: their size, and the crop."""
+"""How images are prepared for weights: their size, and the transforms."""
 
+from vit_jax.config import schema
+from vit_jax.data import transforms
 from vit_jax.data.transforms import crops
-from vit_jax.weights.catalog import entry
 
 _NATIVE = (224, 224)  # For weights that fit any size.
+# Those of `config.data` that say how an image becomes pixels of a given size.
+_FIELDS = ('exif_orientation', 'eval_crop', 'resize')
 
 
 def image_size(found, resolution):
@@ -16,9 +19,31 @@ def image_size(found, resolution):
   return (resolution * 2)[:2] if resolution else found.image_size or _NATIVE
 
 
-def crop(found, size):
-  """Returns what crops images as those that the weights were evaluated on."""
-  if found.format == 'huggingface':  # As transformers' image processor.
-    return crops.Stretch(*size, 'bilinear_antialiased')
-  scale = found.entry.scale if found.entry else entry.CENTRAL
-  return crops.Central(*size, scale=scale)
+def fields(found):
+  """Returns {field of `config.data`: value} of how images are prepared.
+
+  Args:
+    found: a `loading.Weights`. Of a run, they are its own; of transformers'
+      models, what its image processor does.
+  """
+  if found.data is not None:
+    return {field: found.data[field] for field in _FIELDS}
+  if found.format == 'huggingface':
+    return {'eval_crop': 'stretch', 'resize': 'bilinear_antialiased'}
+  return {}
+
+
+def chain(found, size):
+  """Returns the transforms of an image file that the weights are evaluated on.
+
+  Args:
+    found: a `loading.Weights`.
+    size: (rows, columns) in pixels.
+  """
+  if found.entry:
+    crop = crops.Central(*size, scale=found.entry.scale)
+    return (transforms.DecodeCrop(crop),)
+  data = schema.default().data
+  data.update(fields(found))
+  data.resolution = size
+  return transforms.for_evaluation(data)
