@@ -2,8 +2,8 @@
 
 A rule is a pair (pattern, value); the first pattern that matches the whole
 path of a parameter counts, and every parameter must be matched. Layers that
-are stacked (see `pytrees.stack`) still go by paths of their own, block_0, block_1
-and so on.
+are stacked (see `pytrees.stack`) still go by paths of their own, block_0,
+block_1 and so on.
 """
 
 import operator
