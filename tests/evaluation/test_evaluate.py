@@ -205,7 +205,7 @@ def test_released_weights_see_what_the_catalogue_says(released, monkeypatch):
   entry = entries.Entry('x/a', 'gs://x/a', 'ViT-B/16', 'google', scale=1.0)
   found = loading.find(checkpoint)
   entered = dataclasses.replace(found, entry=entry)
-  monkeypatch.setattr(loading, 'find', lambda *_: entered)
+  monkeypatch.setattr(loading, 'find', lambda *_, **__: entered)
   whole = (transforms.DecodeCrop(crops.Central(32, 32, scale=1.0)),)
   seen = _seen(monkeypatch, classification, 1, checkpoint, folder)
   np.testing.assert_array_equal(seen[0], pixels_of(folder, 'test', whole)[0])
