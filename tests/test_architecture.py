@@ -104,7 +104,7 @@ def functions(path):
 
 def test_every_file_is_on_a_floor():
   assert {place(path)[0] for path in FILES} == entries(PACKAGE)
-  assert entries(PACKAGE) | {'files'} == set(level(FLOORS))
+  assert entries(PACKAGE) == set(level(FLOORS))
   assert entries(PACKAGE / 'training') == set(level(TRAINING_FLOORS))
 
 
