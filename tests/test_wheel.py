@@ -90,7 +90,7 @@ RUNS = {
     ('--config=configs/quickstart.py', '--topology=1', *SHORT),
     'compiled by',
   ),
-  'show': (('--config=quickstart.py', '--output=batch.png'), 'batch.png'),
+  'preview': (('--config=quickstart.py', '--output=batch.png'), 'batch.png'),
   'reproduce': (('table1',), '| ViT-H | Parameters | 632M | 632.0M |'),
 }
 

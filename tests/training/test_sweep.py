@@ -247,7 +247,7 @@ def test_being_told_to_stop_ends_it_with_75_and_it_goes_on(
 @pytest.fixture
 def all_data_sets(monkeypatch):
   monkeypatch.setattr(sweep.sources, 'build', lambda data, split: range(100))
-  monkeypatch.setattr(sweep.protocols, 'fetch_real_labels', lambda: None)
+  monkeypatch.setattr(sweep.registry, 'fetch_real_labels', lambda: None)
 
 
 @pytest.mark.parametrize('suite', ['vtab', 'vtab_full'])
@@ -303,7 +303,7 @@ def test_missing_reassessed_labels_are_told_before_the_first_run(
   def fetch():
     raise errors.UserError('not here')
 
-  monkeypatch.setattr(sweep.protocols, 'fetch_real_labels', fetch)
+  monkeypatch.setattr(sweep.registry, 'fetch_real_labels', fetch)
   with pytest.raises(errors.UserError, match='not here'):
     sweep.run(recipe, (), tmp_path, suite='transfer')
   assert not runs
