@@ -17,7 +17,7 @@ KEPT_SECONDS = 30 * 24 * 3600  # What is compiled, in ~/.cache.
 
 
 def _cache_dir():
-  """Returns a folder that nobody else may write to; see `compilation_cache`.
+  """Returns a folder that nobody else may write to; see `startup`.
 
   One for each jaxlib and kind of CPU: programs are of no use to another.
   """

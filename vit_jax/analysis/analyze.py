@@ -42,9 +42,9 @@ def run(
 
   Args:
     name: a key of ANALYSES.
-    checkpoint, model_name: as of `weights.find`.
+    checkpoint, model_name: see `loading.find`.
     output: folder to write NAME.npz and NAME.png to.
-    source, resolution: as of `predict.run`.
+    source, resolution: see `predict.run`.
 
   Returns:
     The exit status: 1 where an image could not be read, else 0.

@@ -43,7 +43,7 @@ def patch_distances(grid, patch_size):
   """Returns float64 [patches, patches], between centres, in input pixels.
 
   Args:
-    grid, patch_size: as of `attention_distance`.
+    grid, patch_size: see `attention_distance`.
   """
   places = patch_size * np.indices(grid).reshape(2, -1)  # [2, patches]
   return np.hypot(*(places[:, :, None] - places[:, None, :]))

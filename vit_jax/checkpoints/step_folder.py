@@ -1,7 +1,7 @@
 """What is in the folder of one saved step, and whether it's what was saved.
 
 `state` holds the leaves, `run` what else the run remembers and a digest of each
-leaf, and the manifest, written last, the files (see `integrity`).
+leaf, and the manifest, written last, the files (see `manifest`).
 """
 
 import contextlib
@@ -55,7 +55,7 @@ def check(step_dir, data=True):
 
   Args:
     step_dir: folder of the step.
-    data: as of `manifest.check`.
+    data: see `manifest.check`.
 
   Returns:
     The `content` it was saved with.
@@ -185,7 +185,7 @@ def _restore(leaves_dir, shapes, names):
   Args:
     leaves_dir: folder.
     shapes: the tree, with shardings.
-    names: as of `names_in_step`; paths that are not in it are the same.
+    names: see `names_in_step`; paths that are not in it are the same.
   """
   # Without the checkpointer around it, a failure of one process leaves the
   # others at no barrier.

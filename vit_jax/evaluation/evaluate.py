@@ -24,11 +24,11 @@ def run(
 
   Args:
     workdir: folder of a run; or else
-    checkpoint, model_name: as of `weights.find`.
+    checkpoint, model_name: see `loading.find`.
     evaluators: names of `registry.EVALUATORS`.
     results_path: of the file that takes the results; None: that of the run,
       and none for weights.
-    **options: as of `target.EvalOptions`.
+    **options: see `target.EvalOptions`.
 
   Returns:
     {name: float}, what all evaluators report.

@@ -41,7 +41,7 @@ class EvalOptions(NamedTuple):
   split: to measure on.
   train_split: that few-shot and nearest neighbours learn from.
   resolution: (side,) or (rows, columns) in pixels.
-  position_resize: as of `loading.find`.
+  position_resize: see `loading.find`.
   batch_size: over all devices.
   shots: examples of each class.
   """
@@ -149,7 +149,7 @@ def of_weights(checkpoint, model_name, options):
   """Returns the `Target` of weights, as they were meant to be evaluated.
 
   Args:
-    checkpoint, model_name: as of `weights.find`.
+    checkpoint, model_name: see `loading.find`.
     options: must name a data set, unless the weights are those of a run.
 
   Raises:

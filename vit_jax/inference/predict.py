@@ -28,7 +28,7 @@ def run(
   """Classifies images and prints the classes, or writes arrays.
 
   Args:
-    checkpoint, model_name: as of `weights.find`.
+    checkpoint, model_name: see `loading.find`.
     source: an image, a folder of images, several of these parted by commas,
       or an .npy of float32 pixels in [-1, 1], [batch, height, width, 3].
     resolution: (side,) or (rows, columns) in pixels; None: as the weights were
@@ -37,7 +37,7 @@ def run(
       written.
     logits_path: .npy that takes float32 [images, classes].
     features_path: .npy that takes float32 [images, width], what the head reads.
-    position_resize: as of `loading.find`.
+    position_resize: see `loading.find`.
 
   Returns:
     The exit status: 1 where an image could not be read, else 0. Its rows in
@@ -128,11 +128,11 @@ def _save(path, array):
 
 
 def open_images(source, found, resolution):
-  """Returns the images of a source: of `unlabelled`, `Arrays` or `Files`.
+  """Returns the images of a source, `inputs.Arrays` or `inputs.Files`.
 
   Args:
-    source, resolution: as of `run`.
-    found: the `weights.Weights` that will see them.
+    source, resolution: see `run`.
+    found: the `loading.Weights` that will see them.
 
   Raises:
     UserError: there are none, or arrays are not of that resolution.

@@ -55,8 +55,8 @@ class Family:
       table.
     infer_config: ({path: shape}, name or None, num_heads or None) ->
       ({field: value} of `model`, (rows, columns) in pixels or None: any).
-    measure: {path: shape} -> its numbers, as of `sizes`; None: they are no
-      width and depth.
+    measure: {path: shape} -> its numbers, like those of `sizes`; None: they are
+      no width and depth.
     pixel_kernel: path of the kernel that reads the pixels.
     as_applied: maps that kernel to what the pixels meet.
     choose_attention: (`model`) -> `attention_kernels.Choice`; None: it has no

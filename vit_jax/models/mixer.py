@@ -62,7 +62,7 @@ class Block(nn.Module, kw_only=True):
 
     Args:
       x: tokens.
-      drop_rate: as of `drop_path.DropPath`.
+      drop_rate: see `drop_path.DropPath`.
       train: whether dropout and stochastic depth act.
     """
     y = self._norm('token_norm')(x)
@@ -174,7 +174,7 @@ def measure(shapes):
 
 
 def infer_config(shapes, name, num_heads):
-  """Returns (fields, image size) as of `Family.infer_config`.
+  """Returns (fields, image size), see `Family.infer_config`.
 
   Raises:
     UserError: no Mixer has such hidden units.

@@ -59,7 +59,7 @@ def build(model, num_classes, constrain):
 
 
 def infer_config(shapes, name, num_heads):
-  """Returns (fields, image size) as of `Family.infer_config`.
+  """Returns (fields, image size), see `Family.infer_config`.
 
   Raises:
     UserError: no ResNet has such blocks.

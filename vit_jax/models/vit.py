@@ -265,7 +265,7 @@ def measure(shapes, num_heads=None):
 
 
 def infer_config(shapes, name, num_heads):
-  """Returns (fields, image size) as of `Family.infer_config`.
+  """Returns (fields, image size), see `Family.infer_config`.
 
   Raises:
     UserError: the patches are no squares, or nothing tells the heads.
@@ -277,7 +277,7 @@ def infer_on_stem(shapes, name, num_heads, name_on_stem, known=()):
   """Returns (fields, image size) of a ViT on any stem.
 
   Args:
-    shapes, name, num_heads: as of `Family.infer_config`.
+    shapes, name, num_heads: see `Family.infer_config`.
     name_on_stem: (shapes) -> the name, with {} for that of the size.
     known: names to be preferred where the size has none.
   """

@@ -29,7 +29,7 @@ def run(source, target, to, model_name=None, format_name=None, drop=None):
   """Converts weights and returns a line that tells what was written.
 
   Args:
-    source, model_name, format_name: as of `weights.find`.
+    source, model_name, format_name: see `loading.find`.
     target: an .npz file for google and big_vision; else a folder.
     to: one of FORMATS.
     drop: pattern of paths of parameters to leave out; None: nothing.

@@ -154,7 +154,7 @@ def make_fit_leaf(given, wanted, changes, report):
   Args:
     given: {path: array or shape} of the weights.
     wanted: {path: array or shape} of the model.
-    changes: as of `fit`.
+    changes: see `fit`.
     report: what `plan` returns for these.
   """
   given, shapes = _shapes(given), _shapes(wanted)

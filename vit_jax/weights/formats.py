@@ -173,8 +173,8 @@ def load(
   fitted and placed one by one.
 
   Args:
-    path, format_name: as of `opened`.
-    model_params: as of `fitting.fit`.
+    path, format_name: see `opened`.
+    model_params: see `fitting.fit`.
     changes: how the model may differ from the weights.
     place: (path, NumPy array) -> what becomes a leaf, such as the array on its
       devices.

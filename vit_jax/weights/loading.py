@@ -133,7 +133,7 @@ def changes_to(weights, model, image_size, head='keep'):
     weights: a `Weights`.
     model: the configuration's part for the model.
     image_size: (rows, columns) in pixels that it will see.
-    head: as of `fitting.Changes`.
+    head: see `fitting.Changes`.
   """
   flexible = weights.entry is not None and weights.entry.flexible
   given_size = None if flexible else weights.image_size

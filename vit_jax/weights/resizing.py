@@ -104,7 +104,7 @@ def fit_positions(embedding, num_prefix, new_num_prefix, grids, method):
     num_prefix: how many of its rows are no patches.
     new_num_prefix: how many shall be; the last are dropped, or added as
       zeros: tokens at no position.
-    grids: as of `find_grids`.
+    grids: see `find_grids`.
     method: one of `METHODS`.
   """
   embedding = np.asarray(embedding, np.float32)

@@ -97,7 +97,7 @@ class MaskedPatches:
     """Returns the mean loss over corrupted patches, and what to report of it.
 
     Args:
-      params: parameters as of `init`.
+      params: parameters, see `init`.
       batch: as vit_jax/data/batch.py tells, on the device.
       rng: for the corruption, of each image by its index, and for dropout.
 

@@ -85,7 +85,7 @@ def trained(optimizer, params_shape):
   """Returns a tree of bools: which parameters get updates.
 
   Raises:
-    UserError: as of `parameter_groups.trainable`.
+    UserError: see `parameter_groups.trainable`.
   """
   return parameter_groups.trainable(
     'optimizer.trainable_rules', optimizer.trainable_rules, params_shape

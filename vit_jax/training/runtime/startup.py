@@ -68,7 +68,7 @@ def keep_freed_memory():
   for devices.
 
   Raises:
-    UserError: as of `sharding.mesh.devices`.
+    UserError: see `sharding.mesh.devices`.
   """
   jax.config.update('jax_cpu_enable_async_dispatch', False)
   library = ctypes.CDLL(None)
