@@ -21,14 +21,14 @@ def rollout(path, images, maps):
       each image.
 
   Returns:
-    The path of the picture.
+    The path of the figure.
   """
   pairs = list(zip(images, maps))[:MAX_ROLLOUTS]
   height, width = images[0].shape[:2]
   columns = min(_PAIRS_PER_ROW, len(pairs))
   rows = -(-len(pairs) // columns)
   inches = 1.2 if columns == _PAIRS_PER_ROW else 2.4  # Few images are larger.
-  picture, panels = _panels(
+  figure, panels = _panels(
     'Attention rollout',
     (rows, 2 * columns),
     (inches * height / width, inches),
@@ -39,7 +39,7 @@ def rollout(path, images, maps):
     _heat(axes[1], image, shares)
   for axes, name in zip(panels[0], ('input', 'attention') * columns):
     axes.set_title(name, color=plots.INK, fontsize=9, pad=4)
-  return plots.save(picture, path)
+  return plots.save(figure, path)
 
 
 def _heat(axes, image, shares):
@@ -69,12 +69,12 @@ def attention_distance(path, distances, uniform, num_images):
     num_images: that the distances are means over.
 
   Returns:
-    The path of the picture.
+    The path of the figure.
   """
   depth, num_heads = distances.shape
-  picture = plots.blank(6.4, 4.2)
-  picture.set_layout_engine('constrained', w_pad=0.12, h_pad=0.1)
-  axes = picture.subplots()
+  figure = plots.blank(6.4, 4.2)
+  figure.set_layout_engine('constrained', w_pad=0.12, h_pad=0.1)
+  axes = figure.subplots()
   layers = np.arange(1, depth + 1)
   colors = matplotlib.colormaps['viridis'](np.linspace(0, 0.92, num_heads))
   ranked = np.sort(distances, axis=1)  # Heads have no order of their own.
@@ -109,7 +109,7 @@ def attention_distance(path, distances, uniform, num_images):
   axes.spines['bottom'].set_color(plots.FAINT)
   axes.tick_params(length=0, labelcolor=plots.INK)
   _title(axes, f'{num_heads} heads in each layer, {num_images} images')
-  return plots.save(picture, path)
+  return plots.save(figure, path)
 
 
 def position_similarity(path, similarity):
@@ -120,16 +120,16 @@ def position_similarity(path, similarity):
     similarity: [rows, columns, rows, columns], in [-1, 1].
 
   Returns:
-    The path of the picture.
+    The path of the figure.
   """
   rows, columns = similarity.shape[:2]
   tiles = _tiles(similarity)
   largest = max(tiles.shape)
   inches = max(5.2, largest / 80)  # At 160 dots, a cell has at least two.
   height, width = inches * np.array(tiles.shape) / largest
-  picture = plots.blank(max(width, 2) + 1.7, max(height, 1.5) + 1.0)
-  picture.set_layout_engine('constrained', w_pad=0.1, h_pad=0.08)
-  axes = picture.subplots()
+  figure = plots.blank(max(width, 2) + 1.7, max(height, 1.5) + 1.0)
+  figure.set_layout_engine('constrained', w_pad=0.1, h_pad=0.08)
+  axes = figure.subplots()
   image = axes.imshow(
     tiles, cmap='viridis', vmin=-1, vmax=1, interpolation='none'
   )
@@ -139,14 +139,14 @@ def position_similarity(path, similarity):
   axes.set_ylabel('input patch row', color=plots.INK)
   axes.spines[:].set_visible(False)
   axes.tick_params(length=0, labelcolor=plots.INK, labelsize=8)
-  bar = picture.colorbar(
+  bar = figure.colorbar(
     image, ax=axes, ticks=(-1, -0.5, 0, 0.5, 1), aspect=30, pad=0.02
   )
   bar.set_label('cosine similarity', color=plots.INK)
   bar.outline.set_visible(False)
   bar.ax.tick_params(length=0, labelcolor=plots.INK)
   _title(axes, 'Position embedding similarity')
-  return plots.save(picture, path)
+  return plots.save(figure, path)
 
 
 def _tiles(similarity):
@@ -180,12 +180,12 @@ def patch_filters(path, components):
       its own largest magnitude.
 
   Returns:
-    The path of the picture.
+    The path of the figure.
   """
   count, height, width = components.shape[:3]
   columns = min(_FILTERS_PER_ROW, count)
   rows = -(-count // columns)
-  picture, panels = _panels(
+  figure, panels = _panels(
     f'First {count} principal components of the RGB filters',
     (rows, columns),
     (0.8 * height / width, 0.8),
@@ -193,7 +193,7 @@ def patch_filters(path, components):
   for axes, component in zip(panels.flat, components):
     largest = max(np.abs(component).max(), np.finfo(np.float32).tiny)
     axes.imshow(0.5 + 0.5 * component / largest, interpolation='none')
-  return plots.save(picture, path)
+  return plots.save(figure, path)
 
 
 def _panels(title, shape, size, head=0.42):
@@ -210,8 +210,8 @@ def _panels(title, shape, size, head=0.42):
   right = columns * (width + gap)
   total_height = head + rows * (height + gap)
   total_width = max(right + gap, 4.6)  # Room for the title.
-  picture = plots.blank(total_width, total_height)
-  panels = picture.subplots(
+  figure = plots.blank(total_width, total_height)
+  panels = figure.subplots(
     rows,
     columns,
     squeeze=False,
@@ -226,7 +226,7 @@ def _panels(title, shape, size, head=0.42):
   )
   for axes in panels.flat:
     axes.set_axis_off()
-  picture.text(
+  figure.text(
     gap / total_width,
     1 - 0.2 / total_height,
     title,
@@ -235,7 +235,7 @@ def _panels(title, shape, size, head=0.42):
     fontweight='bold',
     va='center',
   )
-  return picture, panels
+  return figure, panels
 
 
 def _title(axes, text):

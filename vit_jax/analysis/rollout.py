@@ -96,4 +96,4 @@ def make_flows_of(model):
 
 
 def _matmul(a, b):
-  return jnp.matmul(a, b, precision='highest')  # Rows go on summing to one.
+  return jnp.matmul(a, b, precision='highest')  # Rows still sum to one.

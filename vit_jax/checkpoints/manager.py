@@ -34,7 +34,7 @@ class CheckpointManager:
     Args:
       directory: absolute path.
       keep: number of scheduled steps that stay, the newest ones.
-      say: takes a line that tells the user what has happened.
+      say: takes a line for the user about what has happened.
       read_only: nothing is created, written or tidied up.
     """
     self._directory = pathlib.Path(directory)
@@ -164,7 +164,7 @@ class CheckpointManager:
     self._thread.start()
 
   def poll(self):
-    """Returns whether a save has failed and is to be made again.
+    """Returns whether a save has failed and is to be repeated.
 
     Raises:
       UserError: it's the last of `MAX_FAILURES` in a row.

@@ -122,7 +122,7 @@ class OfRun:
 
   Args:
     directory: absolute path of the run's checkpoints.
-    say: takes a line that tells the user what has happened.
+    say: takes a line for the user about what has happened.
   """
 
   def __init__(self, directory, say=None):

@@ -92,7 +92,7 @@ def _make_predict(found, size, needs_logits):
     return output.logits, output.pooled
 
   def predict(pixels):
-    # A picture's classes should not depend on what computes them.
+    # An image's classes should not depend on what computes them.
     with jax.default_matmul_precision('highest'):
       logits, features = forward(params, pixels)
     if logits is None:

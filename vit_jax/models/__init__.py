@@ -1,7 +1,7 @@
 """Models by the names that papers give them.
 
 All that differs between families of models is a field of `Family`, so that
-nobody else asks for a name; docs/add_a_model.md tells how to add one.
+nobody else asks for a name; docs/add_a_model.md explains how to add one.
 """
 
 import dataclasses
@@ -222,7 +222,7 @@ def infer_config(shapes, name=None, num_heads=None):
 
   Args:
     shapes: {path: shape} by our paths; projections to heads may be flat, as
-      [width, width], where a named model tells the heads.
+      [width, width], where a named model has the number of heads.
     name: of the model, if known, as in the configuration; 'ViT-S/16-gap', with
       what pools by averaging said in the name, is understood too.
     num_heads: if known; None: as the shapes or the name say.

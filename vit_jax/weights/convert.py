@@ -26,7 +26,7 @@ FORMATS = (*publishing.FORMATS, 'orbax')
 
 
 def run(source, target, to, model_name=None, format_name=None, drop=None):
-  """Converts weights and returns a line that tells what was written.
+  """Converts weights and returns a line that says what was written.
 
   Args:
     source, model_name, format_name: see `loading.find`.

@@ -1,4 +1,4 @@
-"""Fits released weights to a model, and tells what became of each array.
+"""Fits released weights to a model, and reports what became of each array.
 
 Every array of the file and of the model is loaded, resized, left as the model
 initialised it, or left unused. The last two happen only where they were asked

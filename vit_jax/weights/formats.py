@@ -1,6 +1,6 @@
 """Reads a file of released weights into a model.
 
-The format is read off the names in the file, where nobody says it.
+The format is inferred from the names in the file, where it is not given.
 """
 
 import contextlib

@@ -1,6 +1,6 @@
-"""Weights to start from: a name of the catalogue, an address, a file, a run.
+"""Pretrained weights by catalogue name, URL, file or run directory.
 
-`find` looks at names and shapes only; arrays are read when a model wants them.
+`find` reads names and shapes only; arrays are read once a model needs them.
 """
 
 import dataclasses
@@ -70,7 +70,7 @@ def find(checkpoint, model_name=None, format_name=None, position_resize=None):
   """Returns the `Weights` that the user means.
 
   Args:
-    checkpoint: a name as 'augreg/B_16'; an address, https:// or gs://; a file,
+    checkpoint: a name as 'augreg/B_16'; a URL, https:// or gs://; a file,
       with ':img' behind it where it holds several models; the folder of a run,
       of an exported model, or of transformers or timm.
     model_name: of the model, if known; else the shapes tell.

@@ -1,6 +1,6 @@
 """The config.json beside PyTorch's weights: of transformers and of timm.
 
-Theirs tells what the weights alone do not: the GELU, LayerNorm's epsilon, the
+Theirs holds what the weights alone do not: the GELU, LayerNorm's epsilon, the
 number of heads, and the images to give.
 """
 
@@ -63,7 +63,7 @@ class Told:
 
 
 def read(folder, format_name):
-  """Returns what the config.json in a folder tells; defaults without one.
+  """Returns what the config.json in a folder says; defaults without one.
 
   Raises:
     UserError: it is no such file, or says what this project can't compute.

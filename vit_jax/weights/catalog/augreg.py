@@ -1,6 +1,6 @@
 """The 52,268 files of AugReg (Steiner et al., 2022), by name or by their index.
 
-A name tells what was trained, on what and how, and on what it was fine-tuned.
+A name says what was trained, on what and how, and on what it was fine-tuned.
 """
 
 import csv
@@ -160,7 +160,7 @@ def rows(index_path):
 
   What was trained: name, ds, epochs, lr, aug, wd, do, sd; how well it did:
   best_val, final_val, final_test; the same of its fine-tuning behind adapt_;
-  and the addresses, filename and adapt_filename.
+  and the URLs, filename and adapt_filename.
 
   Args:
     index_path: of the downloaded index.csv.

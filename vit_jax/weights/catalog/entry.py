@@ -19,7 +19,7 @@ class Entry:
   Attributes:
     name: how the user calls it.
     address: URL, gs:// too; behind the file, ':img' names the part that counts.
-    model: as the configuration names it; None: as the file tells.
+    model: as the configuration names it; None: inferred from the file.
     format: a key of `formats.FORMATS`.
     resolution: side of the images in pixels.
     num_classes: outputs of the head; 0: there is none.

@@ -1,4 +1,4 @@
-"""Fetches a file once, into a cache, and goes on where it was cut short.
+"""Downloads a file once, into a cache, and resumes where it was cut short.
 
 Requests (TLS, redirects) and tqdm (progress) do the work. Only HTTPS is
 trusted, redirects included; to the own machine HTTP will do.
@@ -19,7 +19,7 @@ import tqdm
 from vit_jax import errors, files
 
 CACHE = '~/.cache/vit_jax'
-ATTEMPTS = 5  # Each goes on where the one before was cut short.
+ATTEMPTS = 5  # Each resumes where the one before was cut short.
 TOLERANCE = 0.02  # Of sizes that are not known to the byte.
 
 _TIMEOUT = 30  # Seconds without a byte.
@@ -40,12 +40,13 @@ def fetch(address, cache_dir=CACHE, num_bytes=None):
   """Returns the path of a file, which is fetched if it is not there yet.
 
   Args:
-    address: https:// or gs://; '#sha256=...' behind it demands that digest.
+    address: a URL, https:// or gs://; '#sha256=...' behind it demands that
+      digest.
     cache_dir: folder that keeps what was fetched.
     num_bytes: about how large it is, to `TOLERANCE`; None: unknown.
 
   Raises:
-    DownloadError: with the address, and where to put the file by hand.
+    DownloadError: with the URL, and where to put the file by hand.
   """
   url, _, digest = _url(address).partition('#')
   target = path_of(url, cache_dir)

@@ -49,7 +49,7 @@ class Header:
 class WeightsFile(collections.abc.Mapping):
   """An open file: {name: array}, where each look-up reads that array.
 
-  A context manager. `headers` tells shapes and dtypes without reading.
+  A context manager. `headers` has shapes and dtypes, without reading.
   """
 
   def __init__(self, path, headers):
