@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import pathlib
 
 import cv2
 import numpy as np
@@ -346,3 +347,38 @@ def test_missing_labels_tell_where_to_put_them(released, monkeypatch):
     evaluators=['real'],
     batch_size=8,
   )
+
+
+def num_bytes_read():
+  """Returns how many bytes this process has read so far, from whatever."""
+  lines = pathlib.Path('/proc/self/io').read_text().splitlines()
+  return int(lines[0].removeprefix('rchar: '))
+
+
+@pytest.mark.skipif(
+  not pathlib.Path('/proc/self/io').exists(), reason='needs Linux'
+)
+def test_of_a_run_the_parameters_alone_are_read(tmp_path):
+  config = schema.default()
+  config.model.name = 'ViT-Ti/4'
+  config.model.update(
+    {'width': 256, 'depth': 6, 'num_heads': 4, 'mlp_dim': 1024, 'scan': True}
+  )
+  config.data.source, config.data.resolution = 'synthetic', (8,)
+  config.data.update({'num_classes': 4, 'num_examples': 16})
+  config.optimizer.warmup_steps = 0
+  config.run.batch_size, config.run.num_steps = 16, 3
+  workdir = tmp_path / 'run'
+  reported = train.run(config, workdir)
+  params = parameters.find(workdir).shapes().values()
+  num_bytes = sum(leaf.size * leaf.dtype.itemsize for leaf in params)
+  stored = sum(
+    path.stat().st_size
+    for path in workdir.glob('checkpoints/**/*')
+    if path.is_file()
+  )
+  assert stored > 2.5 * num_bytes  # Adam's moments are there too.
+  assert evaluate.run(workdir) == reported  # What is imported or compiled late.
+  before = num_bytes_read()
+  assert evaluate.run(workdir) == reported
+  assert 0.8 * num_bytes < num_bytes_read() - before < 1.6 * num_bytes
