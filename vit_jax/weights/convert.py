@@ -41,7 +41,7 @@ def run(source, target, to, model_name=None, format_name=None, drop=None):
   errors.choose('--to', to, dict.fromkeys(FORMATS))
   _check_new(target)
   found = loading.find(source, model_name, format_name)
-  image_size = found.image_size or (224, 224)
+  image_size = preprocessing.image_size(found, None)
   wanted = pytrees.flatten(models.params_of(loading.build(found), image_size))
   sizes = _sizes(found.model.name, wanted)
   wanted, unused = _without(wanted, drop)
