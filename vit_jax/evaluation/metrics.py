@@ -44,6 +44,15 @@ def compute(metrics):
   return {name: metric.compute() for name, metric in metrics.items()}
 
 
+def score(values):
+  """Returns what is higher for a better model: accuracy, else minus the loss.
+
+  Args:
+    values: {name: float} of an evaluation.
+  """
+  return values['accuracy'] if 'accuracy' in values else -values['loss']
+
+
 def over_seeds(name, values):
   """Returns {name: mean, name_std: standard deviation} of a few runs.
 
