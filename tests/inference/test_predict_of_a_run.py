@@ -1,5 +1,7 @@
 """A run's images are prepared for `predict` exactly as for its `evaluate`."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -11,7 +13,7 @@ from vit_jax.data import pipeline, sources
 from vit_jax.evaluation import evaluate
 from vit_jax.inference import predict
 from vit_jax.training import train
-from vit_jax.weights import loading
+from vit_jax.weights import loading, preprocessing
 
 CROPS = ('stretch', 'central', 'letterbox')
 CLASSES = ('left', 'right')
@@ -100,11 +102,17 @@ def workdir(tmp_path_factory):
 @pytest.mark.parametrize('exif_orientation', [False, True])
 @pytest.mark.parametrize('resize', ['auto', 'bicubic_antialiased'])
 def test_pixels_are_those_of_evaluate(workdir, crop, exif_orientation, resize):
-  found = loading.find(str(workdir))
-  data = found.data
+  folder = workdir.parent / 'set'
+  data = make_config(folder).data
   data.eval_crop, data.exif_orientation = crop, exif_orientation
   data.resize = resize
-  folder = workdir.parent / 'set'
+  found = loading.find(str(workdir))
+  found = dataclasses.replace(
+    found,
+    card=dataclasses.replace(
+      found.card, preprocessing=preprocessing.of_data(data)
+    ),
+  )
   source = sources.build(data, 'test')
   (batch,) = pipeline.eval_batches(source, data, batch_size=len(source))
   wanted = batches.to_model_range(batch['image'])

@@ -142,8 +142,9 @@ def test_what_a_reader_would_make_up_is_refused(tmp_path):
 
 
 def test_a_million_bytes_of_names_go_to_transformers(tmp_path):
-  save(tmp_path / 'a.npz', num_classes=21_843, **TINY)
-  convert.run(str(tmp_path / 'a.npz'), str(tmp_path / 'out'), 'huggingface')
+  path = tmp_path / 'ViT-B_16.npz'  # The name of Google's file.
+  save(path, num_classes=21_843, **TINY)
+  convert.run(str(path), str(tmp_path / 'out'), 'huggingface')
   config = json.loads((tmp_path / 'out/config.json').read_text())
   assert config['id2label']['359'] == 'tench, Tinca tinca'
   assert loading.find(str(tmp_path / 'out')).num_classes == 21_843

@@ -57,7 +57,7 @@ def run(
   _check_source(name, analysis, source)
   found = loading.find(checkpoint, model_name)
   found.model.scan = False  # A loop would keep the attention of all layers.
-  size = preprocessing.image_size(found, resolution)
+  size = preprocessing.image_size(found.card, resolution)
   if analysis.check:
     analysis.check(found)
   if not analysis.of_images:

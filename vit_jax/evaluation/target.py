@@ -29,7 +29,6 @@ _CHOICES = {
   **sources.CHOICES,
   **transforms.CHOICES,
 }
-_NATIVE = (224,)  # For weights that fit any size.
 
 
 class EvalOptions(NamedTuple):
@@ -187,7 +186,7 @@ def _of(found, options, name, metadata):
   if options.batch_size:
     config.run.eval_batch_size = options.batch_size
   mesh = _mesh(config)
-  chain = preprocessing.chain(found, schema.image_size(config.data))
+  chain = found.card.preprocessing.chain(schema.image_size(config.data))
   load = functools.partial(_load, found, config, mesh, metadata)
   return Target(name, config, found.num_classes, options, mesh, chain, load)
 
@@ -196,7 +195,7 @@ def _config_of(found):
   """Returns the configuration of released weights: of no training."""
   config = schema.default()
   config.model = found.model
-  config.data.resolution = found.image_size or _NATIVE
+  config.data.resolution = preprocessing.image_size(found.card, None)
   config.run.batch_size = BATCH_SIZE * len(meshes.devices())
   config.run.num_steps, config.optimizer.warmup_steps = 1, 0
   return config

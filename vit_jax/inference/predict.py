@@ -7,7 +7,6 @@ import jax
 import numpy as np
 
 from vit_jax import errors, files
-from vit_jax.data.datasets import class_names
 from vit_jax.inference import inputs
 from vit_jax.weights import loading, preprocessing
 
@@ -54,7 +53,7 @@ def run(
   predict = _make_predict(found, images.size, top or logits_path)
   if found.entry and found.entry.note:
     print(f'{found.entry.name}: {found.entry.note}', file=sys.stderr)
-  names = class_names.get(found.num_classes)
+  names = found.card.names()
   results, is_whole = [], True
   for labels, pixels, problems in images.batches():
     for label, problem in zip(labels, problems):
@@ -145,7 +144,7 @@ def open_images(source, found, resolution):
         f'asks for {resolution}; pixels of an array are not resized.'
       )
     return images
-  size = preprocessing.image_size(found, resolution)
+  size = preprocessing.image_size(found.card, resolution)
   paths = inputs.find(source)
-  chain = preprocessing.chain(found, size)
+  chain = found.card.preprocessing.chain(size)
   return inputs.Files(paths, chain, size, BATCH_SIZE)

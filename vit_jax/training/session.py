@@ -16,6 +16,7 @@ from vit_jax.config import recipes
 from vit_jax.evaluation import records
 from vit_jax.training import initialization, progress
 from vit_jax.training.runtime import agreement, lock, log, preemption, watchdog
+from vit_jax.weights import card as cards
 
 
 class Session:
@@ -28,6 +29,7 @@ class Session:
     num_steps: of the whole training.
     data: {name: value}, what identifies the training data; a resumed run must
       have the same.
+    card: the `card.Card` of its weights.
 
   Attributes:
     log: the run's `log.RunLog`.
@@ -37,7 +39,7 @@ class Session:
       this run differ in configuration, code or data.
   """
 
-  def __init__(self, config, workdir, components, num_steps, data):
+  def __init__(self, config, workdir, components, num_steps, data, card):
     self._config = config
     self._workdir = workdir
     self._components = components
@@ -48,6 +50,7 @@ class Session:
       'code': records.code_version(),
       'data': data,
     }
+    self._card = card
     self._fallback = None  # The step of the last rollback.
     self._batches = None
     self.log = log.RunLog(
@@ -70,6 +73,7 @@ class Session:
       if jax.process_index() == 0:
         stack.enter_context(lock.RunLock(self._workdir, self.log.say))
         recipes.save(self._config, self._workdir)
+        cards.write(self._workdir, self._card)
       agreement.check_shared(self._workdir)
       stack.enter_context(self.log)
       self._checkpoints = stack.enter_context(

@@ -22,6 +22,7 @@ from vit_jax.training import (
 )
 from vit_jax.training import session as sessions
 from vit_jax.training.runtime import preemption
+from vit_jax.weights import card as cards
 
 
 def run(config, workdir):
@@ -54,8 +55,9 @@ def run(config, workdir):
     'num_examples': len(source),
     'fingerprint': sources.fingerprint(source),
   }
+  card = _card(config, source, data)
   with sessions.Session(
-    config, workdir, components, num_steps, data
+    config, workdir, components, num_steps, data, card
   ) as session:
     session.log.say(f'{len(devices)} {devices[0].platform} device(s)')
     state = session.restore_or_init()
@@ -108,6 +110,20 @@ def run(config, workdir):
         workdir / 'predictions.png', *shown, eval_source.class_names
       )
   return report
+
+
+def _card(config, source, data):
+  """Returns the card of what will be trained on a source."""
+  is_classifier = config.objective.name == 'classification'
+  facts = {
+    'recipe': recipes.digest(config),
+    'init': config.init,
+    'dataset': config.data.dataset,
+    'train_split': config.data.train_split,
+    **data,
+  }
+  num_classes = source.num_classes if is_classifier else 0
+  return cards.of_run(config, num_classes, source.class_names, facts)
 
 
 def _compile(run, components):

@@ -12,14 +12,13 @@ import numpy as np
 from vit_jax import errors, models, pytrees
 from vit_jax.checkpoints import parameters
 from vit_jax.config import model_names, recipes, schema
-from vit_jax.data.datasets import class_names
 from vit_jax.nn import position_embedding
+from vit_jax.weights import card as cards
 from vit_jax.weights import (
   loading,
   preprocessing,
   publishing,
   resizing,
-  torch_config,
 )
 
 FORMATS = (*publishing.FORMATS, 'orbax')
@@ -41,26 +40,27 @@ def run(source, target, to, model_name=None, format_name=None, drop=None):
   errors.choose('--to', to, dict.fromkeys(FORMATS))
   _check_new(target)
   found = loading.find(source, model_name, format_name)
-  image_size = preprocessing.image_size(found, None)
+  image_size = preprocessing.image_size(found.card, None)
   wanted = pytrees.flatten(models.params_of(loading.build(found), image_size))
-  sizes = _sizes(found.model.name, wanted)
+  sizes = publishing.sizes(found.model.name, wanted)
   wanted, unused = _without(wanted, drop)
   changes = loading.changes_to(found, found.model, image_size)
-  params, _ = found.load(
+  params, report = found.load(
     pytrees.unflatten(wanted),
     dataclasses.replace(changes, unused=changes.unused + unused),
   )
-  card = _card(found, wanted, image_size, sizes)
+  card = _card(found, wanted, image_size, report.step)
   if to in ('timm', 'huggingface'):
     params = _with_positions(params, found.model, image_size)
   if to == 'orbax':
-    recipes.save(_config(found, card), target)
+    recipes.save(_config(card), target)
+    cards.write(target, card)
     parameters.save(target, params)
   else:
-    publishing.save(target, to, params, card)
+    publishing.save(target, to, params, card, sizes)
   size = sum(leaf.nbytes for leaf in jax.tree.leaves(params))
   return (
-    f'{target}: {card.name}, {card.num_classes} classes, '
+    f'{target}: {card.model.name}, {card.num_classes} classes, '
     f'{image_size[0]} x {image_size[1]} pixels, {size / 1e6:.1f} MB, as {to}'
   )
 
@@ -103,42 +103,25 @@ def _with_positions(params, model, image_size):
   return pytrees.unflatten(flat)
 
 
-def _card(found, wanted, image_size, sizes):
+def _card(found, wanted, image_size, step):
   """Returns what a reader of the weights has to know."""
-  num_classes = (
-    wanted['head/kernel'].shape[-1] if 'head/kernel' in wanted else 0
-  )
-  known = class_names.are_known(num_classes)
-  model = found.model
-  kernel = wanted.get('stem/embedding/kernel')
-  return torch_config.Card(
-    name=model.name,
+  card, source = found.card, dict(found.card.source)
+  if step is not None:
+    source['step'] = step
+  has_head = 'head/kernel' in wanted
+  return dataclasses.replace(
+    card,
+    num_classes=card.num_classes if has_head else 0,
+    class_names=card.class_names if has_head else None,
     image_size=image_size,
-    num_classes=num_classes,
-    pooling=model.pooling,
-    gelu=model.gelu,
-    norm_epsilon=model.norm_epsilon,
-    class_names=class_names.get(num_classes) if known else None,
-    patch_size=kernel.shape[0] if kernel else None,
-    **sizes,
+    source=source,
   )
 
 
-def _sizes(name, shapes):
-  """Returns those of a model's sizes that a card has; none of a ResNet."""
-  measure = models.family(name).measure
-  if measure is None:
-    return {}
-  size = measure({path: leaf.shape for path, leaf in shapes.items()})
-  known = {field.name for field in dataclasses.fields(torch_config.Card)}
-  sizes = dataclasses.asdict(size)
-  return {field: sizes[field] for field in sizes if field in known}
-
-
-def _config(found, card):
+def _config(card):
   config = schema.default()
-  config.model = found.model
+  config.model = card.model
   config.data.num_classes = card.num_classes or None
   config.data.resolution = card.image_size
-  config.data.update(preprocessing.fields(found))
+  config.data.update(preprocessing.fields(card.preprocessing))
   return config

@@ -6,18 +6,21 @@
 import dataclasses
 import functools
 import pathlib
+import sys
 from collections.abc import Callable
 
 import jax.numpy as jnp
-from ml_collections import config_dict
 
 from vit_jax import errors, models, pytrees
 from vit_jax.checkpoints import parameters
 from vit_jax.config import model_names, recipes, schema, validation
+from vit_jax.data.datasets import class_names
+from vit_jax.weights import card as cards
 from vit_jax.weights import (
   catalog,
   fitting,
   formats,
+  preprocessing,
   publishing,
   resizing,
   torch_config,
@@ -45,25 +48,34 @@ class Weights:
   Attributes:
     path: file or folder.
     format: a key of `formats.FORMATS`, or 'orbax'.
-    model: the configuration's part `model`.
-    num_classes: outputs of the head; 0: there is none.
-    image_size: (rows, columns) in pixels that it was trained on; None: any.
+    card: model, classes, and how images are prepared.
     entry: the row of the catalogue, or None.
     load: load(model_params, changes, place) as `formats.load`.
     position_resize: how to resize position embeddings, a key of
       `resizing.METHODS`.
-    data: of a run, its configuration's part `data`, or None.
   """
 
   path: str
   format: str
-  model: config_dict.ConfigDict
-  num_classes: int
-  image_size: tuple[int, int] | None
+  card: cards.Card
   entry: catalog.Entry | None
   load: Callable
   position_resize: str = 'corner_aligned'
-  data: config_dict.ConfigDict | None = None
+
+  @property
+  def model(self):
+    """The configuration's part `model`."""
+    return self.card.model
+
+  @property
+  def num_classes(self):
+    """Outputs of the head; 0: there is none."""
+    return self.card.num_classes
+
+  @property
+  def image_size(self):
+    """(rows, columns) in pixels that it was trained on; None: any."""
+    return self.card.image_size
 
 
 def find(checkpoint, model_name=None, format_name=None, position_resize=None):
@@ -219,22 +231,54 @@ def _from_file(path, model_name, format_name, entry):
   for field in models.family(model.name).fields:
     if field in ('gelu', 'norm_epsilon'):
       model[field] = getattr(told, field)
-  image_size = told.image_size or inferred.image_size
-  if entry:
-    image_size = (entry.resolution, entry.resolution)
   position_resize = formats.FORMATS[format_name].position_resize
   if entry and entry.position_resize:
     position_resize = entry.position_resize
   return Weights(
     path,
     format_name,
-    model,
-    inferred.num_classes,
-    image_size,
+    _card_of_file(path, format_name, entry, model, inferred, told),
     entry,
     functools.partial(formats.load, path, format_name),
     position_resize,
   )
+
+
+def _card_of_file(path, format_name, entry, model, inferred, told):
+  """Returns what the catalogue, or the files beside the weights, tell."""
+  released = entry or _released(path, format_name, inferred.num_classes)
+  names, source = told.class_names, {}
+  if released:
+    names = class_names.imagenet(inferred.num_classes)
+    source = {'name': released.name, 'accuracy': released.accuracy}
+  image_size = told.image_size or inferred.image_size
+  prepared = told.preprocessing
+  if entry:
+    image_size = (entry.resolution, entry.resolution)
+    prepared = preprocessing.Preprocessing(scale=entry.scale)
+  return cards.Card(
+    model, inferred.num_classes, names, image_size, prepared, source
+  )
+
+
+def _released(path, format_name, num_classes):
+  """Returns the row of the catalogue whose file this seems to be, or None.
+
+  It has the name of the file and its number of classes.
+  """
+  if format_name in ('huggingface', 'timm') or not num_classes:
+    return None
+  name = pathlib.Path(formats.split(path)[0]).name
+  for entry in catalog.ENTRIES.values():
+    file, _ = formats.split(entry.address)
+    if file.endswith(f'/{name}') and entry.num_classes == num_classes:
+      print(
+        f'{path}: classes are called as those of {entry.name}, a released '
+        'file of this name.',
+        file=sys.stderr,
+      )
+      return entry
+  return None
 
 
 def _from_orbax(folder, model_name):
@@ -258,15 +302,22 @@ def _from_orbax(folder, model_name):
     if not path.startswith(_OBJECTIVE)
   }
   head = shapes.get('head/kernel')
+  num_classes = head.shape[-1] if head else 0
+  card = cards.read(folder, config.model)
+  if card is None:
+    card = cards.of_run(config, num_classes, None, {})
+  if card.num_classes != num_classes:
+    raise errors.UserError(
+      f'{folder / cards.FILE} is of {card.num_classes} classes, and the '
+      f'weights beside it of {num_classes}; remove it, or restore the right '
+      'one.'
+    )
   return Weights(
     str(folder),
     'orbax',
-    config.model,
-    head.shape[-1] if head else 0,
-    schema.image_size(config.data),
+    card,
     None,
     functools.partial(_load_orbax, given, shapes),
-    data=config.data,
   )
 
 

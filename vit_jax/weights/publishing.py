@@ -7,8 +7,9 @@ with model.safetensors and config.json.
 import json
 import pathlib
 import re
+from typing import NamedTuple
 
-from vit_jax import errors, pytrees
+from vit_jax import errors, models, pytrees
 from vit_jax.weights import formats, mapping, torch_config
 from vit_jax.weights.files import npz, safetensors, weights_file
 
@@ -16,14 +17,50 @@ WEIGHTS = 'model.safetensors'
 FORMATS = ('google', 'big_vision', 'huggingface', 'timm')
 
 
-def save(target, format_name, params, card):
+class Sizes(NamedTuple):
+  """Those of a Transformer or a Mixer; None where a family has no such size.
+
+  patch_size: rows of the kernel that cuts patches.
+  """
+
+  width: int | None = None
+  depth: int | None = None
+  num_heads: int | None = None
+  mlp_dim: int | None = None
+  patch_size: int | None = None
+
+
+def sizes(model_name, shapes):
+  """Returns the `Sizes` of a model.
+
+  Args:
+    model_name: of the model.
+    shapes: {path: array or shape} of its parameters.
+  """
+  kernel = shapes.get('stem/embedding/kernel')
+  patch_size = kernel.shape[0] if kernel else None
+  measure = models.family(model_name).measure
+  if measure is None:
+    return Sizes(patch_size=patch_size)
+  found = measure({path: leaf.shape for path, leaf in shapes.items()})
+  return Sizes(
+    found.width,
+    found.depth,
+    getattr(found, 'num_heads', None),
+    found.mlp_dim,
+    patch_size,
+  )
+
+
+def save(target, format_name, params, card, sizes):
   """Writes parameters as one of FORMATS.
 
   Args:
     target: an .npz file; for huggingface and timm, a folder.
     format_name: one of FORMATS.
     params: tree of NumPy arrays by our paths.
-    card: a `torch_config.Card`.
+    card: a `card.Card` with an image size.
+    sizes: the `Sizes` of the model.
 
   Raises:
     UserError: the format has no place for such a model, or `target` can't be
@@ -31,14 +68,14 @@ def save(target, format_name, params, card):
   """
   errors.choose('--to', format_name, dict.fromkeys(FORMATS))
   flat = pytrees.flatten(params)
-  theirs = translate(flat, format_name, card.name)
+  theirs = translate(flat, format_name, card.model.name)
   if format_name in ('google', 'big_vision'):
     if pathlib.Path(target).suffix != '.npz':
       raise errors.UserError(f'{target} should end in .npz, as it will be one.')
     npz.save(target, theirs)
     return
   describe = getattr(torch_config, format_name)
-  for name, content in describe(card).items():
+  for name, content in describe(card, sizes).items():
     with weights_file.replacing(pathlib.Path(target) / name) as file:
       file.write(json.dumps(content, indent=2).encode() + b'\n')
   safetensors.save(pathlib.Path(target) / WEIGHTS, theirs, {'format': 'pt'})

@@ -5,14 +5,15 @@ number of heads, and the images to give.
 """
 
 import dataclasses
-import json
 import pathlib
 
 from vit_jax import errors
+from vit_jax.data.datasets import class_names
+from vit_jax.weights import card as cards
 from vit_jax.weights import formats
+from vit_jax.weights import preprocessing as preparation
 
 FILE = 'config.json'
-MAX_BYTES = 16 << 20  # 21,843 class names, twice over, take 3.
 
 _HIDDEN_ACTS = {
   'gelu': 'erf',
@@ -24,35 +25,6 @@ _ACT_LAYERS = {'gelu': 'erf', 'gelu_tanh': 'tanh'}
 
 
 @dataclasses.dataclass(frozen=True)
-class Card:
-  """What one has to know of a model to publish it.
-
-  Attributes:
-    name: as the configuration has it.
-    image_size: (rows, columns) in pixels.
-    num_classes: outputs of the head; 0: there is none.
-    pooling, gelu, norm_epsilon: as the configuration has them.
-    width, depth, num_heads, mlp_dim: of a Transformer; num_heads is None for
-      a Mixer, and all of them are for a ResNet.
-    patch_size: rows of the kernel that cuts patches; None for a ResNet.
-    class_names: tuple of num_classes names, or None.
-  """
-
-  name: str
-  image_size: tuple[int, int]
-  num_classes: int
-  pooling: str = 'class_token'
-  gelu: str = 'tanh'
-  norm_epsilon: float = 1e-6
-  width: int | None = None
-  depth: int | None = None
-  num_heads: int | None = None
-  mlp_dim: int | None = None
-  patch_size: int | None = None
-  class_names: tuple[str, ...] | None = None
-
-
-@dataclasses.dataclass(frozen=True)
 class Told:
   """What a config.json says; None where it says nothing."""
 
@@ -60,6 +32,8 @@ class Told:
   norm_epsilon: float = 1e-6
   num_heads: int | None = None
   image_size: tuple[int, int] | None = None
+  class_names: tuple[str, ...] | None = None
+  preprocessing: preparation.Preprocessing = preparation.AS_RELEASED
 
 
 def read(folder, format_name):
@@ -71,11 +45,10 @@ def read(folder, format_name):
   huggingface = format_name == 'huggingface'
   path = pathlib.Path(folder) / FILE
   if not path.exists():
-    return Told(norm_epsilon=1e-12 if huggingface else 1e-6)
+    told = _read_huggingface({}) if huggingface else Told()
+    return dataclasses.replace(told, num_heads=None)
   try:
-    if path.stat().st_size > MAX_BYTES:
-      raise ValueError(f'over {MAX_BYTES} bytes')
-    config = json.loads(path.read_bytes())
+    config = cards.read_json(path)
     told = _read_huggingface(config) if huggingface else _read_timm(config)
   except errors.UserError:
     raise
@@ -103,6 +76,9 @@ def _read_huggingface(config):
     float(config.get('layer_norm_eps', 1e-12)),
     heads,
     _pair(config.get('image_size')),
+    preprocessing=preparation.Preprocessing(
+      'stretch', 'bilinear_antialiased', 1.0
+    ),
   )
 
 
@@ -132,11 +108,14 @@ def _pair(size):
   return tuple(sides) or None
 
 
-def huggingface(card):
+def huggingface(card, sizes):
   """Returns {file: what it contains} for `from_pretrained` of transformers."""
-  config = formats.writer(card.name, 'huggingface').config(card)
+  config = formats.writer(card.model.name, 'huggingface').config(card, sizes)
   if card.num_classes:
-    names = card.class_names or _numbered(card.num_classes)
+    known = card.class_names
+    names = (
+      class_names.readable(known) if known else _numbered(card.num_classes)
+    )
     config['id2label'] = {str(i): name for i, name in enumerate(names)}
     config['label2id'] = {name: i for i, name in enumerate(names)}
   return {FILE: config, 'preprocessor_config.json': _preprocessor(card)}
@@ -161,18 +140,19 @@ def _numbered(count):
   return tuple(f'LABEL_{i}' for i in range(count))
 
 
-def timm(card):
+def timm(card, sizes):
   """Returns {file: what it contains} for `create_model` of timm.
 
   Raises:
     UserError: timm has no such model.
   """
-  architecture, arguments = formats.writer(card.name, 'timm').config(card)
+  writer = formats.writer(card.model.name, 'timm')
+  architecture, arguments = writer.config(card, sizes)
   rows, columns = card.image_size
   pretrained = {
     'custom_load': False,
     'input_size': [3, rows, columns],
-    'fixed_input_size': card.width is not None,
+    'fixed_input_size': sizes.width is not None,
     'interpolation': 'bicubic',
     'crop_pct': 0.875,
     'crop_mode': 'center',

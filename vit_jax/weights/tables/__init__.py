@@ -8,8 +8,8 @@ class Writer(NamedTuple):
   """How the parameters of a family are written in a format.
 
   rows: {our path: array} -> rows of `mapping`.
-  config: (`torch_config.Card`) -> what config.json says of the model; None
-    where the format has no such file.
+  config: (`card.Card`, `publishing.Sizes`) -> what config.json says of the
+    model; None where the format has no such file.
   """
 
   rows: Callable

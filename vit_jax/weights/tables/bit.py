@@ -89,8 +89,9 @@ _TIMM = {
 }
 
 
-def _timm_resnet(card):
-  return errors.choose('The model for timm', card.name, _TIMM), {}
+def _timm_resnet(card, sizes):
+  del sizes
+  return errors.choose('The model for timm', card.model.name, _TIMM), {}
 
 
 _NPZ = tables.Writer(lambda flat: rows())

@@ -48,16 +48,16 @@ def timm_rows():
   )
 
 
-def _timm_mixer(card):
+def _timm_mixer(card, sizes):
   """Returns any Mixer that exists, and the arguments that make it this one.
 
   Its GELU is the exact one: timm takes no other by name.
   """
   return 'mixer_b16_224', {
     'img_size': list(card.image_size),
-    'patch_size': card.patch_size,
-    'num_blocks': card.depth,
-    'embed_dim': card.width,
+    'patch_size': sizes.patch_size,
+    'num_blocks': sizes.depth,
+    'embed_dim': sizes.width,
   }
 
 

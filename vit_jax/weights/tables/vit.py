@@ -249,7 +249,7 @@ def _huggingface_rows_of(flat):
   return huggingface_rows('vit.' if 'head/kernel' in flat else '')
 
 
-def _huggingface_config(card):
+def _huggingface_config(card, sizes):
   rows, columns = card.image_size
   return {
     'architectures': [
@@ -257,16 +257,16 @@ def _huggingface_config(card):
     ],
     'model_type': 'vit',
     'dtype': 'float32',
-    'hidden_size': card.width,
-    'num_hidden_layers': card.depth,
-    'num_attention_heads': card.num_heads,
-    'intermediate_size': card.mlp_dim,
-    'hidden_act': 'gelu' if card.gelu == 'erf' else 'gelu_pytorch_tanh',
-    'layer_norm_eps': card.norm_epsilon,
+    'hidden_size': sizes.width,
+    'num_hidden_layers': sizes.depth,
+    'num_attention_heads': sizes.num_heads,
+    'intermediate_size': sizes.mlp_dim,
+    'hidden_act': 'gelu' if card.model.gelu == 'erf' else 'gelu_pytorch_tanh',
+    'layer_norm_eps': card.model.norm_epsilon,
     'hidden_dropout_prob': 0.0,
     'attention_probs_dropout_prob': 0.0,
     'image_size': rows if rows == columns else [rows, columns],
-    'patch_size': card.patch_size,
+    'patch_size': sizes.patch_size,
     'num_channels': 3,
     'qkv_bias': True,
   }
@@ -368,37 +368,39 @@ _TIMM_HYBRIDS = {
 _TIMM_POOLS = {'class_token': 'token', 'average': 'avg', 'attention': 'map'}
 
 
-def _timm_vit(card):
-  size = _TIMM_SIZES.get(model_names.parse(card.name).size)
-  known = f'{size}_patch{card.patch_size}'
+def _timm_vit(card, sizes):
+  size = _TIMM_SIZES.get(model_names.parse(card.model.name).size)
+  known = f'{size}_patch{sizes.patch_size}'
   architecture = known if known in _TIMM_VITS else 'base_patch16'
-  return f'vit_{architecture}_224', _timm_arguments(card)
+  return f'vit_{architecture}_224', _timm_arguments(card, sizes)
 
 
-def _timm_hybrid(card):
-  architecture = errors.choose('The model for timm', card.name, _TIMM_HYBRIDS)
-  return architecture, _timm_arguments(card)
+def _timm_hybrid(card, sizes):
+  architecture = errors.choose(
+    'The model for timm', card.model.name, _TIMM_HYBRIDS
+  )
+  return architecture, _timm_arguments(card, sizes)
 
 
-def _timm_arguments(card):
+def _timm_arguments(card, sizes):
   return {
     'img_size': list(card.image_size),
-    'patch_size': card.patch_size,
-    'embed_dim': card.width,
-    'depth': card.depth,
-    'num_heads': card.num_heads,
-    'mlp_ratio': _ratio(card),
-    'act_layer': 'gelu' if card.gelu == 'erf' else 'gelu_tanh',
-    'class_token': card.pooling == 'class_token',
-    'global_pool': _TIMM_POOLS[card.pooling],
+    'patch_size': sizes.patch_size,
+    'embed_dim': sizes.width,
+    'depth': sizes.depth,
+    'num_heads': sizes.num_heads,
+    'mlp_ratio': _ratio(sizes),
+    'act_layer': 'gelu' if card.model.gelu == 'erf' else 'gelu_tanh',
+    'class_token': card.model.pooling == 'class_token',
+    'global_pool': _TIMM_POOLS[card.model.pooling],
     'fc_norm': False,
   }
 
 
-def _ratio(card):
+def _ratio(sizes):
   """Returns what timm multiplies the width by, and then rounds down."""
-  ratio = card.mlp_dim / card.width
-  exact = int(card.width * ratio) == card.mlp_dim
+  ratio = sizes.mlp_dim / sizes.width
+  exact = int(sizes.width * ratio) == sizes.mlp_dim
   return ratio if exact else math.nextafter(ratio, math.inf)
 
 

@@ -1,0 +1,142 @@
+"""The card of weights: what one has to know to use them, beside the arrays.
+
+A run writes it at its first step, `convert` beside what it writes; of other
+formats it is read from their own files, and written to them. Nobody else
+guesses what classes are called, or how images are prepared.
+"""
+
+import dataclasses
+import json
+import pathlib
+from typing import Any
+
+from ml_collections import config_dict
+
+from vit_jax import errors, files
+from vit_jax.config import schema
+from vit_jax.data.datasets import class_names as known_names
+from vit_jax.weights import preprocessing as preparation
+
+FILE = 'card.json'
+MAX_BYTES = 16 << 20  # 21,843 class names, twice over, take 3.
+
+
+@dataclasses.dataclass(frozen=True)
+class Card:
+  """What is known of weights.
+
+  Attributes:
+    model: the configuration's part `model`.
+    num_classes: outputs of the head; 0: there is none.
+    class_names: a name for each of them, or None.
+    image_size: (rows, columns) in pixels that it was trained on; None: any.
+    preprocessing: how an image file becomes pixels.
+    source: {name: JSON value} of where the weights come from, such as recipe,
+      data set, fingerprint, step, licence, accuracy.
+  """
+
+  model: config_dict.ConfigDict
+  num_classes: int
+  class_names: tuple[str, ...] | None = None
+  image_size: tuple[int, int] | None = None
+  preprocessing: preparation.Preprocessing = preparation.AS_RELEASED
+  source: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+  def __post_init__(self):
+    names = self.class_names
+    if names is not None and len(names) != self.num_classes:
+      raise errors.UserError(
+        f'{len(names)} class names do not fit a head of {self.num_classes} '
+        'classes.'
+      )
+
+  def names(self):
+    """Returns what to call each class; 'class 0' where no name is known."""
+    if self.class_names is not None:
+      return known_names.readable(self.class_names)
+    return tuple(f'class {index}' for index in range(self.num_classes))
+
+
+def of_run(config, num_classes, class_names, source):
+  """Returns the card of a training.
+
+  Args:
+    config: of the run.
+    num_classes: outputs of its head; 0: there is none.
+    class_names: of the training data, or None; a head may have more classes.
+    source: see `Card`.
+  """
+  return Card(
+    config.model,
+    num_classes,
+    padded(class_names, num_classes),
+    schema.image_size(config.data),
+    preparation.of_data(config.data),
+    source,
+  )
+
+
+def padded(class_names, num_classes):
+  """Returns a name for each class; the index where there are too few."""
+  if class_names is None or not num_classes:
+    return None
+  missing = range(len(class_names), num_classes)
+  return (*class_names, *(f'class {index}' for index in missing))
+
+
+def write(folder, card):
+  """Writes the card to a folder, whole or not at all."""
+  content = dataclasses.asdict(card) | {'model': card.model.to_dict()}
+  text = json.dumps(content, indent=1, allow_nan=False)
+  files.write_text(pathlib.Path(folder) / FILE, text + '\n')
+
+
+def read(folder, model):
+  """Returns the card in a folder; None: it has none, as those of older runs.
+
+  Args:
+    folder: of a run or an exported model.
+    model: the configuration's part `model`, from the config.json beside it.
+
+  Raises:
+    UserError: it is no card.
+  """
+  path = pathlib.Path(folder) / FILE
+  if not path.exists():
+    return None
+  try:
+    said = read_json(path)
+    prepared = {name: _frozen(v) for name, v in said['preprocessing'].items()}
+    return Card(
+      model,
+      int(said['num_classes']),
+      said['class_names'] and tuple(map(str, said['class_names'])),
+      said['image_size'] and tuple(map(int, said['image_size'])),
+      preparation.Preprocessing(**prepared),
+      dict(said['source']),
+    )
+  except (KeyError, TypeError, ValueError, AttributeError) as error:
+    raise errors.UserError(f'{path} is no card of weights: {error}.') from error
+
+
+def read_json(path):
+  """Returns the object that a JSON file of a stranger holds.
+
+  Raises:
+    UserError: it is too large, or is no JSON object.
+  """
+  try:
+    with open(path, 'rb') as file:
+      content = file.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+      raise ValueError(f'over {MAX_BYTES} bytes')
+    said = json.loads(content)
+  except (OSError, ValueError, RecursionError) as error:
+    raise errors.UserError(f'{path} is no JSON: {error}.') from error
+  if not isinstance(said, dict):
+    raise errors.UserError(f'{path} is no JSON object.')
+  return said
+
+
+def _frozen(value):
+  return tuple(value) if isinstance(value, list) else value
