@@ -14,7 +14,7 @@ from vit_jax.training import train
 from vit_jax.weights import card as cards
 from vit_jax.weights import loading, preprocessing
 
-NAMES = ('Δ delta', 'blau & grün', 'screw', 'tür rot')
+NAMES = ('blau & grün', 'screw', 'tür rot', 'Δ delta')
 
 
 def make_card(**fields):
