@@ -1,6 +1,5 @@
 """Runs and released weights, measured by every evaluator."""
 
-import dataclasses
 import json
 import pathlib
 
@@ -203,10 +202,8 @@ def _few_shot_crop(side):
 def test_released_weights_see_what_the_catalogue_says(released, monkeypatch):
   folder, *_ = released
   checkpoint = str(folder / 'a.npz')
-  entry = entries.Entry('x/a', 'gs://x/a', 'ViT-B/16', 'google', scale=1.0)
-  found = loading.find(checkpoint)
-  entered = dataclasses.replace(found, entry=entry)
-  monkeypatch.setattr(loading, 'find', lambda *_, **__: entered)
+  entry = entries.Entry('x/a', 'gs://x/a', None, 'google', 32, 6, scale=1.0)
+  monkeypatch.setattr(loading, '_locate', lambda _: (entry, checkpoint))
   whole = (transforms.DecodeCrop(crops.Central(32, 32, scale=1.0)),)
   seen = _seen(monkeypatch, classification, 1, checkpoint, folder)
   np.testing.assert_array_equal(seen[0], pixels_of(folder, 'test', whole)[0])

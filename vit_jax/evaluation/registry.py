@@ -12,6 +12,7 @@ import numpy as np
 from vit_jax import errors
 from vit_jax.config import schema
 from vit_jax.data import transforms
+from vit_jax.data.datasets import class_names
 from vit_jax.data.sources import real_labels, subset
 from vit_jax.data.transforms import crops
 from vit_jax.evaluation import classification, fewshot, knn, real
@@ -36,8 +37,7 @@ class PreparedEvaluator(NamedTuple):
 
 def _classification(target):
   split = target.config.data.eval_split
-  source = target.source(split)
-  _check_head(target, source.num_classes)
+  source = target.classified(split)
 
   def measure(predict, _):
     return classification.evaluate(predict, target.batches(source))
@@ -46,8 +46,10 @@ def _classification(target):
 
 
 def _real(target):
-  _check_head(target, real_labels.NUM_CLASSES)
+  count = real_labels.NUM_CLASSES
+  places = target.match(count, class_names.imagenet(count))
   labels = real_labels.read(fetch_real_labels())
+  labels = np.where(labels < 0, labels, np.array(places, np.int32)[labels])
   data = target.config.data
   source = real_labels.build(data, data.eval_split, len(labels))
 
@@ -137,19 +139,6 @@ def fetch_real_labels():
     raise errors.UserError(
       f'The evaluator "real" needs the reassessed labels. {error}'
     ) from error
-
-
-def _check_head(target, num_classes):
-  """Raises UserError where the head names other classes than the labels."""
-  if target.num_classes == num_classes:
-    return
-  data = target.config.data
-  has = f'a head of {target.num_classes} classes'
-  raise errors.UserError(
-    f'{target.name} has {has if target.num_classes else "no head"}, and '
-    f'{data.dataset} ({data.eval_split}) has {num_classes} classes. Give '
-    'another --dataset, or --evaluators=fewshot,knn, which need no head.'
-  )
 
 
 def _check_classes(train, test):

@@ -17,12 +17,15 @@ from vit_jax import errors, models, pytrees
 from vit_jax.checkpoints import parameters
 from vit_jax.config import recipes, schema, validation
 from vit_jax.data import batch, datasets, pipeline, sources, transforms
-from vit_jax.data.datasets import vtab
+from vit_jax.data.datasets import class_names, vtab
+from vit_jax.data.sources import relabelled
 from vit_jax.evaluation import fewshot
 from vit_jax.sharding import mesh as meshes
 from vit_jax.sharding import placement, rules
+from vit_jax.weights import card as cards
 from vit_jax.weights import loading, preprocessing
 
+_SHOWN = 3  # Classes, in a message.
 BATCH_SIZE = 32  # Of released weights, images on each device.
 _CHOICES = {
   **models.CHOICES,
@@ -62,7 +65,7 @@ class Target:
   Attributes:
     name: how the user calls it.
     config: whose parts model, data and mesh count.
-    num_classes: outputs of the head; 0: there is none.
+    card: of the weights.
     options: what the user said of the data.
     mesh: of devices.
     chain: transforms of an image, from file to model.
@@ -72,15 +75,79 @@ class Target:
 
   name: str
   config: config_dict.ConfigDict
-  num_classes: int
+  card: cards.Card
   options: EvalOptions
   mesh: jax.sharding.Mesh
   chain: tuple
   load: Callable
 
+  @property
+  def num_classes(self):
+    """Outputs of the head; 0: there is none."""
+    return self.card.num_classes
+
   def source(self, split):
     """Returns the source of a split of the data set."""
     return sources.build(self.config.data, split)
+
+  def classified(self, split):
+    """Returns the source of a split, whose labels are classes of the head.
+
+    Classes are matched by name where model and data have names.
+
+    Raises:
+      UserError: the data have classes that the head has not.
+    """
+    source = self.source(split)
+    places = self.match(source.num_classes, source.class_names)
+    if places == tuple(range(len(places))):
+      return source
+    names = self.card.class_names
+    first = ', '.join(
+      f'{source.class_names[i]!r}: {place}'
+      for i, place in enumerate(places[:_SHOWN])
+    )
+    print(
+      f'{self.name} has the classes of the data in another order: labels are '
+      f'matched by name ({first}{", ..." if len(places) > _SHOWN else ""}).',
+      file=sys.stderr,
+    )
+    return relabelled.Relabelled(source, places, self.num_classes, names)
+
+  def match(self, num_classes, names):
+    """Returns the index of each class of some data among those of the head.
+
+    Args:
+      num_classes: of the data.
+      names: of these classes, or None.
+
+    Raises:
+      UserError: the data have classes that the head has not.
+    """
+    ours = self.card.class_names
+    if ours and names and not class_names.are_indices(names):
+      if ours[: len(names)] == tuple(names):
+        return tuple(range(len(names)))
+      try:
+        return class_names.match(ours, names)
+      except errors.UserError as error:
+        raise self._mismatch(
+          'classes of its own', f'others: {error}'
+        ) from error
+    if self.num_classes != num_classes:
+      head = f'a head of {self.num_classes} classes'
+      raise self._mismatch(
+        head if self.num_classes else 'no head', f'{num_classes} classes.'
+      )
+    return tuple(range(num_classes))
+
+  def _mismatch(self, ours, theirs):
+    data = self.config.data
+    return errors.UserError(
+      f'{self.name} has {ours}, and {data.dataset} ({data.eval_split}) has '
+      f'{theirs} Give another --dataset, or --evaluators=fewshot,knn, which '
+      'need no head.'
+    )
 
   def functions(self, params):
     """Returns predict(batch) and embed(batch), float32, compiled.
@@ -188,7 +255,7 @@ def _of(found, options, name, metadata):
   mesh = _mesh(config)
   chain = found.card.preprocessing.chain(schema.image_size(config.data))
   load = functools.partial(_load, found, config, mesh, metadata)
-  return Target(name, config, found.num_classes, options, mesh, chain, load)
+  return Target(name, config, found.card, options, mesh, chain, load)
 
 
 def _config_of(found):
