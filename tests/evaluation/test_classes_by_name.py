@@ -91,5 +91,5 @@ def test_indices_say_nothing_of_names(workdir, tmp_path):
   assert accuracy(workdir, tmp_path) == 1
   pathlib.Path(tmp_path, 'test/3').mkdir()
   Image.new('RGB', (16, 16)).save(tmp_path / 'test/3/0.png')
-  with pytest.raises(errors.UserError, match='head of 3 classes.* 4 classes'):
+  with pytest.raises(errors.UserError, match=r'head of 3 classes.* 4 classes'):
     accuracy(workdir, tmp_path)
