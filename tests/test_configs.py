@@ -21,6 +21,7 @@ RECIPES = sorted(
   path
   for folder in ('pretrain', 'finetune')
   for path in (ROOT / 'configs' / folder).glob('*.py')
+  if path.name != 'folder.py'  # Of people's own data: it reproduces nothing.
 )
 
 # A recipe and its knobs: the devices that it would have.
