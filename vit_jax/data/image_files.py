@@ -9,6 +9,7 @@ are opened and looked at.
 import collections
 import contextlib
 import os
+import pathlib
 import re
 from typing import NamedTuple
 
@@ -185,7 +186,7 @@ def kind(name):
 
 def _walk(root):
   """Yields (path in the folder, is it an image) of every file below."""
-  waiting = [(root, '', (_identity(root),))]
+  waiting = [(root, '', _parents(root))]
   while waiting:
     folder, prefix, above = waiting.pop()
     inside = entries(folder)
@@ -198,6 +199,14 @@ def _walk(root):
       identity = _identity(path)
       if identity not in above:
         waiting.append((path, f'{prefix}{name}/', (*above, identity)))
+
+
+def _parents(folder):
+  """Returns what a folder and those that it lies in are known by."""
+  if '://' in folder:
+    return (folder,)
+  path = pathlib.Path(folder).absolute()
+  return tuple(_identity(str(each)) for each in (path, *path.parents))
 
 
 def _identity(folder):

@@ -11,34 +11,36 @@ from vit_jax.data.transforms import decoding
 _NUM_LOOKED_AT = 8  # Images of 16 bits.
 
 
-def describe(sources):
+def describe(splits, sources):
   """Returns the lines that a run says of its data.
 
   Args:
-    sources: {split: source}, of which the first is that of training.
+    splits: names, of which the first is that of training.
+    sources: one for each.
   """
-  training = next(iter(sources.values()))
-  lines = [_counts(sources)]
-  for source in sources.values():
+  lines = [_counts(splits, sources)]
+  for source in sources:
     lines += getattr(source, 'notes', ())
-  for split, source in sources.items():
+  for split, source in zip(splits, sources):
     lines += _of_values(split, source)
-  lines += _of_classes(training)
+  lines += _of_classes(sources[0])
   return list(dict.fromkeys(lines))
 
 
-def _counts(sources):
+def _counts(splits, sources):
   """Returns '2,310 images of 12 classes (train), 411 (test)', and so on."""
   rows = []
   left_out = collections.Counter()
-  for split, source in sources.items():
+  for split, source in zip(splits, sources):
+    labels = getattr(source, 'labels', None)
+    unlabelled = 0 if labels is None else int((np.asarray(labels) < 0).sum())
+    are_none = unlabelled == len(source)
     what = ''
     if not rows:
       what = f' images of {_counted(source.num_classes, "class", "es")}'
+      what = ' images without labels' if are_none else what
     row = f'{len(source):,}{what} ({split})'
-    labels = getattr(source, 'labels', None)
-    unlabelled = 0 if labels is None else int((np.asarray(labels) < 0).sum())
-    if unlabelled:
+    if unlabelled and not (are_none and what):
       row += f', {unlabelled:,} of them without a label'
     rows.append(row)
     left_out += getattr(source, 'left_out', {})
@@ -54,6 +56,9 @@ def _counted(number, noun, ending):
 
 def _of_classes(source):
   """Returns what is odd about the classes of the training."""
+  labels = getattr(source, 'labels', None)
+  if labels is not None and not (np.asarray(labels) >= 0).any():
+    return []
   lines = []
   if source.num_classes == 1:
     lines.append('there is one class only: nothing can be told apart')
@@ -65,8 +70,7 @@ def _of_classes(source):
       lines.append(
         f'the classes {" and ".join(alike)} differ in upper and lower case only'
       )
-  labels = getattr(source, 'labels', None)
-  if labels is None or not (np.asarray(labels) >= 0).any():
+  if labels is None:
     return lines
   missing = sorted({*range(source.num_classes)}.difference(labels.tolist()))
   if missing:

@@ -53,8 +53,8 @@ def read(path):
   """
   table = Table(path, [], [], [])
   text = text_file.read(path)
-  rows = _csv(path, text) if path.suffix == '.csv' else _jsonl(path, text)
-  for line, image, label in rows:
+  parse = _jsonl if path.suffix.lower() == '.jsonl' else _csv
+  for line, image, label in parse(path, text):
     where = f'{names.shown(path)}, line {line}'
     if not isinstance(image, str) or not image.strip():
       raise errors.UserError(f'{where}, names no image.')
