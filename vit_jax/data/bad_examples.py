@@ -34,7 +34,7 @@ class BadExamples:
     self._path = path and pathlib.Path(path)
     self._found = set()
     lines = files.read_lines(self._path) if self._path else []
-    self._reported = {where for line in lines if (where := _where(line))}
+    self._reported = {key for line in lines if (key := _key(line))}
 
   def add(self, index, problem):
     """Counts example `index`, once however often it occurs.
@@ -54,19 +54,25 @@ class BadExamples:
       )
 
   def _report(self, index, problem):
-    where = self._source.where(index)
-    if where in self._reported:
+    where, key = self._source.where(index), self._source.key(index)
+    if not self._reported.isdisjoint((where, key)):
       return
-    self._reported.add(where)
+    self._reported.add(key)
     logging.warning('Left out: %s', problem)
     if self._path:
       line = {'index': int(index), 'where': where, 'problem': problem}
+      if key != where:
+        line['key'] = key
       files.append_line(self._path, json.dumps(line))
 
 
-def _where(line):
-  """Returns which example a line is about; None if truncated by a crash."""
+def _key(line):
+  """Returns which example a line is about; None if truncated by a crash.
+
+  Wherever the data set lies, an example has the same `key`.
+  """
   try:
-    return json.loads(line)['where']
-  except ValueError:
+    fields = json.loads(line)
+    return fields.get('key', fields['where'])
+  except (ValueError, AttributeError, KeyError):
     return None

@@ -5,13 +5,15 @@ call each image, and what is wrong with it, or None. A last batch has more
 pixels than labels: black images fill it up.
 """
 
+import collections
+import os
 import pathlib
+import sys
 
 import numpy as np
 
 from vit_jax import errors
-from vit_jax.data import batch, transforms
-from vit_jax.data.sources import folder
+from vit_jax.data import batch, image_files, names, transforms
 
 
 class Arrays:
@@ -87,7 +89,7 @@ class Files:
           problems[i] = str(error)
       pixels = np.asarray(batch.to_model_range(pixels))
       yield (
-        paths,
+        [names.shown(path) for path in paths],
         _padded(pixels, min(self._batch_size, len(self._paths))),
         problems,
       )
@@ -102,34 +104,41 @@ def _padded(pixels, batch_size):
 def find(source):
   """Returns the paths of images; those of a folder sorted, at any depth.
 
+  What of a folder is left out is told.
+
   Args:
     source: an image, a folder, or several of these parted by commas.
 
   Raises:
     UserError: there are none.
   """
-  single = pathlib.Path(source).expanduser()
-  if single.exists():
-    paths = [single]
-  else:
-    paths = [pathlib.Path(p).expanduser() for p in source.split(',') if p]
-  files = []
-  for path in paths:
-    if not path.exists():
-      raise errors.UserError(
-        f'--input={path}: there is no such file or folder.'
-      )
-    if path.is_dir():
-      files += sorted(
-        file
-        for file in path.rglob('*')
-        if file.suffix.lower() in folder.EXTENSIONS and file.is_file()
-      )
+  paths, left_out = [], collections.Counter()
+  for path in _given(source):
+    if os.path.isdir(path):
+      found = image_files.find(path)
+      paths += sorted(path / name for name in found.names)
+      left_out += found.left_out
+    elif os.path.exists(path):
+      paths.append(path)
     else:
-      files.append(path)
-  if not files:
+      raise errors.UserError(
+        f'--input={names.shown(path)}: there is no such file or folder.'
+      )
+  told = f'left out: {image_files.describe(left_out)}'
+  if not paths:
     raise errors.UserError(
-      f'--input={source} holds no images; known are files ending in '
-      f'{", ".join(folder.EXTENSIONS)}.'
+      f'--input={names.shown(source)} holds no images'
+      f'{f" ({told})" if left_out else ""}; known are '
+      f'{", ".join(image_files.FORMATS)}.'
     )
-  return files
+  if left_out:
+    print(told, file=sys.stderr)
+  return paths
+
+
+def _given(source):
+  """Returns the paths that are meant; one, if it is there, commas and all."""
+  single = os.path.expanduser(source)
+  if os.path.exists(single):
+    return [pathlib.Path(single)]
+  return [pathlib.Path(os.path.expanduser(p)) for p in source.split(',') if p]

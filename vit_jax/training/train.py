@@ -60,6 +60,9 @@ def run(config, workdir):
     config, workdir, components, num_steps, data, card
   ) as session:
     session.log.say(f'{len(devices)} {devices[0].platform} device(s)')
+    splits = config.data.train_split, config.data.eval_split
+    for line in sources.describe(splits, (source, eval_source)):
+      session.log.say(line)
     state = session.restore_or_init()
     step = int(state.step)
     train_step, predict = _compile(config.run, components)

@@ -7,8 +7,10 @@ A source has a length, and its example i is
     label   class index, -1 where there is none
 
 It also has `num_classes`, `class_names` (a tuple, or None), `where(i)`, which
-describes the file or record of example i, and `facts()`, lines that distinguish
-this data set from any other: names, counts, sizes.
+describes the file or record of example i, `key(i)`, the same without the place
+of the data set, and `facts()`, lines that distinguish this data set from any
+other: names, counts, sizes. It may have `left_out`, {kind of file: number}, and
+`notes`, lines for the user.
 """
 
 import dataclasses
@@ -17,6 +19,7 @@ import hashlib
 from vit_jax import errors
 from vit_jax.data.sources import (
   arrays,
+  description,
   folder,
   mixture,
   roundels,
@@ -33,6 +36,8 @@ SOURCES = {
 }
 
 CHOICES = {'data.source': SOURCES}
+
+describe = description.describe
 
 
 def build(data, split):

@@ -6,6 +6,7 @@ columns, 3] or, grey, [images, rows, columns]) and `<split>_label` (int
 """
 
 import dataclasses
+import os
 import pathlib
 import zipfile
 import zlib
@@ -26,6 +27,7 @@ class ArraySource:
     class_names: name of each class, or None.
     num_classes: number of classes; None: inferred from names or labels.
     name: of the arrays in errors.
+    array: the same without the file's path, or None.
     rows: which rows of the arrays called `name` these are, if not all.
   """
 
@@ -34,6 +36,7 @@ class ArraySource:
   class_names: tuple[str, ...] | None = None
   num_classes: int | None = None
   name: str = 'the arrays'
+  array: str | None = None
   rows: list | None = None
 
   def __post_init__(self):
@@ -61,6 +64,9 @@ class ArraySource:
   def where(self, index):
     return f'row {self._row(index)} of {self.name}'
 
+  def key(self, index):
+    return f'row {self._row(index)} of {self.array or self.name}'
+
   def facts(self):
     yield f'{self.images.shape} {self.num_classes}'
     for array in self.images, self.labels:
@@ -78,7 +84,7 @@ def build(data, split):
   Raises:
     UserError: no such file, not an .npz file, or the arrays aren't as above.
   """
-  path = pathlib.Path(data.dataset).expanduser()
+  path = pathlib.Path(os.path.expanduser(data.dataset))
   with _open(path) as file:
     splits = [
       name.removesuffix('_image')
@@ -108,9 +114,11 @@ def _take(file, path, splits, name, bounds, split):
   where = f'{name}_image in {path}'
   _check(images, labels, where)
   if bounds == (None, None):
-    return ArraySource(images, labels, name=where)
+    return ArraySource(images, labels, name=where, array=f'{name}_image')
   rows = slices.take(range(len(images)), bounds, split)
-  return ArraySource(images[rows], labels[rows], name=where, rows=rows)
+  return ArraySource(
+    images[rows], labels[rows], name=where, array=f'{name}_image', rows=rows
+  )
 
 
 def _join(parts, num_classes, path):
@@ -126,6 +134,7 @@ def _join(parts, num_classes, path):
     np.concatenate([part.labels for part in parts]),
     num_classes=num_classes,
     name=' + '.join(part.name for part in parts),
+    array=' + '.join(part.array for part in parts),
   )
 
 

@@ -1,33 +1,25 @@
 """Image files in folders: <data set>/<split>/<class>/<image>.
 
-A class gets its index from the sorted names of all class folders (which may be
-the indices themselves, 0 to n - 1), and all splits must have the same ones, so
-that an index means the same everywhere; or from `classes.txt` in the data set's
-folder, a name per line, and then a split may lack some. In place of the folder
-of a split there may be a list of its images and their labels: see `label_file`.
+`layout` says where splits may lie otherwise, `class_list` which index a class
+has, `label_file` how a list of images and labels takes the place of folders,
+and `image_files` what is an image.
 """
 
+import collections
 import dataclasses
 import os
+from typing import NamedTuple
 
 import numpy as np
 from etils import epath
 
 from vit_jax import errors
-from vit_jax.data.sources import label_file, slices
-
-EXTENSIONS = (
-  '.jpg',
-  '.jpeg',
-  '.png',
-  '.webp',
-  '.bmp',
-  '.gif',
-  '.tif',
-  '.tiff',
-)
+from vit_jax.config import schema
+from vit_jax.data import image_files, names
+from vit_jax.data.sources import class_list, label_file, layout, slices
 
 _MAX_SIZES = 10_000  # Files whose size is part of the fingerprint.
+_BESIDE = 'images beside the class folders'
 
 
 @dataclasses.dataclass(eq=False)
@@ -41,6 +33,8 @@ class FolderSource:
     labels: class index of each file, int32 [examples].
     class_names: name of each class, or None.
     num_classes: number of classes.
+    left_out: {kind of file: number}, of files that are no images.
+    notes: lines for the user, on what stands for what.
   """
 
   root: str
@@ -48,23 +42,47 @@ class FolderSource:
   labels: np.ndarray
   class_names: tuple[str, ...] | None
   num_classes: int
+  left_out: collections.Counter = dataclasses.field(
+    default_factory=collections.Counter
+  )
+  notes: tuple[str, ...] = ()
 
   def __len__(self):
     return len(self.names)
 
   def __getitem__(self, index):
-    where = self.where(index)
-    return {'image': _read(where), 'label': int(self.labels[index])}
+    image = _read(self._path(index))
+    return {'image': image, 'label': int(self.labels[index])}
 
   def where(self, index):
-    return f'{self.root}/{os.fsdecode(self.names[index])}'
+    return names.shown(self._path(index))
+
+  def key(self, index):
+    return names.shown(os.fsdecode(self.names[index]))
 
   def facts(self):
     yield from map('{} {}'.format, self.names, self.labels)
     if '://' not in self.root:
       for index in range(0, len(self), -(-len(self) // _MAX_SIZES)):
-        path = self.where(index)
+        path = self._path(index)
         yield str(os.path.getsize(path) if os.path.exists(path) else None)
+
+  def _path(self, index):
+    return f'{self.root}/{os.fsdecode(self.names[index])}'
+
+
+class Summary(NamedTuple):
+  """What a recipe needs to know of a data set.
+
+  Attributes:
+    splits: {name: number of its images}.
+    class_names: of all classes, or None.
+    num_classes: number of classes.
+  """
+
+  splits: dict
+  class_names: tuple | None
+  num_classes: int
 
 
 def build(data, split):
@@ -72,9 +90,236 @@ def build(data, split):
 
   Raises:
     UserError: the folder, the split, a class or the images of one are missing,
-      or a list of labels can't be parsed.
+      a list can't be parsed or lists what is not there, or classes don't fit.
   """
-  root = epath.Path(data.dataset).expanduser()
+  asked = slices.parse(split)
+  found = _DataSet(data, [name for name, _ in asked])
+  paths, labels, left_out, notes = [], [], collections.Counter(), []
+  for name, bounds in asked:
+    part = found.layout.part(name)
+    files = found.files(part.split)
+    shared = layout.share(part, files.names, files.labels)
+    own = [files.names[index] for index in shared]
+    taken = [shared[i] for i in slices.take(own, bounds, split)]
+    paths += [files.names[index] for index in taken]
+    labels += [files.labels[index] for index in taken]
+    left_out += files.left_out
+    notes += filter(None, [part.note, *files.notes])
+  return FolderSource(
+    os.fspath(found.root),
+    np.array([os.fsencode(path) for path in paths]),
+    np.array(labels, np.int32),
+    found.classes.shown,
+    max(found.classes.num_classes, 1),
+    left_out,
+    tuple(dict.fromkeys([*notes, *filter(None, [found.classes.note])])),
+  )
+
+
+def summary(dataset, train_split='train', eval_split='validation'):
+  """Returns the `Summary` of a folder, as a run with these splits sees it.
+
+  Raises:
+    UserError: see `build`.
+  """
+  data = schema.default().data
+  data.source, data.dataset = 'folder', dataset
+  data.train_split, data.eval_split = train_split, eval_split
+  built = {split: build(data, split) for split in (train_split, eval_split)}
+  source = built[train_split]
+  counts = {split: len(each) for split, each in built.items()}
+  return Summary(counts, source.class_names, source.num_classes)
+
+
+class _Files(NamedTuple):
+  """The files of a split."""
+
+  names: list  # Path of each, within the folder of the data set.
+  labels: list  # Class index of each; -1 where there is none.
+  left_out: collections.Counter
+  notes: list
+
+
+class _DataSet:
+  """A data set on the disk, as one configuration sees it.
+
+  Args:
+    data: the part `data` of the configuration.
+    asked: names of splits to be read.
+  """
+
+  def __init__(self, data, asked):
+    self.root = _open(data.dataset)
+    self._listed = class_list.read(self.root)
+    self._known_labels, self._tables = {}, {}
+    training, evaluated = (
+      [name for name, _ in slices.parse(split)]
+      for split in (data.train_split, data.eval_split)
+    )
+    wanted = [*training, *evaluated]
+    self.layout = layout.find(self.root, wanted, asked, self._listed)
+    self.classes = self._unite(wanted, asked, data.num_classes)
+    if self._listed is None and self.classes.names is not None:
+      self._check_shared(training, evaluated)
+
+  def files(self, split):
+    """Returns the `_Files` of a `layout.Split`."""
+    folders = list(self._labels(split).first)
+    self.classes.check(
+      self._labels(split),
+      class_list.FILE if self._listed else 'the splits of this run',
+    )
+    if split.is_list:
+      return self._listed_files(split)
+    if not folders:
+      return self._flat_files(split)
+    found = _Files([], [], collections.Counter(), [])
+    prefix = f'{split.name}/' if split.name else ''
+    for folder in sorted(folders, key=self.classes.index):
+      inside = image_files.find(split.path / folder)
+      if not inside.names:
+        raise _no_images(split.path / folder, inside)
+      found.names.extend(f'{prefix}{folder}/{name}' for name in inside.names)
+      label = self.classes.index(folder)
+      found.labels.extend([label] * len(inside.names))
+      found.left_out.update(inside.left_out)
+    if split.name:
+      found.left_out.update(_beside(split.path))
+    else:
+      found.notes.append(self._without_splits(folders))
+    return found
+
+  def _unite(self, wanted, asked, num_classes):
+    """Returns the `class_list.ClassList` of all splits that count."""
+    if self._listed is not None:
+      return class_list.ClassList(self._listed, len(self._listed))
+    known = map(self.layout.find, wanted)
+    splits = list(dict.fromkeys(split for split in known if split))
+    others = [s for s in self.layout.usual() if s not in splits]
+    if not splits and not others:
+      splits = [self.layout.part(name).split for name in asked]
+    labels = [self._labels(split) for split in splits]
+    for split in others:
+      labels += self._fitting(split, labels)
+    return class_list.unite(labels, num_classes)
+
+  def _fitting(self, split, labels):
+    """Returns [`class_list.Labels`] of a split that nobody wants, or [].
+
+    They count, so that evaluating on it later changes no index, unless they
+    can't be read or have nothing in common with those that are wanted.
+    """
+    try:
+      found = self._labels(split)
+      classes = class_list.unite([*labels, found])
+    except errors.UserError:
+      return []
+    indices = set(map(classes.index, found.first))
+    shares = any(indices & set(map(classes.index, l.first)) for l in labels)
+    return [found] if shares or not labels else []
+
+  def _check_shared(self, training, evaluated):
+    """Raises UserError where a split has no class that training has."""
+    learned = [
+      label
+      for split in filter(None, map(self.layout.find, training))
+      for label in self._labels(split).first
+    ]
+    for split in filter(None, map(self.layout.find, evaluated)):
+      labels = self._labels(split).first
+      shared = {*map(self.classes.index, learned)}.intersection(
+        map(self.classes.index, labels)
+      )
+      if learned and labels and not shared:
+        raise errors.UserError(
+          f'{names.shown(split.path)} has none of the classes of '
+          f'{"+".join(training)}: {names.quoted(labels, 3)}, and '
+          f'{names.quoted(learned, 3)}. Call them the same, or list all in '
+          f'{class_list.FILE}.'
+        )
+
+  def _labels(self, split):
+    """Returns the `class_list.Labels` of a split."""
+    if split not in self._known_labels:
+      first = {}
+      if split.is_list:
+        table = self._table(split)
+        for row, label in enumerate(table.labels):
+          if label is not None and label not in first:
+            first[label] = table.where(row)
+      else:
+        for folder in self._folders(split):
+          first[folder] = names.shown(split.path / folder)
+      self._known_labels[split] = class_list.Labels(
+        split.name, first, split.is_list
+      )
+    return self._known_labels[split]
+
+  def _table(self, split):
+    if split.rival:
+      raise errors.UserError(
+        f'{names.shown(split.path)} and {names.shown(split.rival.name)} both '
+        f'list the split {split.name!r}; keep one of them.'
+      )
+    if split not in self._tables:
+      self._tables[split] = label_file.read(split.path)
+    return self._tables[split]
+
+  def _folders(self, split):
+    """Returns the names of the class folders of a split."""
+    folders = split.folders()
+    if len(folders) == 1 and split.name and self._listed is None:
+      inside = image_files.entries(split.path / folders[0])
+      if len(inside.folders) > 1 and not any(
+        image_files.is_image(split.path / folders[0] / name)
+        for name in inside.files
+      ):
+        raise errors.UserError(
+          f'{names.shown(split.path)} holds only the folder '
+          f'{names.shown(folders[0])!r}, and that only folders '
+          f'({names.quoted(inside.folders, 3)}). If these are the classes, '
+          f'move them up; else list the classes in {class_list.FILE}.'
+        )
+    return folders
+
+  def _listed_files(self, split):
+    table, left_out = label_file.on_disk(self.root, self._table(split))
+    labels = [
+      -1 if label is None else self.classes.index(label)
+      for label in table.labels
+    ]
+    return _Files(table.images, labels, left_out, [])
+
+  def _flat_files(self, split):
+    """Returns the files of a folder without classes."""
+    inside = image_files.find(split.path)
+    if not inside.names:
+      raise errors.UserError(
+        f'{names.shown(split.path)} has no folders; each class is a folder of '
+        'images.'
+      )
+    found = [f'{split.name}/{name}' for name in inside.names]
+    return _Files(found, [-1] * len(found), inside.left_out, [])
+
+  def _without_splits(self, folders):
+    """Returns a note on which folders are classes."""
+    note = (
+      f'{names.shown(self.root)} has no splits: its folders are the classes '
+      f'({names.quoted(folders)})'
+    )
+    others = set(image_files.entries(self.root).folders) - set(folders)
+    if others:
+      note += f'; without images: {names.quoted(sorted(others))}'
+    return note
+
+
+def _open(dataset):
+  """Returns the path of a data set.
+
+  Raises:
+    UserError: it is no folder.
+  """
+  root = epath.Path(os.path.expanduser(dataset))
   try:
     is_folder = root.is_dir()
   except ImportError as error:  # Each kind of remote path needs a package.
@@ -86,117 +331,26 @@ def build(data, split):
       f'data.dataset={os.fspath(root)!r} is not a folder; with '
       'data.source=folder it holds <split>/<class>/<image>.'
     )
-  listed = class_list(root)
-  names, labels, class_names, num_classes = [], [], listed, 0
-  for name, bounds in slices.parse(split):
-    if label_file.find(root, name):
-      part = label_file.read(root, name, listed)
-    else:
-      part = _read_folders(root, name, listed)
-    taken = slices.take(part.names, bounds, split)
-    names += [part.names[index] for index in taken]
-    labels += [part.labels[index] for index in taken]
-    class_names = part.class_names
-    num_classes = max(num_classes, part.num_classes)
-  return FolderSource(
-    os.fspath(root),
-    np.array([os.fsencode(name) for name in names]),
-    np.array(labels, np.int32),
-    class_names,
-    num_classes,
+  return root
+
+
+def _beside(path):
+  """Returns {kind of file: number} of the files beside class folders."""
+  files = image_files.entries(path).files
+  return collections.Counter(
+    _BESIDE if image_files.is_image(path / name) else image_files.kind(name)
+    for name in files
   )
 
 
-def class_list(root):
-  """Returns the lines of classes.txt, or None where there is no such file."""
-  path = root / 'classes.txt'
-  if not path.exists():
-    return None
-  names = tuple(
-    line.strip() for line in path.read_text().splitlines() if line.strip()
+def _no_images(path, inside):
+  found = 'nothing'
+  if inside.left_out:
+    found = f'only {image_files.describe(inside.left_out)}'
+  known = ', '.join(image_files.FORMATS)
+  return errors.UserError(
+    f'{names.shown(path)} has no images: it holds {found}. Known are {known}.'
   )
-  twice = sorted({name for name in names if names.count(name) > 1})
-  if twice or not names:
-    said = f'names {twice[0]!r} twice' if twice else 'is empty'
-    raise errors.UserError(f'{path} {said}; it has each class on one line.')
-  return names
-
-
-def _read_folders(root, split, listed):
-  """Returns a `label_file.Listing` of the files of a split's folders."""
-  splits = {path.name: path for path in _folders(root)}
-  if split not in splits:
-    known = {*splits, *label_file.splits(root)}
-    raise errors.UserError(
-      f'{root} has no split {split!r}, that is no folder of that name. '
-      + (errors.nearest(split, known) if known else 'It has no folders.')
-    )
-  class_names = _class_names(splits, split, listed)
-  names, labels = [], []
-  present = {path.name for path in _folders(splits[split])}
-  for label, name in enumerate(class_names):
-    if name in present:
-      images = _images(splits[split] / name)
-      names += [f'{split}/{name}/{image}' for image in images]
-      labels += [label] * len(images)
-  return label_file.Listing(names, labels, class_names, len(class_names))
-
-
-def _class_names(splits, split, listed):
-  """Returns the classes: those listed, else the same in all splits, sorted."""
-  classes = {
-    name: {path.name for path in _folders(folder)}
-    for name, folder in splits.items()
-    if listed is None or name == split
-  }
-  if not classes[split]:
-    raise errors.UserError(
-      f'{splits[split]} has no folders; each class is a folder of images.'
-    )
-  if listed is not None:
-    extra = sorted(classes[split] - set(listed))
-    if extra:
-      raise errors.UserError(
-        f'Class {extra[0]!r} ({splits[split] / extra[0]}) is not in '
-        f'classes.txt. {errors.nearest(extra[0], listed)}'
-      )
-    return listed
-  for other, names in classes.items():
-    # A folder without folders is no split: perhaps images without labels.
-    for have, lack in ((other, split), (split, other)) if names else ():
-      extra = sorted(classes[have] - classes[lack])
-      if extra:
-        raise errors.UserError(
-          f'Class {extra[0]!r} is in split {have!r} '
-          f'({splits[have] / extra[0]}) and not in split {lack!r}; all splits '
-          'must have the same class folders, or a classes.txt beside the '
-          f'splits lists them (classes that differ so: {len(extra)}).'
-        )
-  return tuple(sorted(classes[split], key=_order_of(classes[split])))
-
-
-def _order_of(names):
-  """Returns the sort key of classes: as numbers if 0 to n - 1, else as names.
-
-  The folders of ImageNet-v2 are called 0 to 999, the indices of the classes.
-  """
-  are_indices = names == set(map(str, range(len(names))))
-  return int if are_indices else str
-
-
-def _images(folder):
-  """Returns the sorted names of the images of one class."""
-  names = sorted(
-    path.name for path in folder.iterdir() if not path.name.startswith('.')
-  )
-  images = [name for name in names if name.lower().endswith(EXTENSIONS)]
-  if not images:
-    found = f'only {names[0]!r} and the like' if names else 'nothing'
-    raise errors.UserError(
-      f'{folder} has no images: it holds {found}. Known are files ending in '
-      f'{", ".join(EXTENSIONS)}.'
-    )
-  return images
 
 
 def _read(path):
@@ -204,11 +358,3 @@ def _read(path):
     return epath.Path(path).read_bytes()
   with open(path, 'rb', buffering=0) as file:
     return file.read()
-
-
-def _folders(folder):
-  return [
-    path
-    for path in sorted(folder.iterdir())
-    if path.is_dir() and not path.name.startswith('.')
-  ]

@@ -1,136 +1,248 @@
 """Lists of images and labels: <data set>/<split>.csv, or <split>.jsonl.
 
-A CSV file starts with a line `image,label`; each line of a JSONL file is an
-object with `image` and `label`. The image is a path within the folder of the
-data set. A label is the name of a class, or its index; empty (in JSON, null)
-means no label.
+A CSV file starts with a line `image,label`, and may have other columns; it may
+be separated by semicolons or tabs, as spreadsheets write it. Each line of a
+JSONL file is an object with `image` and `label`. The image is a path within the
+folder of the data set. A label is the name of a class or its index; empty, -1
+or null, there is none.
 """
 
+import collections
 import csv
 import json
+import os
+import posixpath
+import re
 from typing import NamedTuple
 
 from vit_jax import errors
+from vit_jax.data import image_files, names
+from vit_jax.data.sources import text_file
 
-SUFFIXES = ('.csv', '.jsonl')
+SUFFIXES = ('.csv', '.tsv', '.jsonl')
 
-
-class Listing(NamedTuple):
-  """The files of a split."""
-
-  names: list  # Path of each, within the folder of the data set.
-  labels: list  # Class index of each; -1 where there is none.
-  class_names: tuple | None
-  num_classes: int
+_COLUMNS = ('image', 'label')
+_DELIMITERS = ',;\t|'
+_NONE = re.compile(r'(?:-1(?:\.0*)?|null|nan)?', re.IGNORECASE)
 
 
-def find(root, split):
-  """Returns the path of the list of a split, or None where it has none."""
-  paths = [root / f'{split}{suffix}' for suffix in SUFFIXES]
-  return next((path for path in paths if path.exists()), None)
+class Table(NamedTuple):
+  """The rows of a list, in order.
+
+  Attributes:
+    path: of the list.
+    images: path of each, within the folder of the data set.
+    labels: what stands for the class of each, as text; None: no label.
+    lines: number of the line of each.
+  """
+
+  path: os.PathLike
+  images: list
+  labels: list
+  lines: list
+
+  def where(self, row):
+    return f'{names.shown(self.path)}, line {self.lines[row]}'
 
 
-def splits(root):
-  """Returns the names of the splits that have a list, sorted."""
-  paths = [path for path in root.iterdir() if path.suffix in SUFFIXES]
-  return sorted(path.stem for path in paths)
-
-
-def read(root, split, class_names):
-  """Returns the `Listing` of a split.
-
-  Args:
-    root: folder of the data set.
-    split: one of `splits`.
-    class_names: from classes.txt. If None: where labels are names, those in the
-      lists of all splits, sorted; where they are indices, none.
+def read(path):
+  """Returns the `Table` of a list.
 
   Raises:
     UserError: names the file and the line that can't be parsed.
   """
-  rows = _rows(find(root, split))
-  every = {split: rows}
-  if class_names is None:
-    every |= {
-      other: _rows(find(root, other))
-      for other in splits(root)
-      if other != split
-    }
-  labels = {row.label for rows in every.values() for row in rows} - {None}
-  if class_names is None and not all(map(_is_index, labels)):
-    class_names = tuple(sorted(map(str, labels)))
-  index = {name: number for number, name in enumerate(class_names or ())}
-  found = [_index(row, index, class_names) for row in rows]
-  num_classes = len(class_names or ()) or 1 + max(map(int, labels), default=0)
-  return Listing([row.image for row in rows], found, class_names, num_classes)
-
-
-class _Row(NamedTuple):
-  image: str
-  label: str | int | None
-  where: str
-
-
-def _rows(path):
-  read = _csv if path.suffix == '.csv' else _jsonl
-  rows = []
-  for number, fields in read(path):
-    where = f'{path}, line {number}'
-    image, label = fields.get('image'), fields.get('label')
-    if not isinstance(image, str) or not image:
+  table = Table(path, [], [], [])
+  text = text_file.read(path)
+  parse = _jsonl if path.suffix.lower() == '.jsonl' else _csv
+  for line, image, label in parse(path, text):
+    where = f'{names.shown(path)}, line {line}'
+    if not isinstance(image, str) or not image.strip():
       raise errors.UserError(f'{where}, names no image.')
-    if isinstance(label, (bool, float, list, dict)):
+    table.images.append(image)
+    table.labels.append(_label(label, where))
+    table.lines.append(line)
+  if not table.images:
+    raise errors.UserError(f'{names.shown(path)} lists no image.')
+  _check_repeated(table)
+  return table
+
+
+def on_disk(root, table):
+  """Returns the `Table` of the images that are there, and what is left out.
+
+  A name is found in another spelling, too: of letters and accents, with spaces
+  around it, or with the backslashes of Windows.
+
+  Returns:
+    The table, and {kind of file: number} of listed files that are no images.
+
+  Raises:
+    UserError: some are missing; says how many, and names the first.
+  """
+  root = os.fspath(root)
+  folders = {}  # {path: {spelling: name}}
+  kept, missing = Table(table.path, [], [], []), []
+  left_out = collections.Counter()
+  for row, image in enumerate(table.images):
+    found = _spelt(root, image, folders)
+    if found is None:
+      missing.append(row)
+    elif not image_files.is_image(f'{root}/{found}'):
+      left_out[image_files.kind(found)] += 1
+    else:
+      kept.images.append(found)
+      kept.labels.append(table.labels[row])
+      kept.lines.append(table.lines[row])
+  if missing:
+    raise errors.UserError(
+      f'{table.where(missing[0])}: there is no file '
+      f'{names.shown(table.images[missing[0]])!r} in {names.shown(root)} '
+      f'({len(missing):,} of {len(table.images):,} listed images are missing).'
+    )
+  if not kept.images:
+    raise errors.UserError(
+      f'{names.shown(table.path)} lists no image that can be decoded: '
+      f'{image_files.describe(left_out)}.'
+    )
+  return kept, left_out
+
+
+def _spelt(root, image, folders):
+  """Returns the name on the disk of a listed image, None if there is none."""
+  for name in dict.fromkeys((image, image.strip(), image.replace('\\', '/'))):
+    if name.startswith(f'{root}/'):
+      name = name[len(root) + 1 :]
+    if name.startswith('/'):
+      continue
+    folder, base = posixpath.split(posixpath.normpath(name))
+    if folder not in folders:
+      folders[folder] = _spellings(posixpath.join(root, folder))
+    known = folders[folder]
+    found = known.get(base) or known.get(names.key(base))
+    if found:
+      return posixpath.join(folder, found)
+  return None
+
+
+def _spellings(folder):
+  """Returns {spelling: name} of the files of a folder; {}: there is none."""
+  if '://' not in folder and not os.path.isdir(folder):
+    return {}
+  # Hidden files and all: they are listed.
+  files = image_files.all_names(folder)
+  return {names.key(name): name for name in files} | dict(zip(files, files))
+
+
+def _check_repeated(table):
+  """Raises UserError where an image has two labels."""
+  first = {}
+  for row, image in enumerate(table.images):
+    before = first.setdefault(posixpath.normpath(image.strip()), row)
+    one, two = table.labels[before], table.labels[row]
+    if one != two:
       raise errors.UserError(
-        f'{where}: the label {label!r} is neither a name nor an index.'
+        f'{table.where(row)}: {names.shown(image)!r} has the label '
+        f'{_quoted(two)}, and in line {table.lines[before]} {_quoted(one)}.'
       )
-    rows.append(_Row(image, None if label == '' else label, where))
-  if not rows:
-    raise errors.UserError(f'{path} lists no image.')
-  return rows
 
 
-def _csv(path):
-  with path.open('r') as file:
-    reader = csv.DictReader(file)
-    if not {'image', 'label'} <= set(reader.fieldnames or ()):
+def _quoted(label):
+  return 'of none' if label is None else repr(names.shown(label))
+
+
+def _label(label, where):
+  """Returns a label as text, None where there is none."""
+  if isinstance(label, float) and label.is_integer():
+    label = int(label)
+  if label is None or label != label:  # JSON can say NaN.
+    return None
+  if isinstance(label, (bool, float, list, dict)):
+    raise errors.UserError(
+      f'{where}: the label {label!r} is neither a name nor an index.'
+    )
+  text = str(label).strip()
+  return None if _NONE.fullmatch(text) else text
+
+
+def _csv(path, text):
+  """Yields (number of the line, image, label) of each row."""
+  lines = text_file.lines(text)
+  # Strict: an unclosed quote would swallow the rest of the file.
+  reader = csv.reader(lines, delimiter=_delimiter(lines), strict=True)
+  header = None
+  try:
+    for cells in reader:
+      where = f'{names.shown(path)}, line {reader.line_num}'
+      if not any(map(str.strip, cells)):
+        continue
+      if header is None:
+        header = _columns(cells)
+        _check_columns(path, header)
+      else:
+        _check_width(cells, header, where)
+        image, label = (cells[header.index(name)] for name in _COLUMNS)
+        yield reader.line_num, image, label
+  except csv.Error as error:
+    raise errors.UserError(
+      f'{names.shown(path)}, line {reader.line_num}, is not CSV: {error}.'
+    ) from error
+  if header is None:
+    _check_columns(path, ())
+
+
+def _delimiter(lines):
+  """Returns what parts the columns image and label; a comma if nothing does."""
+  first = next((line for line in lines if line.strip()), '')
+  for delimiter in _DELIMITERS:
+    if set(_COLUMNS) <= set(_columns(first.split(delimiter))):
+      return delimiter
+  return _DELIMITERS[0]
+
+
+def _columns(cells):
+  return [cell.strip().strip('"').casefold() for cell in cells]
+
+
+def _check_columns(path, header):
+  for name in _COLUMNS:
+    if header.count(name) > 1:
       raise errors.UserError(
-        f'{path} has the columns {", ".join(reader.fieldnames or ())}; it must '
-        'have image and label.'
+        f'{names.shown(path)} has {header.count(name)} columns called {name}; '
+        'it must have one.'
       )
-    for fields in reader:
-      yield reader.line_num, fields
+  if not set(_COLUMNS) <= set(header):
+    raise errors.UserError(
+      f'{names.shown(path)} has the columns {names.quoted(header)}; it must '
+      'have image and label.'
+    )
 
 
-def _jsonl(path):
-  for number, line in enumerate(path.read_text().splitlines(), 1):
+def _check_width(cells, header, where):
+  """Raises UserError where cells would be taken for those of other columns."""
+  needed = 1 + max(header.index(name) for name in _COLUMNS)
+  extra = any(map(str.strip, cells[len(header) :]))
+  if extra or len(cells) < needed:
+    raise errors.UserError(
+      f'{where}, has {len(cells)} cells, and there are {len(header)} columns; '
+      'a name with a separator in it needs quotes around it.'
+    )
+
+
+def _jsonl(path, text):
+  """Yields (number of the line, image, label) of each row."""
+  for number, line in enumerate(text_file.lines(text), 1):
+    where = f'{names.shown(path)}, line {number},'
+    if not line.strip():
+      continue
     try:
       fields = json.loads(line)
     except (ValueError, RecursionError) as error:
-      raise errors.UserError(
-        f'{path}, line {number}, is not JSON: {error}'
-      ) from error
+      raise errors.UserError(f'{where} is not JSON: {error}') from error
     if not isinstance(fields, dict):
+      raise errors.UserError(f'{where} is not an object with image and label.')
+    fields = {name.strip().casefold(): fields[name] for name in fields}
+    if 'label' not in fields and 'image' in fields:
       raise errors.UserError(
-        f'{path}, line {number}, is not an object with image and label.'
+        f'{where} has no label; where there is none, it is null.'
       )
-    yield number, fields
-
-
-def _is_index(label):
-  return isinstance(label, int) or label.isdecimal()
-
-
-def _index(row, index, class_names):
-  """Returns the class index of a row's label."""
-  if row.label is None:
-    return -1
-  if row.label in index:
-    return index[row.label]
-  if _is_index(row.label):
-    number = int(row.label)
-    if class_names is None or number < len(class_names):
-      return number
-  raise errors.UserError(
-    f'{row.where}: there is no class {row.label!r}. '
-    f'{errors.nearest(str(row.label), class_names)}'
-  )
+    yield number, fields.get('image'), fields.get('label')

@@ -5,8 +5,10 @@ Otherwise the classes of each data set follow those of the previous one.
 """
 
 import bisect
+import collections
 import dataclasses
 import itertools
+import os
 import re
 
 from vit_jax import errors
@@ -49,6 +51,10 @@ class Mixture:
     part, index = self._place(index)
     return self.parts[part].where(index)
 
+  def key(self, index):
+    part, index = self._place(index)
+    return f'{part} {self.parts[part].key(index)}'
+
   def facts(self):
     for part, weight in zip(self.parts, self.weights):
       yield str(weight)
@@ -58,14 +64,29 @@ class Mixture:
     part = bisect.bisect_right(self._ends, index)
     return part, index - (self._ends[part] - len(self.parts[part]))
 
+  @property
+  def left_out(self):
+    counts = (getattr(part, 'left_out', {}) for part in self.parts)
+    return sum(map(collections.Counter, counts), collections.Counter())
+
+  @property
+  def notes(self):
+    return tuple(
+      note for part in self.parts for note in getattr(part, 'notes', ())
+    )
+
 
 def parse(dataset):
   """Returns [(name, weight)] of a mixture; None: it is a single data set.
 
+  A file or folder that is called like a mixture is none.
+
   Raises:
     UserError: a weight is zero.
   """
-  matches = [_PART.fullmatch(part.strip()) for part in dataset.split('+')]
+  if os.path.exists(os.path.expanduser(dataset)):
+    return None
+  matches = [_PART.fullmatch(part) for part in _parts(dataset)]
   if not all(matches):
     return None
   parts = [(match[1], float(match[2])) for match in matches]
@@ -74,6 +95,18 @@ def parse(dataset):
       raise errors.UserError(
         f'data.dataset={dataset!r}: the weight of {name} is 0; leave it out.'
       )
+  return parts
+
+
+def _parts(dataset):
+  """Returns the parts between the +, which the name of a folder may have."""
+  parts = []
+  for text in dataset.split('+'):
+    joined = _PART.fullmatch(f'{parts[-1]}+{text}'.strip()) if parts else None
+    if joined and os.path.exists(os.path.expanduser(joined[1])):
+      parts[-1] = joined[0]
+    else:
+      parts.append(text.strip())
   return parts
 
 

@@ -165,6 +165,9 @@ class RoundelSource:
   def where(self, position):
     return f'roundel {self.indices[position]} of {self.split}'
 
+  def key(self, index):
+    return self.where(index)
+
   def facts(self):
     yield f'roundels {self.split} {self.rows} {self.columns}'
     yield str(zlib.crc32(np.asarray(self.indices, np.int64)))

@@ -66,5 +66,12 @@ def _position(bound, count):
   return min(max(position + count if position < 0 else position, 0), count)
 
 
+def fraction(name):
+  """Returns a pseudo-random number in [0, 1) that a name alone determines."""
+  return int.from_bytes(_digest(name), 'big') / 2**64
+
+
 def _digest(name):
-  return hashlib.blake2b(str(name).encode(), digest_size=8).digest()
+  # A file's name need not be UTF-8.
+  data = str(name).encode('utf-8', 'surrogateescape')
+  return hashlib.blake2b(data, digest_size=8).digest()

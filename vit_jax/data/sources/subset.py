@@ -30,6 +30,9 @@ class Subset:
   def where(self, index):
     return self.source.where(int(self.indices[index]))
 
+  def key(self, index):
+    return self.source.key(int(self.indices[index]))
+
   def facts(self):
     yield from self.source.facts()
     yield ' '.join(map(str, self.indices))

@@ -52,6 +52,9 @@ class SyntheticSource:
   def where(self, index):
     return f'synthetic example {index} of {self.split}'
 
+  def key(self, index):
+    return self.where(index)
+
   def facts(self):
     yield f'{self.split} {self.num_examples} {self.num_classes}'
     yield f'{self.rows} {self.columns}'

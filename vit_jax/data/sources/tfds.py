@@ -65,6 +65,10 @@ class TfdsSource:
     file, number = self._place(index)
     return f'record {number} of {file.filename}'
 
+  def key(self, index):
+    file, number = self._place(index)
+    return f'record {number} of {os.path.basename(file.filename)}'
+
   def facts(self):
     for file in self.files:
       size = epath.Path(file.filename).stat().length

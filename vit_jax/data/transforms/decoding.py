@@ -11,17 +11,22 @@ ignored it.
 import io
 import threading
 
+import cv2
 import numpy as np
 import simplejpeg
 from PIL import Image
 
 from vit_jax import errors
+from vit_jax.data import image_files
 
 MAX_PIXELS = 50_000_000  # 150 MB decoded; a small file can claim far more.
 
 # Fresh memory costs a fifth of the decoding: each page is cleared and mapped.
 _MAX_SCRATCH = 3 * 2**22  # Bytes of a buffer that each thread reuses.
 _scratch = threading.local()
+
+# PNG and TIFF. Values of a PGM are a fraction of the largest that it names.
+_MAY_HAVE_16_BITS = (b'\x89PNG', b'II*\0', b'MM\0*')
 
 _ORIENTATION = 0x0112  # The tag of EXIF; its values are those below.
 _UPRIGHT = {
@@ -77,6 +82,26 @@ def jpeg_size(image):
     return None
 
 
+def bits_used(image, max_pixels=MAX_PIXELS):
+  """Returns how many of 16 bits the values of an image need; None: of no 16.
+
+  Args:
+    image: the bytes of an image file, or an array.
+    max_pixels: larger images are not looked at.
+  """
+  if isinstance(image, np.ndarray) or not image.startswith(_MAY_HAVE_16_BITS):
+    return None
+  try:
+    with _open(image) as file:
+      check_size(file.height, file.width, max_pixels)
+    pixels = cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_UNCHANGED)
+  except Exception:  # It is told when the image is read.
+    return None
+  if pixels is None or pixels.dtype != np.uint16:
+    return None
+  return int(pixels.max()).bit_length()
+
+
 def check_size(rows, columns, max_pixels=MAX_PIXELS):
   """Raises UserError where rows times columns are more than `max_pixels`."""
   if rows * columns > max_pixels:
@@ -130,15 +155,20 @@ def _buffer(size):
 def _orientation(image):
   """Returns the EXIF orientation, 1 to 8; 1, upright, where there is none."""
   try:
-    with Image.open(io.BytesIO(image)) as file:
+    with _open(image) as file:
       return file.getexif().get(_ORIENTATION, 1)
   except Exception:  # Broken metadata don't make the pixels unusable.
     return 1
 
 
+def _open(image):
+  """Returns the file that Pillow makes of bytes, undecoded."""
+  return Image.open(io.BytesIO(image), formats=image_files.FORMATS)
+
+
 def _decode_with_pillow(image, max_pixels):
   try:
-    with Image.open(io.BytesIO(image)) as file:
+    with _open(image) as file:
       check_size(file.height, file.width, max_pixels)
       return np.asarray(_to_rgb(file))
   except errors.UserError:
@@ -151,8 +181,9 @@ def _decode_with_pillow(image, max_pixels):
 
 
 def _to_rgb(file):
-  if file.mode.startswith('I;16'):
-    # 16 bits of grey; Pillow reads 16 bits of colour by their upper 8, too.
+  # 16 bits of grey; Pillow reads 16 bits of colour by their upper 8, too. Of
+  # PGM it stretches what is beyond 8 bits to 16 bits.
+  if file.mode.startswith('I;16') or (file.mode, file.format) == ('I', 'PPM'):
     return Image.fromarray((np.asarray(file) >> 8).astype(np.uint8)).convert(
       'RGB'
     )

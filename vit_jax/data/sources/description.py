@@ -1,0 +1,105 @@
+"""What a run says of its data: how many images, and what is odd."""
+
+import collections
+
+import numpy as np
+
+from vit_jax import errors
+from vit_jax.data import image_files, names
+from vit_jax.data.transforms import decoding
+
+_NUM_LOOKED_AT = 8  # Images of 16 bits.
+
+
+def describe(splits, sources):
+  """Returns the lines that a run says of its data.
+
+  Args:
+    splits: names, of which the first is that of training.
+    sources: one for each.
+  """
+  lines = [_counts(splits, sources)]
+  for source in sources:
+    lines += getattr(source, 'notes', ())
+  for split, source in zip(splits, sources):
+    lines += _of_values(split, source)
+  lines += _of_classes(sources[0])
+  return list(dict.fromkeys(lines))
+
+
+def _counts(splits, sources):
+  """Returns '2,310 images of 12 classes (train), 411 (test)', and so on."""
+  rows = []
+  left_out = collections.Counter()
+  for split, source in zip(splits, sources):
+    labels = getattr(source, 'labels', None)
+    unlabelled = 0 if labels is None else int((np.asarray(labels) < 0).sum())
+    are_none = unlabelled == len(source)
+    what = ''
+    if not rows:
+      what = f' images of {_counted(source.num_classes, "class", "es")}'
+      what = ' images without labels' if are_none else what
+    row = f'{len(source):,}{what} ({split})'
+    if unlabelled and not (are_none and what):
+      row += f', {unlabelled:,} of them without a label'
+    rows.append(row)
+    left_out += getattr(source, 'left_out', {})
+  line = ', '.join(rows)
+  if left_out:
+    line += f'; left out: {image_files.describe(left_out)}'
+  return line
+
+
+def _counted(number, noun, ending):
+  return f'{number:,} {noun}{ending * (number != 1)}'
+
+
+def _of_classes(source):
+  """Returns what is odd about the classes of the training."""
+  labels = getattr(source, 'labels', None)
+  if labels is not None and not (np.asarray(labels) >= 0).any():
+    return []
+  lines = []
+  if source.num_classes == 1:
+    lines.append('there is one class only: nothing can be told apart')
+  by_case = {}
+  for name in source.class_names or ():
+    by_case.setdefault(name.casefold(), []).append(name)
+  for alike in by_case.values():
+    if len(alike) > 1:
+      lines.append(
+        f'the classes {" and ".join(alike)} differ in upper and lower case only'
+      )
+  if labels is None:
+    return lines
+  missing = sorted({*range(source.num_classes)}.difference(labels.tolist()))
+  if missing:
+    called = [
+      source.class_names[index]
+      if index < len(source.class_names or ())
+      else index
+      for index in missing
+    ]
+    lines.append(
+      f'{_counted(len(missing), "class", "es")} without training images: '
+      f'{names.quoted(called)}'
+    )
+  return lines
+
+
+def _of_values(split, source):
+  """Returns whether images of 16 bits use the lower of them alone."""
+  bits = []
+  for index in range(0, len(source), -(-len(source) // _NUM_LOOKED_AT)):
+    try:
+      bits.append(decoding.bits_used(source[index]['image']))
+    except (OSError, errors.UserError):  # It is told when the image is read.
+      continue
+  bits = [number for number in bits if number is not None]
+  if not bits or max(bits) > 12:
+    return []
+  return [
+    f'images of {split} have 16 bits and use the lower {max(bits)}: they are '
+    f'nearly black, since the upper 8 are taken; multiply their values by '
+    f'{2 ** (16 - max(bits))}'
+  ]
