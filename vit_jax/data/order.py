@@ -11,6 +11,7 @@ from vit_jax import errors
 from vit_jax.data.sources import subset
 
 MAX_LENGTH = 2**60  # Of training, in examples; effectively unlimited.
+_SHORT = 1000  # Up to here, sorting is faster than `index_shuffle`.
 
 
 def build(source, seed, batch_size, repeats, balance=False):
@@ -83,6 +84,28 @@ class _Epochs:
     )
 
 
+class _ShortEpochs:
+  """As `_Epochs`, and faster where the length is a few thousand at most.
+
+  `index_shuffle` takes milliseconds where the length is small.
+  """
+
+  def __init__(self, first, length, seed):
+    self._first = first
+    self._length = length
+    self._seed = seed
+
+  def __getitem__(self, position):
+    epoch, place = divmod(int(position), self._length)
+    keys = np.random.Philox(key=[self._seed, epoch]).random_raw(self._length)
+    return self._first + int(np.argsort(keys, kind='stable')[place])
+
+
+def _epochs(first, length, seed):
+  kind = _ShortEpochs if length <= _SHORT else _Epochs
+  return kind(first, length, seed)
+
+
 class _Balanced:
   """The indices of a part, its classes taking turns, as a sequence."""
 
@@ -103,12 +126,12 @@ class _Balanced:
     )
     self._indices = first + ranked  # Grouped by class.
     self._classes = [
-      _Epochs(start, count, class_seed)
+      _epochs(start, count, class_seed)
       for start, count, class_seed in zip(
         starts.tolist(), counts.tolist(), seeds
       )
     ]
-    self._turns = _Epochs(0, len(counts), turn_seed)
+    self._turns = _epochs(0, len(counts), turn_seed)
 
   def __len__(self):
     return MAX_LENGTH
