@@ -15,6 +15,7 @@ from vit_jax import errors, files
 
 MAX_IMAGES = 40
 COLUMNS = 8
+TITLE = 0.105  # Inches of a letter of a title.
 NAME_WIDTH = 12  # Of a class in the caption of an image, in letters.
 
 # Safe for the colour-blind (Okabe & Ito, 2008).
@@ -60,13 +61,13 @@ def heading(picture, title, subtitle=''):
   """Writes a title, and below it what is said in passing, at the top left."""
   width, height = picture.get_size_inches()
   for line, inches, letter, style in (
-    (title, 0.22, 0.112, {'color': INK, 'size': 12, 'weight': 'bold'}),
+    (title, 0.22, TITLE, {'color': INK, 'size': 12, 'weight': 'bold'}),
     (subtitle, 0.46, 0.075, {'color': GREY, 'size': 9}),
   ):
     picture.text(
       0.08 / width,
       1 - inches / height,
-      shorten(printable(line), int(width / letter)),
+      shorten(printable(line), int((width - 0.1) / letter)),
       va='center',
       parse_math=False,
       **style,
@@ -114,30 +115,24 @@ def grid(path, images, captions, title, subtitle='', marked=None):
 def class_name(index, class_names, width=NAME_WIDTH):
   """Returns a name short enough to be shown; the index where it has none.
 
-  A name of characters of which no installed font has half is 'class 12', since
-  it could not be read.
+  It is shortened at the end, or in the middle where others begin alike. A name
+  of characters of which no installed font has half is 'class 12', since it
+  could not be read.
   """
   if class_names is None or index >= len(class_names):
     return str(index)
-  name = printable(class_names[index])
-  if 2 * name.count(_MISSING) > len(name):
+  whole = printable(class_names[index])
+  if 2 * whole.count(_MISSING) > len(whole):
     return f'class {index}'
-  return shorten(name, width)
-
-
-def class_labels(indices, class_names, width=NAME_WIDTH):
-  """Returns the `class_name` of each, such that different classes differ.
-
-  Those that begin alike are shortened in the middle.
-  """
-  labels = [class_name(index, class_names, width) for index in indices]
-  ambiguous = {label for label in labels if labels.count(label) > 1}
-  return [
-    shorten(class_name(index, class_names, 10**6), width, ends=True)
-    if label in ambiguous
-    else label
-    for index, label in zip(indices, labels)
-  ]
+  short = shorten(whole, width)
+  beginning = short.removesuffix('…')
+  if short != whole and any(
+    str(name).startswith(beginning)
+    for other, name in enumerate(class_names)
+    if other != index
+  ):
+    return shorten(whole, width, ends=True)
+  return short
 
 
 def shorten(name, width, ends=False):
@@ -192,7 +187,7 @@ def _panel(axes, image, caption, is_marked):
   axes.set_xlabel(
     caption,
     color=RED if is_marked else INK,
-    fontsize=8.5,
+    fontsize=8,
     labelpad=3,
     parse_math=False,  # A dollar sign in the name of a class is literal.
   )

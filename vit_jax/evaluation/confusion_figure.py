@@ -29,7 +29,10 @@ def draw(path, confusion, class_names, title):
   """
   classes = most_confused(confusion, MAX_CLASSES)
   counts = matrix(confusion, classes)
-  names = drawing.class_labels(classes.tolist(), class_names, _NAME_WIDTH)
+  names = [
+    drawing.class_name(index, class_names, _NAME_WIDTH)
+    for index in classes.tolist()
+  ]
   columns = [*names, 'all others'] if counts.shape[1] > len(names) else names
   picture, axes = _axes(names, columns, title, _subtitle(confusion, classes))
   total = counts.sum(1, keepdims=True)
@@ -82,9 +85,10 @@ def _axes(names, columns, title, subtitle):
   cell = _cell(len(names))
   room = _LETTER * max(map(drawing.letters, columns))
   left, right = 0.5 + room, 0.9
-  below = 0.75 + (0.75 * room if _turned(columns, cell) else 0.15)
-  above = 1.05
-  width = max(left + cell * len(columns) + right, 5.2)
+  below = 0.55 + (0.75 * room if _turned(columns, cell) else 0)
+  above = 0.95
+  width = left + cell * len(columns) + right
+  width = max(width, 0.2 + drawing.TITLE * drawing.letters(title), 5)
   height = above + cell * len(names) + below
   picture = drawing.blank(width, height)
   drawing.heading(picture, title, subtitle)

@@ -81,9 +81,9 @@ def caption(label, predicted, confidence, class_names):
     confidence: in the predicted class, in [0, 1].
     class_names: see `drawing.class_name`.
   """
-  if label < 0 or label == predicted:
-    mark = '✓ ' if label >= 0 else ''
-    name = drawing.class_name(predicted, class_names)
-    return f'{mark}{name} {confidence:.0%}'
-  name, true = drawing.class_labels((predicted, label), class_names)
-  return f'✗ {name} {confidence:.0%}\ntrue: {true}'
+  text = f'{drawing.class_name(predicted, class_names)} {confidence:.0%}'
+  if label < 0:
+    return text
+  if label == predicted:
+    return f'✓ {text}'
+  return f'✗ {text}\ntrue: {drawing.class_name(label, class_names)}'

@@ -49,7 +49,8 @@ def learning_curve(workdir):
     _train_line(axes, name, *_points(records, 'train', name))
     _eval_line(axes, name, *_points(records, 'eval', name), best)
     _style(axes, name)
-  panels[0].set_ylim(bottom=0)
+  losses = [record['loss'] for record in records if 'loss' in record]
+  panels[0].set_ylim(0, 1.05 * max(filter(math.isfinite, losses), default=1))
   panels[1].set_ylim(0, 1)
   panels[1].yaxis.set_major_formatter(ticker.PercentFormatter(1))
   return drawing.save(picture, workdir / 'learning_curve.png')
@@ -173,7 +174,7 @@ def _eval_line(axes, name, steps, values, best):
     axes.plot(
       [best],
       [value],
-      label=f'best eval  {_shown(name, value)}, step {best:,}',
+      label=f'best step {best:,}  {_shown(name, value)}',
       color=drawing.INK,
       linestyle='none',
       marker='D',
@@ -202,9 +203,16 @@ def _style(axes, name):
   axes.spines[['top', 'right', 'left']].set_visible(False)
   axes.spines['bottom'].set_color(drawing.FAINT)
   axes.tick_params(length=0, labelcolor=drawing.INK)
+  axes.set_xlim(left=0)
   axes.xaxis.set_major_locator(ticker.MaxNLocator(5, integer=True))
   if axes.lines:
-    axes.legend(frameon=False, labelcolor=drawing.INK, fontsize=9)
+    axes.legend(
+      labelcolor=drawing.INK,
+      fontsize=9,
+      facecolor='white',
+      edgecolor='none',
+      framealpha=0.9,
+    )
 
 
 def _score(sample):
@@ -213,4 +221,5 @@ def _score(sample):
   count, num_right = known.sum(), (sample.label == sample.predicted).sum()
   if not count:
     return f'{len(known)} images without labels'
-  return f'{num_right} of {count} images recognised ({num_right / count:.1%})'
+  fraction = num_right / count
+  return f'{num_right} of {count} sampled images recognised ({fraction:.1%})'
