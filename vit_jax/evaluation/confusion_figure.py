@@ -119,10 +119,9 @@ def _colors(fractions):
   right, wrong = (
     matplotlib.colormaps[name](0.8 * shades) for name in ('Blues', 'Oranges')
   )
-  colors = np.where((fractions > 0)[..., None], wrong, 1.0)
-  diagonal = np.arange(len(fractions))
-  colors[diagonal, diagonal] = right[diagonal, diagonal]
-  return colors
+  is_right = np.eye(*fractions.shape, dtype=bool)[..., None]
+  colors = np.where(is_right, right, wrong)
+  return np.where((fractions > 0)[..., None], colors, 1.0)
 
 
 def _write_counts(axes, counts, fractions):

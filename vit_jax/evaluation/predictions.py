@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vit_jax import drawing
+from vit_jax import drawing, errors
 from vit_jax.evaluation import gather
 
 
@@ -52,13 +52,19 @@ def collect(predict, batches):
   index, label, *values = gather.examples(
     (
       batch['index'],
-      batch['mask'] & (batch['label'] >= 0),
+      batch['mask'],
       batch['label'],
       *of_logits(predict(batch), batch['label']),
     )
     for batch in batches
   )
-  return Predictions(index, label, *values)
+  known = label >= 0
+  if not known.any():
+    raise errors.UserError(
+      'There is no labelled example to evaluate on; '
+      'data.eval_split must name a split that has labels.'
+    )
+  return Predictions(*(array[known] for array in (index, label, *values)))
 
 
 @jax.jit
