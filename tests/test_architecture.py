@@ -16,6 +16,7 @@ FILES = sorted(PACKAGE.rglob('*.py'))
 FLOORS = (
   ('errors',),
   ('files', 'pytrees'),
+  ('drawing',),
   ('config', 'nn', 'checkpoints'),
   ('models', 'data', 'sharding'),
   ('weights',),

@@ -4,10 +4,11 @@ import optax
 import PIL.Image
 import pytest
 
+from vit_jax import drawing
 from vit_jax.config import schema
 from vit_jax.data import pipeline, sources
 from vit_jax.data.transforms import mixing
-from vit_jax.training import plots, preview, train_step
+from vit_jax.training import preview, train_step
 
 pytestmark = pytest.mark.usefixtures('compiled_in_less_time')
 
@@ -32,7 +33,7 @@ def drawn(monkeypatch):
   def grid(path, images, captions, title):
     drawn.update(images=images, captions=captions, title=title)
 
-  monkeypatch.setattr(plots, 'grid', grid)
+  monkeypatch.setattr(drawing, 'grid', grid)
   return drawn
 
 

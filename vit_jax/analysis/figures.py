@@ -4,7 +4,7 @@ import matplotlib
 import numpy as np
 from matplotlib import ticker
 
-from vit_jax.training import plots
+from vit_jax import drawing
 
 MAX_ROLLOUTS = 24  # Of the first images; figure 14 has 128.
 _PAIRS_PER_ROW = 4
@@ -38,8 +38,8 @@ def rollout(path, images, maps):
     axes[0].imshow(image)
     _heat(axes[1], image, shares)
   for axes, name in zip(panels[0], ('input', 'attention') * columns):
-    axes.set_title(name, color=plots.INK, fontsize=9, pad=4)
-  return plots.save(figure, path)
+    axes.set_title(name, color=drawing.INK, fontsize=9, pad=4)
+  return drawing.save(figure, path)
 
 
 def _heat(axes, image, shares):
@@ -72,7 +72,7 @@ def attention_distance(path, distances, uniform, num_images):
     The path of the figure.
   """
   depth, num_heads = distances.shape
-  figure = plots.blank(6.4, 4.2)
+  figure = drawing.blank(6.4, 4.2)
   figure.set_layout_engine('constrained', w_pad=0.12, h_pad=0.1)
   axes = figure.subplots()
   layers = np.arange(1, depth + 1)
@@ -88,28 +88,28 @@ def attention_distance(path, distances, uniform, num_images):
       linewidth=0.5,
       zorder=3,
     )
-  axes.axhline(uniform, color=plots.INK, linewidth=0.9, linestyle=(0, (2, 3)))
+  axes.axhline(uniform, color=drawing.INK, linewidth=0.9, linestyle=(0, (2, 3)))
   axes.annotate(
     'uniform attention',
     (0, uniform),
     xycoords=('axes fraction', 'data'),
     xytext=(2, 3),
     textcoords='offset points',
-    color=plots.INK,
+    color=drawing.INK,
     fontsize=8,
   )
   axes.set_xlim(0.3, depth + 0.7)
   axes.set_ylim(0, 1.1 * max(uniform, float(distances.max()), 1e-6))
-  axes.set_xlabel('layer', color=plots.INK)
-  axes.set_ylabel('mean attention distance (pixels)', color=plots.INK)
+  axes.set_xlabel('layer', color=drawing.INK)
+  axes.set_ylabel('mean attention distance (pixels)', color=drawing.INK)
   axes.xaxis.set_major_locator(ticker.MaxNLocator(12, integer=True))
-  axes.grid(axis='y', color=plots.FAINT, linewidth=0.8)
+  axes.grid(axis='y', color=drawing.FAINT, linewidth=0.8)
   axes.set_axisbelow(True)
   axes.spines[['top', 'right', 'left']].set_visible(False)
-  axes.spines['bottom'].set_color(plots.FAINT)
-  axes.tick_params(length=0, labelcolor=plots.INK)
+  axes.spines['bottom'].set_color(drawing.FAINT)
+  axes.tick_params(length=0, labelcolor=drawing.INK)
   _title(axes, f'{num_heads} heads in each layer, {num_images} images')
-  return plots.save(figure, path)
+  return drawing.save(figure, path)
 
 
 def position_similarity(path, similarity):
@@ -127,7 +127,7 @@ def position_similarity(path, similarity):
   largest = max(tiles.shape)
   inches = max(5.2, largest / 80)  # At 160 dots, a cell has at least two.
   height, width = inches * np.array(tiles.shape) / largest
-  figure = plots.blank(max(width, 2) + 1.7, max(height, 1.5) + 1.0)
+  figure = drawing.blank(max(width, 2) + 1.7, max(height, 1.5) + 1.0)
   figure.set_layout_engine('constrained', w_pad=0.1, h_pad=0.08)
   axes = figure.subplots()
   image = axes.imshow(
@@ -135,18 +135,18 @@ def position_similarity(path, similarity):
   )
   _number_tiles(axes.xaxis, columns, _gap(rows, columns))
   _number_tiles(axes.yaxis, rows, _gap(rows, columns))
-  axes.set_xlabel('input patch column', color=plots.INK)
-  axes.set_ylabel('input patch row', color=plots.INK)
+  axes.set_xlabel('input patch column', color=drawing.INK)
+  axes.set_ylabel('input patch row', color=drawing.INK)
   axes.spines[:].set_visible(False)
-  axes.tick_params(length=0, labelcolor=plots.INK, labelsize=8)
+  axes.tick_params(length=0, labelcolor=drawing.INK, labelsize=8)
   bar = figure.colorbar(
     image, ax=axes, ticks=(-1, -0.5, 0, 0.5, 1), aspect=30, pad=0.02
   )
-  bar.set_label('cosine similarity', color=plots.INK)
+  bar.set_label('cosine similarity', color=drawing.INK)
   bar.outline.set_visible(False)
-  bar.ax.tick_params(length=0, labelcolor=plots.INK)
+  bar.ax.tick_params(length=0, labelcolor=drawing.INK)
   _title(axes, 'Position embedding similarity')
-  return plots.save(figure, path)
+  return drawing.save(figure, path)
 
 
 def _tiles(similarity):
@@ -193,7 +193,7 @@ def patch_filters(path, components):
   for axes, component in zip(panels.flat, components):
     largest = max(np.abs(component).max(), np.finfo(np.float32).tiny)
     axes.imshow(0.5 + 0.5 * component / largest, interpolation='none')
-  return plots.save(figure, path)
+  return drawing.save(figure, path)
 
 
 def _panels(title, shape, size, head=0.42):
@@ -210,7 +210,7 @@ def _panels(title, shape, size, head=0.42):
   right = columns * (width + gap)
   total_height = head + rows * (height + gap)
   total_width = max(right + gap, 4.6)  # Room for the title.
-  figure = plots.blank(total_width, total_height)
+  figure = drawing.blank(total_width, total_height)
   panels = figure.subplots(
     rows,
     columns,
@@ -230,7 +230,7 @@ def _panels(title, shape, size, head=0.42):
     gap / total_width,
     1 - 0.2 / total_height,
     title,
-    color=plots.INK,
+    color=drawing.INK,
     fontsize=12,
     fontweight='bold',
     va='center',
@@ -240,5 +240,5 @@ def _panels(title, shape, size, head=0.42):
 
 def _title(axes, text):
   axes.set_title(
-    text, loc='left', color=plots.INK, fontsize=12, fontweight='bold', pad=10
+    text, loc='left', color=drawing.INK, fontsize=12, fontweight='bold', pad=10
   )

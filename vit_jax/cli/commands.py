@@ -59,7 +59,11 @@ def _train(args):
 
 
 def _evaluate(args):
-  renamed = {'model_name': args.model, 'results_path': args.results}
+  renamed = {
+    'model_name': args.model,
+    'results_path': args.results,
+    'output_dir': args.output,
+  }
   names = ('evaluators', 'checkpoint', *_DATA_FLAGS)
   options = {**renamed, **{name: getattr(args, name) for name in names}}
   given = {name: value for name, value in options.items() if value is not None}
@@ -71,7 +75,7 @@ def _evaluate(args):
     report = evaluate.run(args.workdir, **given)
     if jax.process_index() == 0:
       for name, value in report.items():
-        print(f'{name:22}{value:.6g}')
+        print(f'{name:24}{value:.6g}')
 
 
 def _sweep(args):
@@ -223,11 +227,11 @@ COMMANDS = {
     purpose='Evaluate a run or released weights on a data set.',
     flags=(
       *('workdir', 'checkpoint', 'model', 'evaluators', *_DATA_FLAGS),
-      *('results', *_DISTRIBUTED_FLAGS),
+      *('results', 'output', *_DISTRIBUTED_FLAGS),
     ),
     required=(),
     examples=(
-      '--workdir=/tmp/quickstart --evaluators=classification,knn',
+      '--workdir=/tmp/quickstart --evaluators=classification,per_class,knn',
       '--checkpoint=augreg/B_16-i21k-imagenet2012-384 --dataset=imagenet2012 '
       '--evaluators=classification,real',
       '--checkpoint=imagenet21k/ViT-B_16 --dataset=cifar100 '

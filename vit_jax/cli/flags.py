@@ -93,7 +93,12 @@ FLAGS = {
     'NAME',
     'rollout, attention-distance, position-similarity or filters',
   ),
-  'output': Flag(str, 'PATH', 'the PNG to write; for `analyze`, a folder'),
+  'output': Flag(
+    str,
+    'PATH',
+    'the PNG to write; for `analyze` and `evaluate`, a folder of figures '
+    "(`evaluate`, per_class only; default: the run's)",
+  ),
   'result': Flag(str, 'NAME', 'table1 to figure14, augreg-table3, ..., or all'),
   'dry-run': Flag(bool, '', 'only print runs, compute, data sets and files'),
   'cells': Flag(
@@ -145,7 +150,7 @@ FLAGS = {
     _count, 'NUMBER', 'to assume; default: those of this machine'
   ),
   'evaluators': Flag(
-    _names, 'NAMES', 'classification (default), real, fewshot, knn'
+    _names, 'NAMES', 'classification (default), per_class, real, fewshot, knn'
   ),
   'split': Flag(str, 'NAME', 'to evaluate on; default: that papers report on'),
   'train_split': Flag(

@@ -5,6 +5,7 @@ A run's config.json stays readable: adding or renaming a field adds a row here.
 
 # Fields that older versions lacked: values that keep their behaviour.
 ADDED = {
+  'data.balance': False,
   'model.attention': 'xla',
   'model.scan': False,
   'model.remat': 'none',

@@ -59,7 +59,13 @@ def train_batches(
   maker = example_makers.TrainExamples(
     source,
     transforms.for_training(data),
-    order.build(source, order_seed, batch_size, data.repeated_augmentation),
+    order.build(
+      source,
+      order_seed,
+      batch_size,
+      data.repeated_augmentation,
+      data.balance,
+    ),
     map_seed,
   )
   batches = range(start, start + MAX_BATCHES)

@@ -28,7 +28,8 @@ def run(
     evaluators: names of `registry.EVALUATORS`.
     results_path: of the file that takes the results; None: that of the run,
       and none for weights.
-    **options: see `target.EvalOptions`.
+    **options: see `target.EvalOptions`; the output_dir of a run is its folder,
+      and for weights there is none, if it is not given.
 
   Returns:
     {name: float}, what all evaluators report.
@@ -47,6 +48,8 @@ def run(
   }
   options = targets.EvalOptions(**options)
   if workdir is not None:
+    if options.output_dir is None:
+      options = options._replace(output_dir=workdir)
     target = targets.of_run(workdir, options)
     results_path = results_path or pathlib.Path(workdir) / records.FILE
   else:

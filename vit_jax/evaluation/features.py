@@ -3,9 +3,9 @@
 from typing import NamedTuple
 
 import numpy as np
-from jax.experimental import multihost_utils
 
 from vit_jax import errors
+from vit_jax.evaluation import gather
 
 
 class Features(NamedTuple):
@@ -45,23 +45,8 @@ def collect(embed, batches):
     batches: batches on the device, see vit_jax/data/batch.py; the last may be
       padded, and their examples may come in any order.
   """
-  fetched, pending = [], None
-  for batch in batches:
-    arrays = embed(batch), batch['label'], batch['index'], batch['mask']
-    if pending is not None:  # The device is at the next batch by now.
-      fetched.append(_fetch(pending))
-    pending = arrays
-  if pending is not None:
-    fetched.append(_fetch(pending))
-  if not fetched:
-    raise errors.UserError('There is no example to evaluate on.')
-  features, label, index = map(np.concatenate, zip(*fetched))
-  order = np.argsort(index, kind='stable')
-  return Features(features[order], label[order], index[order])
-
-
-def _fetch(arrays):
-  """Returns features, label and index without padding, on every host."""
-  *values, mask = multihost_utils.process_allgather(arrays, tiled=True)
-  real = np.asarray(mask)
-  return tuple(np.asarray(value)[real] for value in values)
+  index, features, label = gather.examples(
+    (batch['index'], batch['mask'], embed(batch), batch['label'])
+    for batch in batches
+  )
+  return Features(features, label, index)

@@ -4,9 +4,11 @@
 before anything is computed, and returns a `PreparedEvaluator`.
 """
 
+import pathlib
 from collections.abc import Callable
 from typing import NamedTuple
 
+import jax
 import numpy as np
 
 from vit_jax import errors
@@ -15,7 +17,15 @@ from vit_jax.data import transforms
 from vit_jax.data.datasets import class_names
 from vit_jax.data.sources import real_labels, subset
 from vit_jax.data.transforms import crops
-from vit_jax.evaluation import classification, fewshot, knn, real
+from vit_jax.evaluation import (
+  classification,
+  fewshot,
+  knn,
+  per_class,
+  per_class_files,
+  predictions,
+  real,
+)
 from vit_jax.weights.files import download
 
 # Few-shot training splits that are large enough; the whole is far larger.
@@ -109,8 +119,30 @@ def _knn(target):
   )
 
 
+def _per_class(target):
+  split = target.config.data.eval_split
+  source = target.source(split)
+  _check_head(target, source.num_classes)
+  folder = target.options.output_dir
+  if folder:
+    per_class_files.check(folder)
+
+  def measure(predict, _):
+    found = predictions.collect(predict, target.batches(source))
+    confusion = per_class.Confusion.of(found, target.num_classes)
+    if folder and not jax.process_index():
+      name = f'{pathlib.Path(target.config.data.dataset).name} ({split})'
+      per_class_files.write(
+        folder, confusion, found, source, target.chain, name
+      )
+    return per_class.evaluate(confusion)
+
+  return PreparedEvaluator(measure, {'split': split})
+
+
 EVALUATORS = {
   'classification': _classification,
+  'per_class': _per_class,
   'real': _real,
   'fewshot': _fewshot,
   'knn': _knn,

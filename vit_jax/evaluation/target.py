@@ -35,7 +35,7 @@ _CHOICES = {
 
 
 class EvalOptions(NamedTuple):
-  """What the user says of the data; None: as the run or the catalogue has it.
+  """What the user asks for; None: as the run or the catalogue has it.
 
   dataset: a name of `datasets.DATASETS` or of TFDS, a task of VTAB, a folder,
     or an .npz file.
@@ -46,6 +46,7 @@ class EvalOptions(NamedTuple):
   position_resize: see `loading.find`.
   batch_size: over all devices.
   shots: examples of each class.
+  output_dir: folder for the tables and figures of evaluators that make some.
   """
 
   dataset: str | None = None
@@ -56,6 +57,7 @@ class EvalOptions(NamedTuple):
   position_resize: str | None = None
   batch_size: int | None = None
   shots: tuple = fewshot.SHOTS
+  output_dir: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)

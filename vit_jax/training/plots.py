@@ -1,25 +1,27 @@
-"""Plots of a finished run: its learning curve, and its predictions.
+"""Plots of a finished run: its learning curve, and its predictions."""
 
-Figures are drawn without pyplot, so that no global state changes.
-"""
-
+import math
 import pathlib
 
-from matplotlib import figure, ticker
-from matplotlib.backends import backend_agg
+import numpy as np
+from matplotlib import ticker
 
+from vit_jax import drawing
+from vit_jax.config import recipes
+from vit_jax.data.transforms import mixing
+from vit_jax.evaluation import metrics
+from vit_jax.evaluation import predictions as predicting
 from vit_jax.training.runtime import log
 
-MAX_IMAGES = 40
-COLUMNS = 10
-
-# Safe for the colour-blind (Okabe & Ito, 2008).
-BLUE, RED = '#0072B2', '#D55E00'
-INK, FAINT = '#222222', '#D9D9D9'
+_SMOOTHED = 20  # Points from which a line of training is smoothed.
 
 
 def learning_curve(workdir):
   """Plots loss and accuracy over steps to workdir/learning_curve.png.
+
+  The best evaluation is marked, by `metrics.score`; of a long training, a
+  moving average lies over the faint points; and where training images are
+  mixed, so that their metrics are of another task, the figure says so.
 
   Returns:
     The path of the plot.
@@ -27,172 +29,197 @@ def learning_curve(workdir):
   Raises:
     UserError: `workdir` has no metrics.
   """
+  workdir = pathlib.Path(workdir)
   records = log.read_metrics(workdir)
-  picture = blank(8, 3.2)
-  picture.set_layout_engine('constrained', w_pad=0.12, h_pad=0.08, wspace=0.05)
+  picture = drawing.blank(8, 3.4)
+  note = _note(workdir)
+  picture.set_layout_engine(
+    'constrained',
+    w_pad=0.12,
+    h_pad=0.08,
+    wspace=0.05,
+    rect=(0, 0.06, 1, 0.94) if note else (0, 0, 1, 1),
+  )
+  picture.text(
+    0.5, 0.035, note, color=drawing.GREY, fontsize=8.5, ha='center', va='center'
+  )
   panels = picture.subplots(1, 2)
+  best = _best(records)
   for axes, name in zip(panels, ('loss', 'accuracy')):
-    _curve(axes, records, 'train', name, color=BLUE, linewidth=1.4)
-    _curve(
-      axes, records, 'eval', name, color=RED, linewidth=1.8, marker='o', ms=4
-    )
+    _train_line(axes, name, *_points(records, 'train', name))
+    _eval_line(axes, name, *_points(records, 'eval', name), best)
     _style(axes, name)
-  panels[0].set_ylim(bottom=0)
+  losses = [record['loss'] for record in records if 'loss' in record]
+  panels[0].set_ylim(0, 1.05 * max(filter(math.isfinite, losses), default=1))
   panels[1].set_ylim(0, 1)
   panels[1].yaxis.set_major_formatter(ticker.PercentFormatter(1))
-  return save(picture, pathlib.Path(workdir) / 'learning_curve.png')
+  return drawing.save(picture, workdir / 'learning_curve.png')
 
 
-def predictions(path, images, labels, predicted, class_names=None):
-  """Plots images with their predicted classes; mistakes are marked.
+def predictions(path, sample, num_examples, class_names=None):
+  """Plots a sample of images with their predicted classes, mistakes first.
 
   Args:
     path: of the PNG.
-    images: uint8 [n, height, width, 3]; the first 40 are shown.
-    labels: class indices [n]; -1 where there is none.
-    predicted: class indices [n].
+    sample: a `validation.Sample`; the first 40 are shown.
+    num_examples: number of those that the sample was drawn from.
     class_names: name of each class; None, or too few: its index.
 
   Returns:
     The path of the plot.
   """
-  shown = list(zip(images, labels, predicted))[:MAX_IMAGES]
-  marked = [label >= 0 and label != guess for _, label, guess in shown]
+  wrong = (sample.label >= 0) & (sample.label != sample.predicted)
+  order = np.lexsort((sample.label < 0, ~wrong))  # Unlabelled ones come last.
+  shown = type(sample)(*(array[order] for array in sample))
   captions = [
-    _prediction(label, guess, class_names) for _, label, guess in shown
+    predicting.caption(*each, class_names)
+    for each in zip(shown.label, shown.predicted, shown.confidence)
   ]
-  return grid(path, images, captions, _score(shown), marked)
-
-
-def grid(path, images, captions, title, marked=None):
-  """Plots images with a caption of one or two lines below each.
-
-  Args:
-    path: of the PNG.
-    images: uint8 [n, height, width, 3]; the first 40 are shown.
-    captions: of each.
-    title: above them all.
-    marked: whether to draw a red frame around each; None: none.
-
-  Returns:
-    The path of the plot.
-  """
-  shown = list(zip(images, captions, marked or [False] * len(captions)))
-  shown = shown[:MAX_IMAGES]
-  columns = min(COLUMNS, max(len(shown), 5))
-  rows = max(1, -(-len(shown) // columns))
-  height = rows * 1.42 + 0.45  # An inch of image, then two lines of text.
-  picture = blank(columns * 1.1, height)
-  panels = picture.subplots(
-    rows,
-    columns,
-    squeeze=False,
-    gridspec_kw={
-      'left': 0.01,
-      'right': 0.99,
-      'bottom': 0.42 / height,
-      'top': 1 - 0.45 / height,
-      'wspace': 0.1,
-      'hspace': 0.42,
-    },
-  ).flatten()
-  for axes in panels[len(shown) :]:
-    axes.set_axis_off()
-  for axes, (image, caption, is_marked) in zip(panels, shown):
-    _panel(axes, image, caption, is_marked)
-  picture.text(
-    0.5,
-    1 - 0.24 / height,
-    title,
-    color=INK,
-    fontsize=12,
-    fontweight='bold',
-    ha='center',
-    va='center',
+  return drawing.grid(
+    path,
+    shown.image,
+    captions,
+    _score(shown),
+    f'A random sample of {num_examples:,} test images, mistakes first; '
+    'per cent: confidence in the predicted class.',
+    wrong[order].tolist(),
   )
-  return save(picture, path)
 
 
-def blank(width, height):
-  """Returns an empty figure of a size in inches."""
-  picture = figure.Figure(figsize=(width, height), dpi=160, facecolor='white')
-  backend_agg.FigureCanvasAgg(picture)
-  return picture
+def _note(workdir):
+  """Returns what a reader of the curves has to know of the training images."""
+  if not (workdir / recipes.FILE).exists():
+    return ''
+  kinds = mixing.kinds(recipes.load(str(workdir / recipes.FILE)).data)
+  if not kinds:
+    return ''
+  return (
+    f'Training images are mixed ({", ".join(kinds)}): the loss and accuracy '
+    'of train are not comparable with those of eval.'
+  )
 
 
-def _curve(axes, records, split, name, **style):
-  points = [
-    (record['step'], record[name])
+def _points(records, split, name):
+  """Returns the steps and the values of a metric, two arrays."""
+  found = {
+    record['step']: record[name]
     for record in records
     if record['split'] == split and name in record
+  }
+  steps = sorted(found)
+  return np.array(steps), np.array([found[step] for step in steps], float)
+
+
+def _best(records):
+  """Returns the step of the best evaluation, the first of equals, or None."""
+  scores = {}
+  for record in records:
+    if record['split'] == 'eval' and record.keys() & {'accuracy', 'loss'}:
+      score = metrics.score(record)
+      if math.isfinite(score):
+        scores.setdefault(record['step'], score)
+  return max(scores, key=scores.get) if scores else None
+
+
+def _train_line(axes, name, steps, values):
+  if not steps.size:
+    return
+  label = f'train  {_shown(name, values[-1])}'
+  style = {'color': drawing.BLUE, 'linewidth': 1.4}
+  if len(steps) < _SMOOTHED:
+    # A point among gaps is no line, and would not be seen.
+    axes.plot(steps, values, label=label, marker='o', ms=2.5, **style)
+    return
+  window = 1 + 2 * (len(steps) // _SMOOTHED)
+  axes.plot(steps, values, **{**style, 'alpha': 0.3, 'linewidth': 0.8})
+  smooth = _moving_average(values, window)
+  axes.plot(steps, smooth, label=f'{label}  (mean of {window})', **style)
+
+
+def _moving_average(values, window):
+  """Returns the mean of the finite values around each; nan where it is nan.
+
+  The window is centred, and as far as it goes at both ends.
+  """
+  half = window // 2
+  places = range(len(values))
+  reach = [min(half, place, len(values) - 1 - place) for place in places]
+  around = [
+    values[place - each : place + each + 1]
+    for place, each in zip(places, reach)
   ]
-  if points:
-    last = points[-1][1]
-    shown = f'{last:.1%}' if name == 'accuracy' else f'{last:.3f}'
-    axes.plot(*zip(*points), label=f'{split}  {shown}', **style)
+  return np.array(
+    [
+      np.nanmean(part) if math.isfinite(value) else math.nan
+      for part, value in zip(around, values)
+    ]
+  )
+
+
+def _eval_line(axes, name, steps, values, best):
+  if not steps.size:
+    return
+  axes.plot(
+    steps,
+    values,
+    label=f'eval  {_shown(name, values[-1])}',
+    color=drawing.RED,
+    linewidth=1.8,
+    marker='o',
+    ms=4 if len(steps) <= 40 else 0,
+  )
+  if best in steps:
+    value = values[steps == best][0]
+    axes.axvline(best, color=drawing.INK, linewidth=0.8, linestyle=(0, (2, 3)))
+    axes.plot(
+      [best],
+      [value],
+      label=f'best step {best:,}  {_shown(name, value)}',
+      color=drawing.INK,
+      linestyle='none',
+      marker='D',
+      ms=6,
+      markerfacecolor='none',
+      zorder=4,
+      clip_on=False,
+    )
+
+
+def _shown(name, value):
+  return f'{value:.1%}' if name == 'accuracy' else f'{value:.3f}'
 
 
 def _style(axes, name):
   axes.set_title(
-    name.capitalize(), loc='left', color=INK, fontsize=12, fontweight='bold'
+    name.capitalize(),
+    loc='left',
+    color=drawing.INK,
+    fontsize=12,
+    fontweight='bold',
   )
-  axes.set_xlabel('step', color=INK)
-  axes.grid(axis='y', color=FAINT, linewidth=0.8)
+  axes.set_xlabel('step', color=drawing.INK)
+  axes.grid(axis='y', color=drawing.FAINT, linewidth=0.8)
   axes.set_axisbelow(True)
   axes.spines[['top', 'right', 'left']].set_visible(False)
-  axes.spines['bottom'].set_color(FAINT)
-  axes.tick_params(length=0, labelcolor=INK)
+  axes.spines['bottom'].set_color(drawing.FAINT)
+  axes.tick_params(length=0, labelcolor=drawing.INK)
+  axes.set_xlim(left=0)
   axes.xaxis.set_major_locator(ticker.MaxNLocator(5, integer=True))
   if axes.lines:
-    axes.legend(frameon=False, labelcolor=INK)
-
-
-def _panel(axes, image, caption, is_marked):
-  small = max(image.shape[:2]) < 128
-  axes.imshow(image, interpolation='nearest' if small else 'antialiased')
-  axes.set_xticks([])
-  axes.set_yticks([])
-  for spine in axes.spines.values():
-    spine.set(
-      color=RED if is_marked else FAINT, linewidth=3 if is_marked else 1
+    axes.legend(
+      labelcolor=drawing.INK,
+      fontsize=9,
+      facecolor='white',
+      edgecolor='none',
+      framealpha=0.9,
     )
-  axes.set_xlabel(
-    caption,
-    color=RED if is_marked else INK,
-    fontsize=8,
-    labelpad=3,
-    parse_math=False,  # A dollar sign in the name of a class is literal.
-  )
 
 
-def _prediction(label, guess, class_names):
-  """Returns the caption of an image: its predicted and its true class."""
-  text = class_name(guess, class_names)
-  if label < 0:
-    return text
-  if label == guess:
-    return f'✓ {text}'
-  return f'✗ {text}\ntrue: {class_name(label, class_names)}'
-
-
-def _score(shown):
-  """Returns the title: how many of (image, label, predicted) are correct."""
-  known = [(label, guess) for _, label, guess in shown if label >= 0]
-  if not known:
-    return f'{len(shown)} images without labels'
-  right = sum(label == guess for label, guess in known)
-  fraction = right / len(known)
-  return f'{right} of {len(known)} test images recognised ({fraction:.1%})'
-
-
-def class_name(index, class_names):
-  """Returns a name short enough for a caption; the index where it has none."""
-  has_name = class_names is not None and index < len(class_names)
-  name = str(class_names[index] if has_name else index)
-  return name if len(name) <= 13 else f'{name[:12]}…'
-
-
-def save(picture, path):
-  """Writes a figure and returns its path."""
-  picture.savefig(path)
-  return pathlib.Path(path)
+def _score(sample):
+  """Returns the title: how many of a sample are correct."""
+  known = sample.label >= 0
+  count, num_right = known.sum(), (sample.label == sample.predicted).sum()
+  if not count:
+    return f'{len(known)} images without labels'
+  fraction = num_right / count
+  return f'{num_right} of {count} sampled images recognised ({fraction:.1%})'

@@ -3,10 +3,11 @@
 import jax
 import numpy as np
 
+from vit_jax import drawing
 from vit_jax.config import schema
 from vit_jax.data import pipeline, sources
 from vit_jax.data.transforms import mixing
-from vit_jax.training import assembly, plots, train_step
+from vit_jax.training import assembly, train_step
 
 
 def run(config, output):
@@ -25,10 +26,10 @@ def run(config, output):
   assembly.validate(config, jax.device_count())
   source = sources.build(config.data, config.data.train_split)
   batch = first_batch(config, source)
-  shown = {key: batch[key][: plots.MAX_IMAGES] for key in batch}
+  shown = {key: batch[key][: drawing.MAX_IMAGES] for key in batch}
   captions = [_caption(row, source.class_names) for row in _targets(shown)]
   images = np.rint(shown['image']).astype(np.uint8)
-  return plots.grid(output, images, captions, _title(config))
+  return drawing.grid(output, images, captions, _title(config))
 
 
 def first_batch(config, source):
@@ -59,7 +60,7 @@ def _targets(batch):
 
 
 def _caption(fractions, class_names):
-  names = [plots.class_name(index, class_names) for index, _ in fractions]
+  names = [drawing.class_name(index, class_names) for index, _ in fractions]
   if len(names) < 2:
     return ''.join(names)
   return '\n'.join(

@@ -9,6 +9,7 @@ import pathlib
 
 import jax
 
+from vit_jax import drawing
 from vit_jax.config import recipes, schema
 from vit_jax.data import bad_examples, pipeline, prefetch, sources
 from vit_jax.sharding import mesh as meshes
@@ -103,14 +104,22 @@ def run(config, workdir):
     except preemption.Stopped:
       session.save_and_exit(state)
 
-    shown = validation.first_predictions(
-      config, components, predict, state.eval_params, eval_source
+    sample = validation.sample_predictions(
+      config,
+      components,
+      predict,
+      state.eval_params,
+      eval_source,
+      drawing.MAX_IMAGES,
     )
   if jax.process_index() == 0:
     plots.learning_curve(workdir)
-    if shown:
+    if sample:
       plots.predictions(
-        workdir / 'predictions.png', *shown, eval_source.class_names
+        workdir / 'predictions.png',
+        sample,
+        len(eval_source),
+        eval_source.class_names,
       )
   return report
 

@@ -1,12 +1,18 @@
 """Evaluation during a training: the metrics of its objective, over all data."""
 
 import functools
+from typing import NamedTuple
 
 import numpy as np
-from jax.experimental import multihost_utils
 
 from vit_jax.data import pipeline
-from vit_jax.evaluation import classification, masked_patches
+from vit_jax.data.sources import subset
+from vit_jax.evaluation import (
+  classification,
+  gather,
+  masked_patches,
+  predictions,
+)
 from vit_jax.sharding import placement
 
 _OF_OBJECTIVE = {
@@ -53,19 +59,44 @@ def num_batches(config, source):
   return pipeline.num_eval_batches(len(source), size)
 
 
-def first_predictions(config, components, predict, params, source):
-  """Returns images, labels and predicted labels of the first batch.
+class Sample(NamedTuple):
+  """Examples and what is predicted for them.
 
-  They are NumPy arrays, uint8 [n, height, width, 3], int32 [n] and int32 [n],
-  the same in every process; None where no labels are predicted.
+  image: uint8 [n, height, width, 3].
+  label: int32 [n]; the true class, -1 where it is not known.
+  predicted: int32 [n]; the class of the largest logit.
+  confidence: float32 [n]; its softmax probability.
+  """
+
+  image: np.ndarray
+  label: np.ndarray
+  predicted: np.ndarray
+  confidence: np.ndarray
+
+
+def sample_predictions(config, components, predict, params, source, count):
+  """Returns a `Sample` of `count` examples, drawn by the seed of the run.
+
+  It is the same in every process, whatever their number. Only what is drawn is
+  read, and examples that can't be used are left out. None where no labels are
+  predicted.
   """
   if config.objective.name != 'classification':
     return None
-  first = next(iter(batches(config, components.mesh, source)))
-  batch = placement.to_devices(first, components.mesh)
-  predicted = predict(params, batch).argmax(-1)
-  image, label, mask, predicted = multihost_utils.process_allgather(
-    (batch['image'], batch['label'], batch['mask'], predicted), tiled=True
+  rng = np.random.default_rng(config.seed)
+  count = min(count, len(source))
+  drawn = np.sort(rng.choice(len(source), count, replace=False))
+  config = config.copy_and_resolve_references()
+  config.data.max_bad_fraction = 1.0  # It has been evaluated on all of them.
+  placed = (
+    placement.to_devices(batch, components.mesh)
+    for batch in batches(config, components.mesh, subset.Subset(source, drawn))
   )
-  real = np.asarray(mask)
-  return image[real], label[real], predicted[real]
+  measured = (
+    (
+      *(batch[key] for key in ('index', 'mask', 'image', 'label')),
+      *predictions.of_logits(predict(params, batch), batch['label'])[:2],
+    )
+    for batch in placed
+  )
+  return Sample(*gather.examples(measured)[1:])

@@ -21,9 +21,7 @@ def build(data, num_classes):
       each gets half of the batches.
     num_classes: number of classes.
   """
-  alpha = data.mixup
-  if alpha is None:
-    alpha = augmentations.get(data.augmentation).mixup
+  alpha = _mixup_alpha(data)
   mixers = []
   if alpha:
     mixers.append(functools.partial(mixup, alpha, num_classes))
@@ -44,6 +42,19 @@ def build(data, num_classes):
     return batch
 
   return mix
+
+
+def kinds(data):
+  """Returns how images and targets are mixed: ('mixup 0.2', 'CutMix 1')."""
+  alpha = _mixup_alpha(data)
+  named = (('mixup', alpha), ('CutMix', data.cutmix))
+  return tuple(f'{name} {value:g}' for name, value in named if value)
+
+
+def _mixup_alpha(data):
+  if data.mixup is None:
+    return augmentations.get(data.augmentation).mixup
+  return data.mixup
 
 
 def mixup(alpha, num_classes, batch, rng):

@@ -1,4 +1,4 @@
-"""The page of the paper in miniature: tables, verdicts, plots.
+"""The page of the paper in miniature: tables, verdicts, drawing.
 
 A page is hand-written Markdown with placeholders `<!-- filled: NAME -->` up to
 `<!-- end -->`: one for each question and one called `measured`. Plots go to a
@@ -13,9 +13,8 @@ import statistics
 
 import jax
 
-from vit_jax import errors, files
+from vit_jax import drawing, errors, files
 from vit_jax.paper.miniature import questions as miniature_questions
-from vit_jax.training import plots
 
 SPENT = 'measured'  # The placeholder for what `spent` returns.
 _COLORS = '#0072B2', '#D55E00', '#009E73', '#CC79A7'  # Okabe & Ito (2008).
@@ -38,7 +37,7 @@ def check(page, questions):
 
 
 def fill(page, questions, accuracies, spent):
-  """Fills in the page and draws its plots.
+  """Fills in the page and draws its drawing.
 
   Args:
     page: its path; it has passed `check`.
@@ -114,7 +113,7 @@ def verdict(claim, cells):
 
 def plot(question, cells, path):
   """Plots every run as a dot, and lines or bars through the means."""
-  picture = plots.blank(6.4, 3.6)
+  picture = drawing.blank(6.4, 3.6)
   picture.set_layout_engine('constrained')
   axes = picture.subplots()
   rows, columns = _axes(question)
@@ -134,12 +133,14 @@ def plot(question, cells, path):
     joined = '-' if is_number else ''
     axes.plot(places, means, linestyle=joined, label=row, **line, **style)
   _style(axes, question, columns, is_number)
-  return plots.save(picture, path)
+  return drawing.save(picture, path)
 
 
 def _style(axes, question, columns, is_number):
-  axes.set_title(question.title, loc='left', color=plots.INK, fontweight='bold')
-  axes.set_xlabel(question.columns, color=plots.INK)
+  axes.set_title(
+    question.title, loc='left', color=drawing.INK, fontweight='bold'
+  )
+  axes.set_xlabel(question.columns, color=drawing.INK)
   if is_number:
     axes.set_xscale('log')
     axes.set_xticks([float(column) for column in columns], columns)
@@ -147,11 +148,11 @@ def _style(axes, question, columns, is_number):
   else:
     axes.set_xticks(range(len(columns)), columns)
   axes.yaxis.set_major_formatter(lambda fraction, _: f'{fraction:.0%}')
-  axes.grid(axis='y', color=plots.FAINT, linewidth=0.8)
+  axes.grid(axis='y', color=drawing.FAINT, linewidth=0.8)
   axes.spines[['top', 'right', 'left']].set_visible(False)
-  axes.spines['bottom'].set_color(plots.FAINT)
-  axes.tick_params(length=0, labelcolor=plots.INK)
-  axes.legend(frameon=False, labelcolor=plots.INK)
+  axes.spines['bottom'].set_color(drawing.FAINT)
+  axes.tick_params(length=0, labelcolor=drawing.INK)
+  axes.legend(frameon=False, labelcolor=drawing.INK)
 
 
 def _table(question, cells):
