@@ -16,7 +16,6 @@ FILES = sorted(PACKAGE.rglob('*.py'))
 FLOORS = (
   ('errors',),
   ('files', 'pytrees'),
-  ('drawing',),
   ('config', 'nn', 'checkpoints'),
   ('models', 'data', 'sharding'),
   ('weights',),

@@ -19,8 +19,8 @@ from PIL import Image
 
 from vit_jax import models, pytrees
 from vit_jax.config import schema
-from vit_jax.weights import catalog, formats, mapping
 from vit_jax.weights import card as cards
+from vit_jax.weights import catalog, formats, mapping
 from vit_jax.weights.files import download, npz
 
 ROOT = pathlib.Path(__file__).parents[1]

@@ -22,7 +22,6 @@ import math
 import os
 import sys
 
-from vit_jax import errors
 from vit_jax.config import schema
 from vit_jax.data.sources import folder
 from vit_jax.weights import catalog, loading

@@ -6,8 +6,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from vit_jax import drawing
-from vit_jax.evaluation import confusion_figure, per_class
+from vit_jax.evaluation import confusion_figure, drawing, per_class
 
 
 def of(matrix):

@@ -4,8 +4,9 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from vit_jax import drawing, errors
+from vit_jax import errors
 from vit_jax.config import recipes, schema
+from vit_jax.evaluation import drawing
 from vit_jax.training import plots, validation
 
 

@@ -4,10 +4,10 @@ import optax
 import PIL.Image
 import pytest
 
-from vit_jax import drawing
 from vit_jax.config import schema
 from vit_jax.data import pipeline, sources
 from vit_jax.data.transforms import mixing
+from vit_jax.evaluation import drawing
 from vit_jax.training import preview, train_step
 
 pytestmark = pytest.mark.usefixtures('compiled_in_less_time')

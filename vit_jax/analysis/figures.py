@@ -4,7 +4,7 @@ import matplotlib
 import numpy as np
 from matplotlib import ticker
 
-from vit_jax import drawing
+from vit_jax.evaluation import drawing
 
 MAX_ROLLOUTS = 24  # Of the first images; figure 14 has 128.
 _PAIRS_PER_ROW = 4

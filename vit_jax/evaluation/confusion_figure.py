@@ -3,8 +3,7 @@
 import matplotlib
 import numpy as np
 
-from vit_jax import drawing
-from vit_jax.evaluation import per_class
+from vit_jax.evaluation import drawing, per_class
 
 MAX_CLASSES = 25  # More are not legible: then it is the most confused.
 _NAME_WIDTH = 22  # In letters.

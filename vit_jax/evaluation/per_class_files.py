@@ -15,9 +15,9 @@ import itertools
 import math
 import pathlib
 
-from vit_jax import drawing, files
+from vit_jax import files
 from vit_jax.data import transforms
-from vit_jax.evaluation import confusion_figure, per_class
+from vit_jax.evaluation import confusion_figure, drawing, per_class
 from vit_jax.evaluation import predictions as predicting
 
 MAX_MISTAKES = 100  # In the table.
@@ -35,7 +35,7 @@ def check(folder):
     pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
 
 
-def write(folder, confusion, predictions, source, chain, name):
+def write(folder, confusion, predictions, source, chain, name, class_names):
   """Writes all files.
 
   Args:
@@ -45,12 +45,13 @@ def write(folder, confusion, predictions, source, chain, name):
     source: of the examples; see `sources`.
     chain: transforms of their images.
     name: of the examples, for titles.
+    class_names: name of each class; None, or too few: its index.
 
   Raises:
     UserError: a file can't be written.
   """
   folder = pathlib.Path(folder)
-  names = _names(source.class_names, confusion.num_classes)
+  names = _names(class_names, confusion.num_classes)
   write_csv(folder / 'per_class.csv', *_classes(confusion, names))
   if confusion.num_classes <= MAX_MATRIX:
     write_csv(folder / 'confusion.csv', *_matrix(confusion, names))
@@ -61,7 +62,7 @@ def write(folder, confusion, predictions, source, chain, name):
   confusion_figure.draw(
     folder / 'confusion.png',
     confusion,
-    source.class_names,
+    class_names,
     f'{name}: {num_right:,} of {total:,} recognised ({num_right / total:.1%})',
   )
   worst = predictions.worst(MAX_MISTAKES)
@@ -71,6 +72,7 @@ def write(folder, confusion, predictions, source, chain, name):
     worst,
     source,
     chain,
+    class_names,
     f'{name}: {total - num_right:,} mistakes in {total:,} images',
   )
 
@@ -137,7 +139,7 @@ def _mistakes(worst, source, names):
   )
 
 
-def _draw_mistakes(path, worst, source, chain, title):
+def _draw_mistakes(path, worst, source, chain, class_names, title):
   shown = predicting.Predictions(
     *(each[: drawing.MAX_IMAGES].tolist() for each in worst)
   )
@@ -145,7 +147,7 @@ def _draw_mistakes(path, worst, source, chain, title):
     transforms.apply(chain, source[index]['image']) for index in shown.index
   ]
   captions = [
-    predicting.caption(label, predicted, confidence, source.class_names)
+    predicting.caption(label, predicted, confidence, class_names)
     for _, label, predicted, confidence, _ in zip(*shown)
   ]
   subtitle = 'The most confident first; per cent: confidence in the prediction.'

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vit_jax import drawing, errors
-from vit_jax.evaluation import gather
+from vit_jax import errors
+from vit_jax.evaluation import drawing, gather
 
 
 class Predictions(NamedTuple):

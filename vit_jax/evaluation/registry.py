@@ -121,8 +121,8 @@ def _knn(target):
 
 def _per_class(target):
   split = target.config.data.eval_split
-  source = target.source(split)
-  _check_head(target, source.num_classes)
+  source = target.classified(split)
+  names = target.card.class_names and target.card.names()
   folder = target.options.output_dir
   if folder:
     per_class_files.check(folder)
@@ -133,7 +133,13 @@ def _per_class(target):
     if folder and not jax.process_index():
       name = f'{pathlib.Path(target.config.data.dataset).name} ({split})'
       per_class_files.write(
-        folder, confusion, found, source, target.chain, name
+        folder,
+        confusion,
+        found,
+        source,
+        target.chain,
+        name,
+        names or source.class_names,
       )
     return per_class.evaluate(confusion)
 

@@ -6,10 +6,9 @@ import pathlib
 import numpy as np
 from matplotlib import ticker
 
-from vit_jax import drawing
 from vit_jax.config import recipes
 from vit_jax.data.transforms import mixing
-from vit_jax.evaluation import metrics
+from vit_jax.evaluation import drawing, metrics
 from vit_jax.evaluation import predictions as predicting
 from vit_jax.training.runtime import log
 

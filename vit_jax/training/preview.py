@@ -3,10 +3,10 @@
 import jax
 import numpy as np
 
-from vit_jax import drawing
 from vit_jax.config import schema
 from vit_jax.data import pipeline, sources
 from vit_jax.data.transforms import mixing
+from vit_jax.evaluation import drawing
 from vit_jax.training import assembly, train_step
 
 

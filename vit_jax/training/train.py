@@ -9,9 +9,9 @@ import pathlib
 
 import jax
 
-from vit_jax import drawing
 from vit_jax.config import recipes, schema
 from vit_jax.data import bad_examples, pipeline, prefetch, sources
+from vit_jax.evaluation import drawing
 from vit_jax.sharding import mesh as meshes
 from vit_jax.sharding import placement
 from vit_jax.training import (
@@ -119,7 +119,7 @@ def run(config, workdir):
         workdir / 'predictions.png',
         sample,
         len(eval_source),
-        eval_source.class_names,
+        card.class_names and card.names(),
       )
   return report
 

@@ -39,6 +39,9 @@ class Relabelled:
   def where(self, index):
     return self.source.where(index)
 
+  def key(self, index):
+    return self.source.key(index)
+
   def facts(self):
     yield from self.source.facts()
     yield str(self.places)

@@ -13,7 +13,8 @@ import statistics
 
 import jax
 
-from vit_jax import drawing, errors, files
+from vit_jax import errors, files
+from vit_jax.evaluation import drawing
 from vit_jax.paper.miniature import questions as miniature_questions
 
 SPENT = 'measured'  # The placeholder for what `spent` returns.

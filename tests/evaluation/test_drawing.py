@@ -10,7 +10,8 @@ import PIL.Image
 import pytest
 from matplotlib import font_manager, pyplot
 
-from vit_jax import drawing, errors
+from vit_jax import errors
+from vit_jax.evaluation import drawing
 
 
 @pytest.fixture
