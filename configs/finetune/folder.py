@@ -62,7 +62,7 @@ def get_config(data, variant='', init='', resolution=224, epochs=0.0):
 
   config.run.batch_size = _batch_size(num_train)
   config.run.num_steps = _num_steps(num_train, config.run.batch_size, epochs)
-  config.run.log_every = max(1, config.run.num_steps // 100)
+  config.run.log_every = max(1, config.run.num_steps // 50)
   config.run.eval_every = max(1, config.run.num_steps // NUM_EVALUATIONS)
   config.run.checkpoint_every = config.run.eval_every
   config.run.keep_best = True
