@@ -151,7 +151,7 @@ def unite(splits, num_classes=None):
         folders.setdefault(names.key(name), name)
   for split in splits:
     if split.is_list:
-      _check_kinds(split.first, folders)
+      _check_numbers(split.first, folders)
   written, places = {}, {}  # How and where each key is first.
   for split in splits:
     for label, place in split.first.items():
@@ -197,8 +197,10 @@ def _once_each(written, preferred):
   """Returns {key: name} without a second spelling of a number, as 7 and 007."""
   once = {}
   for key in sorted(written, key=lambda key: key not in preferred):
-    once.setdefault(number(key), key)
-  return {key: written[key] for key in once.values()}
+    value = number(key)
+    name = (key, written[key]) if key in preferred else (str(value),) * 2
+    once.setdefault(value, name)
+  return dict(once.values())
 
 
 def _numbered(written, num_classes):
@@ -217,22 +219,15 @@ def _numbered(written, num_classes):
   )
 
 
-def _check_kinds(first, folders):
-  """Raises UserError where a list mixes numbers and names, or has neither."""
-  kinds = {}
+def _check_numbers(first, folders):
+  """Raises UserError where a label is a number and can be no index."""
   for label, place in first.items():
-    is_number = number(label) is not None
-    is_name = names.key(label) in folders
-    if is_name and is_number:
-      continue
-    if not (is_name or is_number) and _OTHER_NUMBER.fullmatch(label):
+    is_other = number(label) is None and _OTHER_NUMBER.fullmatch(label)
+    if is_other and names.key(label) not in folders:
       raise errors.UserError(
         f'{place}: the label {label!r} is neither a name nor an index (-1: '
         f'none); a {FILE} beside the splits can make it a name.'
       )
-    kinds.setdefault(is_number, (place, label))
-  if len(kinds) == 2:
-    raise _mixed(*kinds[True], *kinds[False])
 
 
 def _mixed(place, value, other_place, name):
