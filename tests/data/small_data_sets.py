@@ -619,6 +619,22 @@ LISTS = (
     error=r'.*train.jsonl, line 1, byte 11: fc is not UTF-8',
   ),
   Case(
+    'names within the folder that is called like the list',
+    {
+      **{f'train/{i}.png': picture(FOUR[i]) for i in range(4)},
+      'train.csv': table(*FOUR).replace('photos/', ''),
+      **{f'test/{i}.png': picture(TWO[i]) for i in range(2)},
+      'test.csv': table(*TWO).replace('photos/', ''),
+    },
+    counts=(4, 2),
+  ),
+  Case(
+    'images to train and to test on',
+    lists(table(*FOUR), table(*TWO)),
+    counts=(4, 2),
+    says=('2 images in both train and test',),
+  ),
+  Case(
     'an image that is not there',
     lists(table(*FOUR, *TWO, 'cat'), table(*TWO)),
     error=r'.*train.csv, line 8: there is no file .photos/6.png. .*\(1 of 7 ',

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from vit_jax import errors
-from vit_jax.data import bad_examples, pipeline
+from vit_jax.data import bad_examples, pipeline, sources
 from vit_jax.data.sources import synthetic
 
 SOURCE = synthetic.SyntheticSource(1000, 2, 4, 4, 'train')
@@ -50,6 +50,35 @@ def test_a_resumed_run_lists_nothing_twice(tmp_path):
   bad.add(5, 'five.')
   bad.add(6, 'six.')
   assert len(path.read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize('kind', ['folder', 'arrays', 'mixture'])
+def test_a_data_set_that_has_moved_lists_nothing_twice(data, tmp_path, kind):
+  for place in 'here', 'there':
+    root = tmp_path / place
+    (root / 'train/a').mkdir(parents=True)
+    (root / 'train/a/1.png').touch()
+    labels = np.zeros(1, int)
+    images = np.zeros((1, 4, 4), np.uint8)
+    np.savez(root / 'a.npz', train_image=images, train_label=labels)
+    data.source = 'folder' if kind == 'folder' else 'arrays'
+    data.dataset = str(root if kind == 'folder' else root / 'a.npz')
+    if kind == 'mixture':
+      data.dataset = f'{data.dataset}@1+{data.dataset}@2'
+    source = sources.build(data, 'train')
+    bad = bad_examples.BadExamples(source, 1.0, tmp_path / 'bad.jsonl')
+    bad.add(0, 'broken.')
+    bad.add(len(source) - 1, 'broken.')
+  lines = (tmp_path / 'bad.jsonl').read_text().splitlines()
+  assert len(lines) == len(source)
+  assert str(tmp_path / 'here') in json.loads(lines[0])['where']
+
+
+def test_lines_that_are_no_examples_hinder_nothing(tmp_path):
+  (tmp_path / 'bad.jsonl').write_text('null\n[]\n{}\n"a"\n7\n')
+  bad = bad_examples.BadExamples(SOURCE, 0.01, tmp_path / 'bad.jsonl')
+  bad.add(5, 'five.')
+  assert len((tmp_path / 'bad.jsonl').read_text().splitlines()) == 6
 
 
 def test_a_line_cut_short_by_a_crash_hinders_no_resumed_run(tmp_path):

@@ -49,7 +49,7 @@ _HEADER = re.compile(
   rb'|(?:II[*+]\0|MM\0[*+])'  # TIFF
   rb'|BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0'  # Size of its header.
   rb'|P[1-6]\s+(?:#|\d)'
-  rb'|.{4}ftyp(?:avi[fs]|mi[fs]1.{4}(?:.{4})*?avi[fs])'
+  rb'|.{4}ftyp(?:avi[fs]|m[is]f1.{4}(?:.{4})*?avi[fs])'
   rb'|\xff\x4f\xff\x51|\0\0\0\x0cjP  \r\n\x87\n',  # JPEG 2000
   re.DOTALL,
 )

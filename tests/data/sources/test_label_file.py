@@ -58,7 +58,7 @@ def test_indices_stay_what_they_are_over_all_splits(root):
 def test_listed_classes_are_found_by_name_or_index(root):
   write(root, 'classes.txt', 'cat', 'dog', 'emu')
   path = write(root, 'train.csv', 'image,label', 'a,dog', 'b,0')
-  classes = class_list.ClassList(class_list.read(root), 3)
+  classes = class_list.ClassList(class_list.read(root), 3, is_listed=True)
   assert [classes.index(each) for each in label_file.read(path).labels] == [
     1,
     0,

@@ -32,6 +32,20 @@ def test_a_mixture_is_names_with_weights(text, parts):
   assert mixture.parse(text) == parts
 
 
+def test_a_folder_may_be_called_like_a_mixture(tmp_path, monkeypatch):
+  monkeypatch.setenv('HOME', str(tmp_path))
+  monkeypatch.chdir(tmp_path)
+  for name in 'shots@2', 'a+b', 'c@1+d@2':
+    (tmp_path / name).mkdir()
+  for name in 'shots@2', '~/shots@2', f'{tmp_path}/a+b', 'c@1+d@2':
+    assert mixture.parse(name) is None
+  assert mixture.parse('a+b@2+e@1') == [('a+b', 2.0), ('e', 1.0)]
+  assert mixture.parse('~/a+b@2') == [('~/a+b', 2.0)]
+  assert mixture.parse('shots@2@3+e@1') == [('shots@2', 3.0), ('e', 1.0)]
+  assert mixture.parse('shots@3') == [('shots', 3.0)]
+  assert mixture.parse('x+y@2') is None
+
+
 def test_a_weight_of_zero_is_refused():
   with pytest.raises(errors.UserError, match=r'weight of b is 0; leave it out'):
     mixture.parse('a@1+b@0')

@@ -74,6 +74,22 @@ def test_the_fingerprint_of_a_folder_knows_names_and_sizes(data, tmp_path):
   assert sources.fingerprint(sources.build(data, 'train')) == seen[-1]
 
 
+def test_the_fingerprint_of_arrays_stays_where_they_go(data, tmp_path):
+  mixed = data.copy_and_resolve_references()
+  seen = set()
+  for place in 'set.npz', 'moved.npz':
+    (tmp_path / 'set.npz').rename(tmp_path / place)
+    data.dataset = str(tmp_path / place)
+    mixed.dataset = f'{data.dataset}@1+{data.dataset}@2'
+    seen.add(
+      tuple(
+        sources.fingerprint(sources.build(each, 'train[:2]'))
+        for each in (data, mixed)
+      )
+    )
+  assert len(seen) == 1
+
+
 def test_the_fingerprint_of_made_up_images_knows_what_makes_them(data):
   data.source, data.num_classes = 'synthetic', 5
   one = sources.fingerprint(sources.build(data, 'train'))

@@ -1,12 +1,13 @@
 import io
 import struct
+import subprocess
 import tracemalloc
 import zlib
 
 import cv2
 import numpy as np
 import pytest
-from PIL import Image, ImageFile, ImageOps
+from PIL import EpsImagePlugin, Image, ImageFile, ImageOps
 
 from vit_jax import errors
 from vit_jax.data.transforms import decoding
@@ -75,7 +76,7 @@ def test_transparency_is_dropped_and_the_colour_below_it_kept():
   np.testing.assert_array_equal(decoding.decode(encode(picture, 'PNG')), PIXELS)
 
 
-@pytest.mark.parametrize('format', ['PNG', 'TIFF'])
+@pytest.mark.parametrize('format', ['PNG', 'TIFF', 'PPM', 'JPEG2000'])
 def test_16_bits_of_grey_become_their_upper_8(format):
   grey = (ROWS * 1600 + COLUMNS).astype(np.uint16)
   image = decoding.decode(encode(Image.fromarray(grey), format))
@@ -88,6 +89,24 @@ def test_16_bits_of_colour_become_their_upper_8():
   colours = PIXELS.astype(np.uint16) * 256 + 77
   data = cv2.imencode('.png', colours[..., ::-1])[1].tobytes()
   np.testing.assert_array_equal(decoding.decode(data), PIXELS)
+
+
+@pytest.mark.parametrize('format', ['EPS', 'ICO', 'TGA', 'PCX', 'SGI', 'DDS'])
+def test_formats_beyond_the_list_are_not_tried(format):
+  with pytest.raises(errors.UserError, match=r'Not an image of any known'):
+    decoding.decode(encode(PICTURE.resize((32, 32)), format))
+
+
+def test_a_postscript_file_starts_no_program(monkeypatch):
+  def gone(*_, **__):
+    raise AssertionError('Ghostscript was started')
+
+  monkeypatch.setattr(subprocess, 'Popen', gone)
+  monkeypatch.setattr(subprocess, 'check_call', gone)
+  monkeypatch.setattr(EpsImagePlugin, 'Ghostscript', gone)
+  for orientation in False, True:
+    with pytest.raises(errors.UserError, match=r'Not an image'):
+      decoding.decode(encode(PICTURE, 'EPS'), exif_orientation=orientation)
 
 
 def test_32_bits_have_no_known_range():

@@ -46,11 +46,13 @@ class ClassList:
     names: of the classes; None: they are only numbered.
     num_classes: number of classes.
     note: a line for the user, or ''.
+    is_listed: whether they are from classes.txt; a list may then give indices.
   """
 
   names: tuple | None
   num_classes: int
   note: str = ''
+  is_listed: bool = False
 
   def __post_init__(self):
     by_key = {names.key(name): i for i, name in enumerate(self.names or ())}
@@ -58,8 +60,8 @@ class ClassList:
     for key, index in by_key.items():
       by_number.setdefault(number(key), index)
     by_number.pop(None, None)
-    if not by_number:  # A number is no name, and so an index.
-      by_number = range(self.num_classes)
+    if not by_number and (self.names is None or self.is_listed):
+      by_number = range(self.num_classes)  # A number is no name, but an index.
     object.__setattr__(self, '_by_key', by_key)
     object.__setattr__(self, '_by_number', by_number)
 
@@ -68,13 +70,19 @@ class ClassList:
     """The names, each one line of valid text; None where there are none."""
     return self.names and names.distinct(self.names)
 
-  def index(self, label):
-    """Returns the index of a class as it is written, None if it has none."""
+  def index(self, label, is_list=True):
+    """Returns the index of a class as it is written, None if it has none.
+
+    Args:
+      label: what stands for it.
+      is_list: whether in a list; else it is the name of a folder.
+    """
     found = self._by_key.get(names.key(label))
     if found is not None:
       return found
     value = number(label)
-    if value is None or value not in self._by_number:
+    is_name = self.is_listed and not is_list
+    if value is None or value not in self._by_number or is_name:
       return None
     return self._by_number[value]
 
@@ -86,7 +94,7 @@ class ClassList:
       where: the list is from, for the error.
     """
     for label, place in labels.first.items():
-      if self.index(label) is None:
+      if self.index(label, labels.is_list) is None:
         known = self.shown or [f'0 to {self.num_classes - 1}']
         raise errors.UserError(
           f'{place}: class {names.shown(label)!r} is not in {where}. '
@@ -143,7 +151,7 @@ def unite(splits, num_classes=None):
         folders.setdefault(names.key(name), name)
   for split in splits:
     if split.is_list:
-      _check_kinds(split.first, folders)
+      _check_numbers(split.first, folders)
   written, places = {}, {}  # How and where each key is first.
   for split in splits:
     for label, place in split.first.items():
@@ -189,8 +197,10 @@ def _once_each(written, preferred):
   """Returns {key: name} without a second spelling of a number, as 7 and 007."""
   once = {}
   for key in sorted(written, key=lambda key: key not in preferred):
-    once.setdefault(number(key), key)
-  return {key: written[key] for key in once.values()}
+    value = number(key)
+    name = (key, written[key]) if key in preferred else (str(value),) * 2
+    once.setdefault(value, name)
+  return dict(once.values())
 
 
 def _numbered(written, num_classes):
@@ -209,22 +219,15 @@ def _numbered(written, num_classes):
   )
 
 
-def _check_kinds(first, folders):
-  """Raises UserError where a list mixes numbers and names, or has neither."""
-  kinds = {}
+def _check_numbers(first, folders):
+  """Raises UserError where a label is a number and can be no index."""
   for label, place in first.items():
-    is_number = number(label) is not None
-    is_name = names.key(label) in folders
-    if is_name and is_number:
-      continue
-    if not (is_name or is_number) and _OTHER_NUMBER.fullmatch(label):
+    is_other = number(label) is None and _OTHER_NUMBER.fullmatch(label)
+    if is_other and names.key(label) not in folders:
       raise errors.UserError(
         f'{place}: the label {label!r} is neither a name nor an index (-1: '
         f'none); a {FILE} beside the splits can make it a name.'
       )
-    kinds.setdefault(is_number, (place, label))
-  if len(kinds) == 2:
-    raise _mixed(*kinds[True], *kinds[False])
 
 
 def _mixed(place, value, other_place, name):

@@ -1,6 +1,7 @@
 """What a run says of its data: how many images, and what is odd."""
 
 import collections
+import itertools
 
 import numpy as np
 
@@ -24,7 +25,26 @@ def describe(splits, sources):
   for split, source in zip(splits, sources):
     lines += _of_values(split, source)
   lines += _of_classes(sources[0])
+  lines += _shared(splits, sources)
   return list(dict.fromkeys(lines))
+
+
+def _shared(splits, sources):
+  """Returns how many images are in several splits."""
+  lines = []
+  for (one, source), (two, other) in itertools.combinations(
+    zip(splits, sources), 2
+  ):
+    places = [getattr(each, 'root', None) for each in (source, other)]
+    if one == two or None in places or places[0] != places[1]:
+      continue
+    count = len(np.intersect1d(source.names, other.names))
+    if count:
+      lines.append(
+        f'{_counted(count, "image", "s")} in both {one} and {two}: what is '
+        'measured on these is no test'
+      )
+  return lines
 
 
 def _counts(splits, sources):

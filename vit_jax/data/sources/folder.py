@@ -192,7 +192,9 @@ class _DataSet:
   def _unite(self, wanted, asked, num_classes):
     """Returns the `class_list.ClassList` of all splits that count."""
     if self._listed is not None:
-      return class_list.ClassList(self._listed, len(self._listed))
+      return class_list.ClassList(
+        self._listed, len(self._listed), is_listed=True
+      )
     known = map(self.layout.find, wanted)
     splits = list(dict.fromkeys(split for split in known if split))
     others = [s for s in self.layout.usual() if s not in splits]

@@ -3,8 +3,8 @@
 A CSV file starts with a line `image,label`, and may have other columns; it may
 be separated by semicolons or tabs, as spreadsheets write it. Each line of a
 JSONL file is an object with `image` and `label`. The image is a path within the
-folder of the data set. A label is the name of a class or its index; empty, -1
-or null, there is none.
+folder of the data set, or within the folder that is called like the list. A
+label is the name of a class or its index; empty, -1 or null, there is none.
 """
 
 import collections
@@ -80,11 +80,13 @@ def on_disk(root, table):
     UserError: some are missing; says how many, and names the first.
   """
   root = os.fspath(root)
+  own = f'{table.path.stem}/'
   folders = {}  # {path: {spelling: name}}
   kept, missing = Table(table.path, [], [], []), []
   left_out = collections.Counter()
   for row, image in enumerate(table.images):
     found = _spelt(root, image, folders)
+    found = found or _spelt(root, own + image.strip(), folders)
     if found is None:
       missing.append(row)
     elif not image_files.is_image(f'{root}/{found}'):
