@@ -45,8 +45,8 @@ def test_small_images_keep_their_pixels(tmp_path):
   image = np.repeat(checkers[..., None], 3, axis=-1).astype(np.uint8)
   path = drawing.grid(tmp_path / 'p.png', [image], [''], '')
   black = np.all(shown(path) == 0, axis=-1)
-  # Half of an image of 1.2 inches at 160 dots, without smoothing.
-  assert black.sum() == pytest.approx(0.5 * (1.2 * 160) ** 2, rel=0.1)
+  # Half of an image of 1.22 inches at 160 dots, without smoothing.
+  assert black.sum() == pytest.approx(0.5 * (1.22 * 160) ** 2, rel=0.1)
 
 
 def test_drawing_leaves_pyplot_alone(tmp_path, images):
@@ -158,3 +158,22 @@ def test_a_picture_is_written_whole_or_refused(tmp_path, images):
     draw(tmp_path / 'file' / 'p.png', images[:1], [''], '')
   draw(tmp_path / 'new' / 'p.png', images[:1], [''], '')
   assert [path.name for path in (tmp_path / 'new').iterdir()] == ['p.png']
+
+
+def test_captions_do_not_touch_each_other(tmp_path, images, monkeypatch):
+  drawn, save = [], drawing.save
+
+  def keep(picture, path):
+    drawn.append(picture)
+    return save(picture, path)
+
+  monkeypatch.setattr(drawing, 'save', keep)
+  captions = [
+    '✗ WWWWWWWWWWWW · 100%\ntrue: MMMMMMMMMMMM',
+    '✓ ШШШШШШШШШШШШ · 99%',
+  ]
+  path = drawing.grid(tmp_path / 'p.png', images[:12], captions * 6, 'title')
+  boxes = [axes.xaxis.label.get_window_extent() for axes in drawn[0].axes]
+  for number, box in enumerate(boxes):
+    assert not any(box.overlaps(other) for other in boxes[:number])
+  assert PIL.Image.open(path).size[0] > max(box.x1 for box in boxes)

@@ -1,11 +1,13 @@
 """Runs and released weights, measured by every evaluator."""
 
+import csv
 import json
 import pathlib
 
 import cv2
 import numpy as np
 import pytest
+import sklearn.metrics
 
 from vit_jax import errors, models, pytrees
 from vit_jax.checkpoints import parameters
@@ -279,6 +281,87 @@ def test_reassessed_labels_go_by_the_name_of_the_file(
   }
 
 
+def read_csv(path):
+  with open(path, newline='', encoding='utf-8') as file:
+    return list(csv.reader(file))
+
+
+def test_of_each_class_a_run_leaves_tables_and_figures(finished, capsys):
+  workdir, report = finished
+  for arguments in (
+    ['classification,per_class'],
+    ['per_class', '--batch_size=5'],
+  ):
+    names, *others = arguments
+    status = main.main(
+      ['evaluate', f'--workdir={workdir}', f'--evaluators={names}', *others]
+    )
+    assert status == 0
+    printed = dict(
+      line.split() for line in capsys.readouterr().out.splitlines()
+    )
+    header, *rows = read_csv(workdir / 'per_class.csv')
+    table = {
+      name: np.array([float(cell or 'nan') for cell in column])
+      for name, column in zip(header, zip(*rows))
+    }
+    assert table['name'].tolist() == list(range(CLASSES))
+    assert table['count'].sum() == 90
+    accuracy = table['correct'].sum() / 90
+    assert accuracy == pytest.approx(report['accuracy'])
+    assert float(printed['mean_per_class_accuracy']) == pytest.approx(
+      np.nanmean(table['accuracy']), rel=1e-4
+    )
+    _, *matrix = read_csv(workdir / 'confusion.csv')
+    counts = np.array(matrix)[:, 1:].astype(int)
+    np.testing.assert_array_equal(counts.sum(1), table['count'])
+    np.testing.assert_array_equal(np.diag(counts), table['correct'])
+    _, *mistakes = read_csv(workdir / 'mistakes.csv')
+    assert len(mistakes) == min(100, 90 - table['correct'].sum())
+    for name in 'confusion.png', 'mistakes.png':
+      assert (workdir / name).read_bytes().startswith(b'\x89PNG')
+  values = records.read(workdir / records.FILE)[-1]['values']
+  assert set(values) == {
+    *('mean_per_class_accuracy', 'worst_class_accuracy', 'macro_f1'),
+    *('per_class_num_classes', 'per_class_num_examples'),
+  }
+
+
+def test_of_released_weights_tables_go_where_they_are_asked_for(
+  released, tmp_path
+):
+  folder, model, params = released
+  asked = {
+    'checkpoint': str(folder / 'a.npz'),
+    'dataset': str(folder / 'photos'),
+    'split': 'test',
+    'evaluators': ['per_class'],
+    'batch_size': 8,
+  }
+  before = sorted(folder.rglob('*'))
+  one = evaluate.run(**asked)
+  assert sorted(folder.rglob('*')) == before
+  two = evaluate.run(**asked, output_dir=tmp_path / 'new' / 'tables')
+  assert one == two
+  pixels, label = pixels_of(
+    folder, 'test', transforms.for_evaluation(_data_at(32))
+  )
+  logits = model.apply({'params': params}, pixels, train=False).logits
+  predicted = np.argmax(logits, -1)
+  header, *rows = read_csv(tmp_path / 'new' / 'tables' / 'confusion.csv')
+  names = [f'n{each:04d}' for each in range(6)]
+  assert header == ['true', *names] and [row[0] for row in rows] == names
+  np.testing.assert_array_equal(
+    np.array(rows)[:, 1:].astype(int),
+    sklearn.metrics.confusion_matrix(label, predicted, labels=range(6)),
+  )
+  _, *mistakes = read_csv(tmp_path / 'new' / 'tables' / 'mistakes.csv')
+  assert len(mistakes) == np.sum(label != predicted) > 0
+  for file, true, guess, confidence, of_true in mistakes:
+    assert pathlib.Path(file).parent.name == true != guess
+    assert 1 >= float(confidence) >= float(of_true) >= 0
+
+
 def refused(message, **asked):
   with pytest.raises(errors.UserError, match=message):
     evaluate.run(**asked)
@@ -314,6 +397,13 @@ def test_mistakes_are_told_before_anything_is_computed(
     r'3 shots need 3 .* class 0 has 2 .*--shots=1,',
     evaluators=['fewshot'],
     shots=(1, 3),
+    **on,
+  )
+  (tmp_path / 'a_file').touch()
+  refused(
+    'a_file/tables can not be written',
+    evaluators=['per_class'],
+    output_dir=tmp_path / 'a_file' / 'tables',
     **on,
   )
   refused(r'neighbours need as many .* are 12', evaluators=['knn'], **on)

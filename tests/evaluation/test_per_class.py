@@ -152,9 +152,9 @@ def test_nothing_labelled_is_a_user_error(batches):
 
 def test_captions_tell_what_is_predicted_and_how_sure():
   names = ['cat', 'Panthera leo male', 'Panthera leo female']
-  assert predictions.caption(0, 0, 0.987, names) == '✓ cat 99%'
-  assert predictions.caption(-1, 0, 1.0, names) == 'cat 100%'
-  assert predictions.caption(0, 4, 0.5, names) == '✗ 4 50%\ntrue: cat'
+  assert predictions.caption(0, 0, 0.987, names) == '✓ cat · 99%'
+  assert predictions.caption(-1, 0, 1.0, names) == 'cat · 100%'
+  assert predictions.caption(0, 4, 0.5, names) == '✗ 4 · 50%\ntrue: cat'
   assert predictions.caption(1, 2, 0.5, names) == (
-    '✗ Panth…female 50%\ntrue: Panth…o male'
+    '✗ Panth…female · 50%\ntrue: Panth…o male'
   )

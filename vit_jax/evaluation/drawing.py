@@ -25,7 +25,7 @@ GREY = '#6E6E6E'  # Of what is said in passing.
 
 _FONT = 'DejaVu Sans'  # Comes with matplotlib.
 _MISSING = '□'  # In place of a character that no font has.
-_COLUMN, _IMAGE, _CAPTION = 1.3, 1.2, 0.4  # Of a grid, in inches.
+_COLUMN, _IMAGE, _LINE = 1.32, 1.22, 0.15  # Of a grid, in inches.
 
 
 def blank(width, height):
@@ -91,24 +91,27 @@ def grid(path, images, captions, title, subtitle='', marked=None):
   shown = list(zip(images, captions, marked or [False] * len(captions)))
   shown = shown[:MAX_IMAGES]
   columns = min(COLUMNS, max(len(shown), 5))
-  rows = -(-len(shown) // columns)
-  head = 0.66 if subtitle else 0.42
-  height = head + rows * (_IMAGE + _CAPTION) + 0.04
+  rows = [
+    shown[start : start + columns] for start in range(0, len(shown), columns)
+  ]
+  top = 0.68 if subtitle else 0.42
+  height = top + sum(map(_row_height, rows))
   picture = blank(columns * _COLUMN, height)
   heading(picture, title, subtitle)
-  for number, (image, caption, is_marked) in enumerate(shown):
-    row, column = divmod(number, columns)
-    top = head + row * (_IMAGE + _CAPTION)
-    axes = picture.add_axes(
-      (
-        (column * _COLUMN + (_COLUMN - _IMAGE) / 2) / (columns * _COLUMN),
-        1 - (top + _IMAGE) / height,
-        _IMAGE / (columns * _COLUMN),
-        _IMAGE / height,
+  for row in rows:
+    for column, (image, caption, is_marked) in enumerate(row):
+      left = column * _COLUMN + (_COLUMN - _IMAGE) / 2
+      axes = picture.add_axes(
+        (
+          left / (columns * _COLUMN),
+          1 - (top + _IMAGE) / height,
+          _IMAGE / (columns * _COLUMN),
+          _IMAGE / height,
+        )
       )
-    )
-    axes.set_anchor('S')  # A wide image stays near its caption.
-    _panel(axes, image, caption, is_marked)
+      axes.set_anchor('S')  # A wide image stays near its caption.
+      _panel(axes, image, caption, is_marked)
+    top += _row_height(row)
   return save(picture, path)
 
 
@@ -175,6 +178,12 @@ def decoded(name):
   return name.encode('utf-8', 'surrogateescape').decode('utf-8', 'replace')
 
 
+def _row_height(row):
+  """Returns the inches that images with their captions take."""
+  lines = max(caption.count('\n') + 1 for _, caption, _ in row)
+  return _IMAGE + 0.1 + lines * _LINE
+
+
 def _panel(axes, image, caption, is_marked):
   small = max(image.shape[:2]) < 128
   axes.imshow(image, interpolation='nearest' if small else 'antialiased')
@@ -184,13 +193,16 @@ def _panel(axes, image, caption, is_marked):
     spine.set(
       color=RED if is_marked else FAINT, linewidth=3 if is_marked else 1
     )
-  axes.set_xlabel(
+  label = axes.set_xlabel(
     caption,
     color=RED if is_marked else INK,
     fontsize=8,
+    fontfamily=_families(caption),
     labelpad=3,
     parse_math=False,  # A dollar sign in the name of a class is literal.
   )
+  inches = label.get_window_extent().width / axes.figure.dpi
+  label.set_fontsize(8 * min(1, _IMAGE / max(inches, 1e-3)))
 
 
 def _start(name, width):

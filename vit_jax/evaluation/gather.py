@@ -20,7 +20,7 @@ def examples(measured):
     A list of NumPy arrays: the indices, increasing, and then the values.
 
   Raises:
-    UserError: there is no example.
+    UserError: there is no batch.
   """
   fetched, pending = [], None
   for arrays in measured:
@@ -29,7 +29,7 @@ def examples(measured):
     pending = arrays
   if pending is not None:
     fetched.append(_fetch(pending))
-  if not any(len(index) for index, *_ in fetched):
+  if not fetched:
     raise errors.UserError('There is no example to evaluate on.')
   index, *values = map(np.concatenate, zip(*fetched))
   order = np.argsort(index, kind='stable')

@@ -87,7 +87,7 @@ def caption(label, predicted, confidence, class_names):
     confidence: in the predicted class, in [0, 1].
     class_names: see `drawing.class_name`.
   """
-  text = f'{drawing.class_name(predicted, class_names)} {confidence:.0%}'
+  text = f'{drawing.class_name(predicted, class_names)} · {confidence:.0%}'
   if label < 0:
     return text
   if label == predicted:

@@ -12,7 +12,7 @@ from vit_jax.evaluation import drawing, metrics
 from vit_jax.evaluation import predictions as predicting
 from vit_jax.training.runtime import log
 
-_SMOOTHED = 20  # Points from which a line of training is smoothed.
+_SMOOTHED = 16  # Points from which a line of training is smoothed.
 
 
 def learning_curve(workdir):
@@ -123,34 +123,28 @@ def _best(records):
 def _train_line(axes, name, steps, values):
   if not steps.size:
     return
-  label = f'train  {_shown(name, values[-1])}'
   style = {'color': drawing.BLUE, 'linewidth': 1.4}
   if len(steps) < _SMOOTHED:
+    label = f'train  {_shown(name, values[-1])}'
     # A point among gaps is no line, and would not be seen.
     axes.plot(steps, values, label=label, marker='o', ms=2.5, **style)
     return
   window = 1 + 2 * (len(steps) // _SMOOTHED)
-  axes.plot(steps, values, **{**style, 'alpha': 0.3, 'linewidth': 0.8})
   smooth = _moving_average(values, window)
-  axes.plot(steps, smooth, label=f'{label}  (mean of {window})', **style)
+  label = f'train  {_shown(name, smooth[-1])}  (mean of {window} points)'
+  axes.plot(steps, values, **{**style, 'alpha': 0.3, 'linewidth': 0.8})
+  axes.plot(steps, smooth, label=label, **style)
 
 
 def _moving_average(values, window):
-  """Returns the mean of the finite values around each; nan where it is nan.
-
-  The window is centred, and as far as it goes at both ends.
-  """
+  """Returns the mean of the finite values around each; nan where it is nan."""
   half = window // 2
-  places = range(len(values))
-  reach = [min(half, place, len(values) - 1 - place) for place in places]
-  around = [
-    values[place - each : place + each + 1]
-    for place, each in zip(places, reach)
-  ]
   return np.array(
     [
-      np.nanmean(part) if math.isfinite(value) else math.nan
-      for part, value in zip(around, values)
+      np.nanmean(values[max(place - half, 0) : place + half + 1])
+      if math.isfinite(value)
+      else math.nan
+      for place, value in enumerate(values)
     ]
   )
 
