@@ -30,7 +30,7 @@ TRAINING_FLOORS = (
   ('optim', 'objectives'),
   ('train_step',),
   ('assembly',),
-  ('initialization', 'plots', 'progress', 'validation'),
+  ('initialization', 'plots', 'progress', 'splits', 'validation'),
   ('preview', 'session'),
   ('train',),
   ('trials',),

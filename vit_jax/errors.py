@@ -14,6 +14,12 @@ class DivergedError(UserError):
   """The numbers of a training went wrong again and again."""
 
 
+def text(error):
+  """Returns what the command line shows of a `UserError`: message and notes."""
+  notes = getattr(error, '__notes__', ())
+  return '\n'.join([f'vit_jax: error: {error}', *notes])
+
+
 def nearest(name, known):
   """Returns a sentence that names what of `known` is most like `name`."""
   known = sorted(known)

@@ -39,7 +39,7 @@ def test_more_than_the_share_is_an_error_that_names_the_last(tmp_path):
 
 
 def test_no_share_bears_no_example():
-  with pytest.raises(errors.UserError, match=r'1 bad of 1,000 .*Fix'):
+  with pytest.raises(errors.UserError, match=r'1 bad of 1,000 .*Mend'):
     bad_examples.BadExamples(SOURCE, 0.0).add(1, 'one.')
 
 

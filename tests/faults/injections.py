@@ -141,6 +141,17 @@ def fail_at_step(step):
   _wrap(*_points()['step'], before=fail)
 
 
+def fail_evaluation(count):
+  """Makes the count-th evaluation fail, as a broken image does."""
+  from vit_jax import errors
+
+  def fail(number, *_):
+    if number == count:
+      raise errors.UserError('injected: an image is broken')
+
+  _wrap(*_points()['evaluation'], before=fail)
+
+
 def record_indices(path):
   """Appends a line per step: its number and the examples it has here."""
   from vit_jax.training import session

@@ -128,6 +128,7 @@ def test_an_exception_in_one_process_ends_both(runs, tmp_path):
   processes = runs.train_together(tmp_path, DOG, faults=faults)
   assert 0 not in statuses(processes, 30)
   assert 'injected at step 5' in str(processes[1])
+  assert 'Step 3 of 12 is saved' in str(processes[1])  # The others know not.
 
 
 @pytest.mark.chaos

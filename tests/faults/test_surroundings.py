@@ -26,11 +26,13 @@ def test_data_that_have_changed_are_refused(runs, tmp_path, num_examples):
   assert f'num_examples: 40 (wanted: {num_examples})' in str(run)
 
 
-@fault(49, 'the loader fails', 'exits non-zero with the reason')
-def test_a_failing_loader_ends_the_run(runs, tmp_path):
-  run = runs.train(tmp_path, faults={'crash_loading': {'batch': 5}})
+@fault(49, 'the loader fails', 'the last step is saved; exits 1; same bits')
+def test_a_failing_loader_ends_the_run(runs, finish_same, tmp_path):
+  run = runs.train(tmp_path, faults={'crash_loading': {'batch': 6}})
   assert run.wait() == 1
   assert 'injected: the disk is gone' in str(run)
+  assert 'Step 5 of 12 is saved. To resume: vit_jax train' in str(run)
+  assert 'resumed at step 5' in finish_same(tmp_path)
 
 
 @fault(49, 'the loader is stuck', 'stacks of all threads; exits 70')

@@ -110,3 +110,21 @@ def test_an_exception_in_the_loop_leaves_a_whole_save(
   assert run.wait() == 1
   assert 'injected at step 7' in str(run)
   assert 'resumed at step 6' in finish_same(tmp_path)
+
+
+@pytest.mark.parametrize(
+  ('count', 'step'), [pytest.param(1, 4, marks=pytest.mark.chaos), (3, 12)]
+)
+@fault(13, 'an evaluation fails', 'its step is saved; exits 2; same bits')
+def test_a_step_is_saved_if_its_evaluation_fails(
+  runs, finish_same, tmp_path, count, step
+):
+  run = runs.train(tmp_path, faults={'fail_evaluation': {'count': count}})
+  assert run.wait() == 2
+  told = str(run).splitlines()[-2:]
+  assert told == [
+    'vit_jax: error: injected: an image is broken',
+    f'Step {step} of 12 is saved. To resume: vit_jax train '
+    f'--config={tmp_path}/config.json --workdir={tmp_path}',
+  ]
+  assert f'resumed at step {step}' in finish_same(tmp_path)

@@ -15,6 +15,7 @@ import vit_jax
 from vit_jax import errors
 from vit_jax.config import schema
 from vit_jax.data import bad_examples
+from vit_jax.data.sources import checks
 from vit_jax.evaluation import evaluate
 from vit_jax.training import train
 from vit_jax.training.runtime import log
@@ -74,6 +75,182 @@ def test_too_many_bad_images_end_the_run(config, folder, tmp_path):
     errors.UserError, match=r'07\.png: Not an image.* 1 bad of 24 .*jsonl lists'
   ):
     train.run(config, tmp_path / 'run')
+
+
+# How a run goes on ------------------------------------------------------------
+
+
+@pytest.fixture
+def broken(config, folder, tmp_path):
+  """The path of a broken image, and the folder of a run that it has ended."""
+  config.data.flip = False
+  path = folder / 'train/dark/07.png'
+  path.write_bytes(b'broken')
+  with pytest.raises(errors.UserError, match='Mend or remove these files, or'):
+    train.run(config, tmp_path / 'run')
+  return path, tmp_path / 'run'
+
+
+def trained(workdir):
+  lines = log.read_metrics(workdir)
+  return [line for line in lines if line['split'] == 'train']
+
+
+@pytest.mark.parametrize('cure', ['remove', 'mend', 'allow'])
+def test_what_the_error_says_of_a_broken_image_resumes_the_run(
+  config, folder, broken, tmp_path, capsys, cure
+):
+  path, workdir = broken
+  saved = int(next((workdir / 'checkpoints').iterdir()).name)
+  if cure == 'remove':
+    path.unlink()
+  elif cure == 'mend':
+    path.write_bytes((folder / 'train/dark/08.png').read_bytes())
+  else:
+    config.data.max_bad_fraction = 0.1
+  train.run(config, workdir)
+  assert f'resumed at step {saved}' in capsys.readouterr().err
+  assert [line['step'] for line in trained(workdir)] == [1, 2, 3, 4]
+  if cure != 'mend':  # As if it had been allowed from the start.
+    path.write_bytes(b'broken')
+    config.data.max_bad_fraction = 0.1
+    train.run(config, tmp_path / 'other')
+    assert trained(workdir) == trained(tmp_path / 'other')
+
+
+def test_a_resumed_run_goes_on_without_it_again_and_again(
+  config, broken, tmp_path
+):
+  path, workdir = broken
+  path.unlink()
+  for _ in range(2):
+    train.run(config, workdir)
+  path.with_name('08.png').unlink()
+  with pytest.raises(errors.UserError, match=r'changed.*dark/08\.png is gone'):
+    train.run(config, workdir)
+  config.data.max_bad_fraction = 0.1
+  train.run(config, workdir)
+
+
+def test_slices_stay_what_they_were_without_a_file(config, folder, tmp_path):
+  config.data.train_split, config.data.eval_split = 'train[:75%]', 'train[75%:]'
+  config.data.max_bad_fraction = 0.1
+  config.run.num_steps, config.run.checkpoint_every = 6, 3
+  for path in (folder / 'train/dark/07.png', folder / 'train/bright/02.png'):
+    path.write_bytes(b'broken')
+  train.run(config, tmp_path / 'whole')
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(train, '_must_evaluate', lambda _, step: step == 3 and 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+      train.run(config, tmp_path / 'run')
+  for path in (folder / 'train/dark/07.png', folder / 'train/bright/02.png'):
+    path.unlink()
+  config.data.max_bad_fraction = 0.0
+  train.run(config, tmp_path / 'run')
+  assert log.read_metrics(tmp_path / 'run') == log.read_metrics(
+    tmp_path / 'whole'
+  )
+
+
+@pytest.mark.parametrize('change', ['new', 'relabelled', 'resized'])
+def test_what_has_changed_is_named(config, folder, tmp_path, change):
+  train.run(config, tmp_path / 'run')
+  path = folder / 'train/dark/07.png'
+  said = {
+    'new': r'dark/99\.png is new',
+    'relabelled': r'dark/07\.png is gone, .*bright/99\.png is new',
+    'resized': r'dark/07\.png has \d+ bytes and had \d+',
+  }
+  if change == 'new':
+    path.with_name('99.png').write_bytes(path.read_bytes())
+  elif change == 'relabelled':
+    path.rename(folder / 'train/bright/99.png')
+  else:
+    path.write_bytes(path.read_bytes() + b' ')
+  with pytest.raises(
+    errors.UserError, match=f'data have changed.*{said[change]}'
+  ):
+    train.run(config, tmp_path / 'run')
+
+
+def test_a_data_set_may_move(config, folder, tmp_path):
+  config.data.max_bad_fraction = 0.1
+  (folder / 'train/dark/07.png').write_bytes(b'broken')
+  report = train.run(config, tmp_path / 'run')
+  (tmp_path / 'far').mkdir()
+  folder.rename(tmp_path / 'far/away')
+  (tmp_path / 'far/away/train/dark/07.png').unlink()
+  config.data.dataset = str(tmp_path / 'far/away')
+  config.data.max_bad_fraction = 0.0  # It was listed elsewhere.
+  assert train.run(config, tmp_path / 'run') == report
+  assert evaluate.run(tmp_path / 'run') == report
+  config.data.dataset = str(tmp_path / 'far')
+  (tmp_path / 'far/away').rename(tmp_path / 'nearer')
+  moved = evaluate.run(tmp_path / 'run', dataset=str(tmp_path / 'nearer'))
+  assert moved == report
+
+
+# Before the first step --------------------------------------------------------
+
+
+@pytest.mark.parametrize('kind', ['train', 'eval'])
+@pytest.mark.parametrize('layout', ['csv', 'jsonl'])
+def test_a_split_without_labels_is_refused_before_the_first_step(
+  config, folder, tmp_path, monkeypatch, kind, layout
+):
+  monkeypatch.setattr(train, '_compile', lambda *_: 1 / 0)
+  split = {'train': 'train', 'eval': 'test'}[kind]
+  names = sorted(path.relative_to(folder) for path in folder.glob('*/*/*.png'))
+  for each in 'train', 'test':
+    rows = [
+      (str(name), '' if each == split else name.parts[1])
+      for name in names
+      if name.parts[0] == each
+    ]
+    if layout == 'csv':
+      text = 'image,label\n' + ''.join(f'{a},{b}\n' for a, b in rows)
+    else:
+      text = ''.join(
+        json.dumps({'image': a, 'label': b or None}) + '\n' for a, b in rows
+      )
+    (folder / f'{each}.{layout}').write_text(text)
+  with pytest.raises(
+    errors.UserError, match=rf'data\.{kind}_split={split} has no labels'
+  ):
+    train.run(config, tmp_path / 'run')
+  config.objective.name = 'masked_patches'  # As the error says.
+  with pytest.raises(ZeroDivisionError):
+    train.run(config, tmp_path / 'other')
+
+
+def test_evaluation_files_are_opened_before_the_first_step(
+  config, folder, tmp_path, monkeypatch
+):
+  broken = [folder / 'test/dark/01.png', folder / 'test/bright/04.png']
+  broken[0].write_bytes(b'<html>')
+  broken[1].write_bytes(b'')
+  with monkeypatch.context() as patch:
+    patch.setattr(train, '_compile', lambda *_: 1 / 0)
+    with pytest.raises(errors.UserError) as raised:
+      train.run(config, tmp_path / 'run')
+    for said in '2 of 10 images', *map(str, broken), 'Mend or remove':
+      assert said in str(raised.value)
+    config.data.max_bad_fraction = 0.2
+    with pytest.raises(ZeroDivisionError):
+      train.run(config, tmp_path / 'other')
+  config.data.max_bad_fraction = 0.0
+  for path in broken:
+    path.unlink()
+  assert train.run(config, tmp_path / 'run')['num_examples'] == 8
+
+
+def test_many_files_are_checked_by_a_sample(
+  config, folder, tmp_path, monkeypatch, capsys
+):
+  monkeypatch.setattr(checks, 'MAX_FILES', 5)
+  config.run.num_steps = 1
+  train.run(config, tmp_path / 'run')
+  assert 'the headers of 5 of the 10 files' in capsys.readouterr().err
 
 
 def test_a_mixed_run_has_soft_targets_and_ends_with_numbers(config, tmp_path):

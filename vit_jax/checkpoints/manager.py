@@ -21,6 +21,10 @@ from vit_jax.checkpoints import manifest, step_folder
 MAX_FAILURES = 3  # Saves that fail in a row before the run stops.
 
 
+class SaveError(errors.UserError):
+  """`MAX_FAILURES` saves in a row have failed."""
+
+
 class CheckpointManager:
   """The checkpoints of one run; writes in the background.
 
@@ -130,8 +134,8 @@ class CheckpointManager:
       scheduled: whether a run without a break saves this step too.
 
     Raises:
-      UserError: a leaf is not finite or its copies differ, or `MAX_FAILURES`
-        saves in a row have failed. A first failure is only told, by `poll`.
+      UserError: a leaf is not finite or its copies differ.
+      SaveError: a first failure is only told, by `poll`.
     """
     began = time.monotonic()
     self.wait()
@@ -167,7 +171,7 @@ class CheckpointManager:
     """Returns whether a save has failed and is to be repeated.
 
     Raises:
-      UserError: it's the last of `MAX_FAILURES` in a row.
+      SaveError: it's the last of `MAX_FAILURES` in a row.
     """
     if self._thread is None or self._thread.is_alive():
       return False
@@ -226,7 +230,7 @@ class CheckpointManager:
       'are untouched'
     )
     if self._num_failures == MAX_FAILURES:
-      raise errors.UserError(
+      raise SaveError(
         f'{message}. It was attempt {MAX_FAILURES}: make room or give the '
         'folder its permissions back, and start again.'
       ) from error

@@ -4,6 +4,8 @@ import argparse
 from collections.abc import Callable
 from typing import NamedTuple
 
+from vit_jax.config import paths
+
 
 class Flag(NamedTuple):
   """A row of the table of flags."""
@@ -82,19 +84,21 @@ FLAGS = {
     str, 'RECIPE', "name.py or path.py, :knob=value,..., or a run's config.json"
   ),
   'workdir': Flag(
-    str, 'FOLDER', 'of the run: configuration, metrics, checkpoints'
+    paths.expand, 'FOLDER', 'of the run: configuration, metrics, checkpoints'
   ),
   'dataset': Flag(
-    str, 'NAME', 'in vit_jax/data/datasets/__init__.py or TFDS, or vtab/TASK'
+    paths.expand,
+    'NAME',
+    'in vit_jax/data/datasets/__init__.py or TFDS, or vtab/TASK',
   ),
-  'data_dir': Flag(str, 'FOLDER', "of data sets; default: TFDS's own"),
+  'data_dir': Flag(paths.expand, 'FOLDER', "of data sets; default: TFDS's own"),
   'analysis': Flag(
     str,
     'NAME',
     'rollout, attention-distance, position-similarity or filters',
   ),
   'output': Flag(
-    str,
+    paths.expand,
     'PATH',
     'the PNG to write; for `analyze` and `evaluate`, a folder of figures '
     "(`evaluate`, per_class only; default: the run's)",
@@ -105,12 +109,16 @@ FLAGS = {
     str, 'PATTERN', "of 'row, column', e.g. 'I21k *, B/16'; default: '*'"
   ),
   'page': Flag(
-    str, 'FILE', 'Markdown with placeholders for tables, to fill in'
+    paths.expand, 'FILE', 'Markdown with placeholders for tables, to fill in'
   ),
   'checkpoint': Flag(
-    str, 'WEIGHTS', 'catalogue name (augreg/B_16), URL, file or run directory'
+    paths.expand,
+    'WEIGHTS',
+    'catalogue name (augreg/B_16), URL, file or run directory',
   ),
-  'input': Flag(str, 'IMAGES', 'an image, a folder, or pixels as .npy'),
+  'input': Flag(
+    paths.expand, 'IMAGES', 'an image, a folder, or pixels as .npy'
+  ),
   'model': Flag(
     str, 'NAME', 'e.g. ViT-B/16; default: inferred from the weights'
   ),
@@ -124,10 +132,12 @@ FLAGS = {
     "embeddings; default: the weights' authors'",
   ),
   'top': Flag(_count, 'NUMBER', 'classes to print per image; default: 5'),
-  'logits': Flag(str, 'FILE', '.npy to write, [images, classes]'),
-  'features': Flag(str, 'FILE', '.npy to write, [images, width]'),
-  'source': Flag(str, 'WEIGHTS', 'catalogue name, URL, file or run directory'),
-  'target': Flag(str, 'PATH', 'an .npz file, or a folder to create'),
+  'logits': Flag(paths.expand, 'FILE', '.npy to write, [images, classes]'),
+  'features': Flag(paths.expand, 'FILE', '.npy to write, [images, width]'),
+  'source': Flag(
+    paths.expand, 'WEIGHTS', 'catalogue name, URL, file or run directory'
+  ),
+  'target': Flag(paths.expand, 'PATH', 'an .npz file, or a folder to create'),
   'to': Flag(str, 'FORMAT', 'google, big_vision, huggingface, timm or orbax'),
   'from': Flag(str, 'FORMAT', 'of the source; default: inferred'),
   'exclude': Flag(str, 'PATTERN', "of parameters to leave out, e.g. 'head.*'"),
@@ -159,7 +169,7 @@ FLAGS = {
   'batch_size': Flag(_count, 'NUMBER', 'images per batch, over all devices'),
   'shots': Flag(_counts, 'NUMBERS', 'examples per class; default: 1,5,10,25'),
   'results': Flag(
-    str,
+    paths.expand,
     'FILE',
     'JSON lines to append to; default: evaluations.jsonl of the run',
   ),

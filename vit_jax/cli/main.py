@@ -44,7 +44,7 @@ def main(argv=None):
       return 0
     return commands.COMMANDS[name].run(_parse(name, rest)) or 0
   except errors.UserError as error:
-    print(f'vit_jax: error: {error}', file=sys.stderr)
+    print(errors.text(error), file=sys.stderr)
     return 2
 
 

@@ -22,7 +22,7 @@ from ml_collections import config_dict
 import vit_jax
 from vit_jax import errors, files, pytrees
 from vit_jax.config import overrides as config_overrides
-from vit_jax.config import schema, versions
+from vit_jax.config import paths, schema, versions
 
 FILE = 'config.json'
 
@@ -79,17 +79,25 @@ def load(spec, overrides=()):
   config = config_overrides.unflatten(given, path)
   for override in overrides:
     config_overrides.override(config, override)
+  _resolve_paths(config)
   return config
 
 
 def save(config, workdir):
-  """Writes the configuration to workdir/config.json, whole or not at all."""
+  """Writes the configuration to workdir/config.json, whole or not at all.
+
+  Its paths are absolute there.
+  """
   workdir = _writable(workdir)
+  config = config.copy_and_resolve_references()
+  _resolve_paths(config)
   files.write_text(workdir / FILE, _to_json(config.to_dict()) + '\n')
 
 
 def check_same(config, workdir):
   """Creates the folder of a run, and refuses the folder of another run.
+
+  Data on the disk may have moved: a session compares their fingerprint.
 
   Raises:
     UserError: `workdir` can't be written, or its config.json differs in more
@@ -98,16 +106,23 @@ def check_same(config, workdir):
   workdir = _writable(workdir)
   if not (workdir / FILE).exists():
     return
-  given, wanted = (
-    {
-      field: json.dumps(value)
-      for field, value in flat.items()
-      if field not in MAY_CHANGE
-    }
+  saved, ours = (
+    paths.resolve(flat)
     for flat in (
       versions.upgrade(_read_json(workdir / FILE)),
       config_overrides.flatten(config),
     )
+  )
+  ignored = set(MAY_CHANGE)
+  if saved.get('data.source') == ours['data.source'] in paths.FILES:
+    ignored.add('data.dataset')
+  given, wanted = (
+    {
+      field: json.dumps(value)
+      for field, value in flat.items()
+      if field not in ignored
+    }
+    for flat in (saved, ours)
   )
   if given != wanted:
     lines = '\n'.join(f'  {line}' for line in pytrees.diff(given, wanted))
@@ -359,6 +374,12 @@ def _explain(error):
 
 
 # Disk ----------------------------------------------------------------------
+
+
+def _resolve_paths(config):
+  for field, value in paths.resolve(config_overrides.flatten(config)).items():
+    if value != schema.lookup(config, field):
+      config_overrides.assign(config, field, value, field)
 
 
 def _writable(workdir):

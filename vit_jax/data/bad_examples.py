@@ -18,8 +18,20 @@ def path(workdir, process_index):
   return pathlib.Path(workdir) / f'bad_examples{suffix}.jsonl'
 
 
+def listed(workdir):
+  """Returns the keys of the examples that the processes of a run have listed.
+
+  See `sources`; older versions have listed `where` they were.
+  """
+  found = pathlib.Path(workdir).glob('bad_examples*.jsonl')
+  lines = [line for path in found for line in files.read_lines(path)]
+  return {key for line in lines if (key := _key(line))}
+
+
 class BadExamples:
   """The bad examples of one source, and what is wrong with each.
+
+  Those that the source has as `excused` are known, and do not count.
 
   Args:
     source: see `sources`.
@@ -33,6 +45,7 @@ class BadExamples:
     self._max_fraction = max_fraction
     self._path = path and pathlib.Path(path)
     self._found = set()
+    self._excused = getattr(source, 'excused', frozenset())
     lines = files.read_lines(self._path) if self._path else []
     self._reported = {key for line in lines if (key := _key(line))}
 
@@ -42,6 +55,8 @@ class BadExamples:
     Raises:
       UserError: there are more bad examples than allowed.
     """
+    if index in self._excused:
+      return
     self._found.add(index)
     self._report(index, problem)
     count, total = len(self._found), len(self._source)
@@ -49,9 +64,16 @@ class BadExamples:
       listed = f' {self._path} lists them.' if self._path else ''
       raise errors.UserError(
         f'{problem} That makes {count} bad of {total:,} examples, more than '
-        f'data.max_bad_fraction={self._max_fraction:g} allows.{listed} Fix or '
-        'remove them, or allow more.'
+        f'data.max_bad_fraction={self._max_fraction:g} allows.{listed} '
+        f'{self._advice()}'
       )
+
+  def _advice(self):
+    more = 'allow more by --config.data.max_bad_fraction'
+    parts = getattr(self._source, 'parts', (self._source,))
+    if all(hasattr(part, 'excused') for part in parts):  # Of files.
+      return f'Mend or remove these files, or {more}.'
+    return f'Mend the data set for a new run, or {more}.'
 
   def _report(self, index, problem):
     where, key = self._source.where(index), self._source.key(index)

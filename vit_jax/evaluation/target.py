@@ -303,8 +303,11 @@ def _set_data(data, options):
   data.data_dir = options.data_dir or data.data_dir
   if options.dataset:
     data.num_classes = None
-    data.source, data.dataset, *splits = _facts(options.dataset)
-    data.train_split, data.eval_split = splits
+    source, data.dataset, *splits = _facts(options.dataset)
+    # Files of a run that have moved: its splits are theirs.
+    if source != data.source or splits[1]:
+      data.train_split, data.eval_split = splits
+    data.source = source
   data.train_split = options.train_split or data.train_split
   data.eval_split = options.split or data.eval_split
   if not data.eval_split:

@@ -3,6 +3,8 @@
 By then the device is already at the next step and never waits for the host.
 """
 
+import contextlib
+
 import jax
 
 from vit_jax.evaluation import metrics
@@ -26,6 +28,7 @@ class Progress:
 
   Attributes:
     num_in_row: number of consecutive steps skipped, up to the last one read.
+    last_step: the last one whose metrics were taken, read or not.
   """
 
   def __init__(self, log, is_logged, max_in_row):
@@ -34,6 +37,11 @@ class Progress:
     self._max_in_row = max_in_row
     self._unread = []
     self.num_in_row = 0
+    self.last_step = 0
+
+  def start(self, step):
+    """To be called with the number of steps taken before the first one."""
+    self.last_step = step
 
   def log_step(self, step, means, now, take_wait):
     """Takes the metrics of a step, and reads those of the step before it.
@@ -49,8 +57,18 @@ class Progress:
       Diverged: too many consecutive steps were skipped; none was taken since.
     """
     self._unread.append((step, means))
+    self.last_step = step
     while len(self._unread) > (0 if now else 1):
       self._read(*self._unread.pop(0), take_wait)
+
+  def flush(self):
+    """Reads the metrics of all steps taken, on the way out of a training.
+
+    What they would raise is known by then, or comes again on a resume.
+    """
+    while self._unread:
+      with contextlib.suppress(Exception):
+        self._read(*self._unread.pop(0), take_wait=lambda: 0.0)
 
   def _read(self, step, means, take_wait):
     values = metrics.compute(jax.device_get(means))

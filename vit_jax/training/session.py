@@ -7,6 +7,7 @@ handles signals, and rolls back when numbers go wrong.
 import contextlib
 import functools
 import itertools
+import shlex
 
 import jax
 
@@ -109,6 +110,7 @@ class Session:
     if int(state.step) < self._num_steps:
       self._checkpoints.check_room(self._components.state)
     self.log.start(int(state.step), logged)
+    self._progress.start(int(state.step))
     self._watchdog.beat(watchdog.PATIENCE)  # Compiling comes next.
     return state
 
@@ -201,10 +203,54 @@ class Session:
     step = int(state.step)
     self.finish(step, state)
     raise preemption.Preempted(
-      f'Stopped after step {step} of {self._num_steps}, which is saved. To '
-      f'resume: vit_jax train --config={self._workdir / recipes.FILE} '
-      f'--workdir={self._workdir}'
+      f'Stopped after step {step} of {self._num_steps}, which is saved. '
+      f'{self._how_to_resume()}'
     )
+
+  def save_on_error(self, error, state):
+    """Saves the state before an error leaves the training, if it can be saved.
+
+    A resumed run equals one without the error, bit for bit: nothing is saved
+    of a state that is broken or whose last metrics are lost. Of several
+    processes, the others may not know of the error and take no part in a save:
+    their last checkpoint counts.
+
+    Args:
+      error: gets a note of what is saved and how to resume.
+      state: of the last step taken, or None.
+    """
+    try:
+      if self._can_save(error, state):
+        self._watchdog.beat(watchdog.PATIENCE)
+        self._progress.flush()
+        self.finish(int(state.step), state)
+      else:
+        self._checkpoints.wait()
+    except Exception as another:  # Of any kind: the first one counts.
+      if another is not error:
+        error.add_note(f'Its state could not be saved: {another}')
+    newest = self._checkpoints.latest_step()
+    if newest is not None and not isinstance(error, errors.DivergedError):
+      error.add_note(
+        f'Step {newest} of {self._num_steps} is saved. {self._how_to_resume()}'
+      )
+
+  def _can_save(self, error, state):
+    if state is None or jax.process_count() > 1:
+      return False
+    if isinstance(error, manager.SaveError):
+      return False
+    # A step that fails has taken its state with it.
+    if any(leaf.is_deleted() for leaf in jax.tree.leaves(state)):
+      return False
+    return 0 < int(state.step) <= self._progress.last_step
+
+  def _how_to_resume(self):
+    config, workdir = (
+      shlex.quote(str(path))
+      for path in (self._workdir / recipes.FILE, self._workdir)
+    )
+    return f'To resume: vit_jax train --config={config} --workdir={workdir}'
 
   def _is_scheduled(self, step):
     every = self._config.run.checkpoint_every

@@ -99,7 +99,7 @@ def run(
     UserError: a configuration or data set is invalid, before the first run.
     Preempted: a signal has stopped the current run; it is saved.
   """
-  workdir = pathlib.Path(workdir).absolute()
+  workdir = pathlib.Path(workdir).expanduser().absolute()
   rows = _rows(suite, metric)
   plans = {
     dataset: _plan(

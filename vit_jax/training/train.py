@@ -10,7 +10,7 @@ import pathlib
 import jax
 
 from vit_jax.config import recipes, schema
-from vit_jax.data import bad_examples, pipeline, prefetch, sources
+from vit_jax.data import bad_examples, pipeline, prefetch
 from vit_jax.evaluation import drawing
 from vit_jax.sharding import mesh as meshes
 from vit_jax.sharding import placement
@@ -19,6 +19,7 @@ from vit_jax.training import (
   initialization,
   plots,
   progress,
+  splits,
   validation,
 )
 from vit_jax.training import session as sessions
@@ -41,41 +42,36 @@ def run(config, workdir):
       any training; or the run diverges or fails to save repeatedly.
     Preempted: a signal has stopped the run, and its state is saved.
   """
-  workdir = pathlib.Path(workdir).absolute()
+  workdir = pathlib.Path(workdir).expanduser().absolute()
   devices = meshes.devices()
   assembly.validate(config, len(devices))
   recipes.check_same(config, workdir)
   initialization.check(config, workdir)
-  source = sources.build(config.data, config.data.train_split)
-  eval_source = sources.build(config.data, config.data.eval_split)
-  num_steps = schema.num_steps(config.run, len(source))
+  data = splits.Splits(config, workdir)
+  num_steps = schema.num_steps(config.run, len(data.train))
   mesh = meshes.build(config.mesh, devices)
-  components = assembly.build(config, source.num_classes, mesh, num_steps)
+  components = assembly.build(config, data.train.num_classes, mesh, num_steps)
 
-  data = {
-    'num_examples': len(source),
-    'fingerprint': sources.fingerprint(source),
-  }
-  card = _card(config, source, data)
+  card = _card(config, data.train, data.facts)
   with sessions.Session(
-    config, workdir, components, num_steps, data, card
+    config, workdir, components, num_steps, data.facts, card
   ) as session:
     session.log.say(f'{len(devices)} {devices[0].platform} device(s)')
-    splits = config.data.train_split, config.data.eval_split
-    for line in sources.describe(splits, (source, eval_source)):
+    for line in data.describe():
       session.log.say(line)
     state = session.restore_or_init()
+    data.remember()
     step = int(state.step)
     train_step, predict = _compile(config.run, components)
-    batches = session.iterate(_batches(config, source, mesh, step, workdir))
+    batches = session.iterate(_batches(config, data.train, mesh, step, workdir))
     evaluation = _make_evaluation(
-      config, components, predict, eval_source, workdir, session
+      config, components, predict, data.eval, workdir, session
     )
     session.mark_ready()
     report, evaluated = None, None  # The last one, and its step.
     try:
       if _must_evaluate(config, step) and not session.log.has_evaluation(step):
-        evaluation(step, state)  # It was interrupted.
+        report, evaluated = evaluation(step, state), step  # Interrupted.
       while step < num_steps:
         state, means = train_step(state, next(batches), session.stop_flags())
         step += 1
@@ -83,33 +79,37 @@ def run(config, workdir):
           _must_evaluate(config, step),
           session.must_save(step),
         )
+        ending = step == num_steps
         try:
-          session.log_step(
-            step, means, now=evaluating or saving or step == num_steps
-          )
+          session.log_step(step, means, now=evaluating or saving or ending)
         except progress.Diverged:
           step, state = int(state.step), None  # No memory for two.
           state = session.roll_back(step)
           batches = session.iterate(
-            _batches(config, source, mesh, step, workdir)
+            _batches(config, data.train, mesh, step, workdir)
           )
           continue
+        if ending:
+          break
+        if saving:  # First: an evaluation may fail.
+          session.save(step, state)
         if evaluating:
           report, evaluated = evaluation(step, state), step
-        if saving and step < num_steps:  # What it holds has been logged.
-          session.save(step, state)
+      session.finish(step, state)
       if evaluated != step:
         report = evaluation(step, state)
-      session.finish(step, state)
     except preemption.Stopped:
       session.save_and_exit(state)
+    except BaseException as error:
+      session.save_on_error(error, state)
+      raise
 
     sample = validation.sample_predictions(
       config,
       components,
       predict,
       state.eval_params,
-      eval_source,
+      data.eval,
       drawing.MAX_IMAGES,
     )
   if jax.process_index() == 0:
@@ -118,7 +118,7 @@ def run(config, workdir):
       plots.predictions(
         workdir / 'predictions.png',
         sample,
-        len(eval_source),
+        len(data.eval),
         card.class_names and card.names(),
       )
   return report

@@ -35,6 +35,7 @@ class FolderSource:
     num_classes: number of classes.
     left_out: {kind of file: number}, of files that are no images.
     notes: lines for the user, on what stands for what.
+    excused: indices of files that a person has removed as bad; see `listing`.
   """
 
   root: str
@@ -46,6 +47,7 @@ class FolderSource:
     default_factory=collections.Counter
   )
   notes: tuple[str, ...] = ()
+  excused: frozenset = frozenset()
 
   def __len__(self):
     return len(self.names)

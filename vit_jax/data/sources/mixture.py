@@ -60,6 +60,16 @@ class Mixture:
       yield str(weight)
       yield from part.facts()
 
+  @property
+  def excused(self):
+    """Indices of the examples that are `excused` in their parts."""
+    firsts = (end - len(part) for end, part in zip(self._ends, self.parts))
+    return frozenset(
+      first + index
+      for first, part in zip(firsts, self.parts)
+      for index in getattr(part, 'excused', ())
+    )
+
   def _place(self, index):
     part = bisect.bisect_right(self._ends, index)
     return part, index - (self._ends[part] - len(self.parts[part]))

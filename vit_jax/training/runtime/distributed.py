@@ -180,7 +180,7 @@ def _end(error):
   """Prints an error and exits this process, whatever its threads are doing."""
   is_mistake = isinstance(error, errors.UserError)
   if is_mistake:
-    print(f'vit_jax: error: {error}', file=sys.stderr)
+    print(errors.text(error), file=sys.stderr)
   else:
     traceback.print_exception(error)
   sys.stdout.flush()

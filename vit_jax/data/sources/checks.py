@@ -1,0 +1,79 @@
+"""What can be known of a source before it is used: labels, readable files."""
+
+import itertools
+import os
+from concurrent import futures
+
+import numpy as np
+from PIL import Image
+
+from vit_jax import errors
+from vit_jax.data.sources import subset
+from vit_jax.data.transforms import decoding
+
+MAX_FILES = 50_000  # More are checked by an even sample of so many.
+
+_NUM_THREADS = 16  # They wait for the disk most of the time.
+_MAX_RECORDS = 256  # Of a data set whose labels are in its records.
+
+
+def has_labels(source):
+  """Returns whether any example has a label.
+
+  Of records, all are read only where the first ones have none.
+  """
+  parts = getattr(source, 'parts', None)
+  if parts is not None:
+    return any(map(has_labels, parts))
+  if getattr(source, 'labels', None) is None:
+    first = range(min(len(source), _MAX_RECORDS))
+    if any(source[index]['label'] >= 0 for index in first):
+      return True
+  return bool((subset.labels(source) >= 0).any())
+
+
+def unreadable(source):
+  """Looks at the headers of the image files of a source.
+
+  Returns:
+    [(index, what is wrong)] of those that can't be opened, and how many were
+    looked at: none of a source that is not of files on this machine.
+  """
+  problems, num_checked = [], 0
+  parts = getattr(source, 'parts', (source,))
+  firsts = itertools.accumulate(map(len, parts), initial=0)
+  for first, part in zip(firsts, parts):
+    if getattr(part, 'names', None) is None or '://' in part.root:
+      continue
+    chosen = np.arange(0, len(part), max(1, -(-len(part) // MAX_FILES)))
+    chosen = [i for i in chosen.tolist() if i not in part.excused]
+    with futures.ThreadPoolExecutor(_NUM_THREADS) as threads:
+      found = threads.map(lambda i, part=part: _problem(part, i), chosen)
+      problems += [
+        (first + index, f'{part.where(index)}: {problem}')
+        for index, problem in zip(chosen, found)
+        if problem is not None
+      ]
+    num_checked += len(chosen)
+  return problems, num_checked
+
+
+def _problem(part, index):
+  """Returns what is wrong with a file, or None."""
+  path = os.path.join(part.root, os.fsdecode(part.names[index]))
+  try:
+    with Image.open(path) as file:
+      decoding.check_size(file.height, file.width)
+    return None
+  except FileNotFoundError as error:
+    return error.strerror
+  except Exception:  # Of any kind, on broken bytes; other decoders may do.
+    return _decoding_problem(part, index)
+
+
+def _decoding_problem(part, index):
+  try:
+    decoding.decode(part[index]['image'])
+  except (errors.UserError, OSError) as error:
+    return str(error)
+  return None
