@@ -38,14 +38,17 @@ class TrainExamples:
     for position in positions:
       # Each position has its own counter; far cheaper than a new generator.
       state['state']['counter'][:] = 0, 0, position, 0
-      random.state = state
-      yield self._first_good(self.order[position], rng)
+      yield self._first_good(self.order[position], rng, state)
 
-  def _first_good(self, index, rng):
-    """Returns the first row from `index` on, and what is wrong before it."""
+  def _first_good(self, index, rng, state):
+    """Returns the first row from `index` on, and what is wrong before it.
+
+    Its augmentation does not depend on how far the bad ones before it came.
+    """
     problems = []
     for tried in range(MAX_TRIES):
       here = (index + tried) % len(self.source)
+      rng.bit_generator.state = state
       row, problem = _load(self.source, self.chain, here, rng)
       if problem is None:
         return row, problems
