@@ -30,7 +30,10 @@ TRAINING_FLOORS = (
   ('optim', 'objectives'),
   ('train_step',),
   ('assembly',),
-  ('initialization', 'plots', 'progress', 'splits', 'validation'),
+  (
+    *('best_step', 'initialization', 'plots', 'progress', 'splits'),
+    'validation',
+  ),
   ('preview', 'session'),
   ('train',),
   ('trials',),

@@ -16,7 +16,7 @@ import jax
 import orbax.checkpoint as ocp
 
 from vit_jax import errors
-from vit_jax.checkpoints import manifest, step_folder
+from vit_jax.checkpoints import best, manifest, step_folder
 
 MAX_FAILURES = 3  # Saves that fail in a row before the run stops.
 
@@ -32,7 +32,9 @@ class CheckpointManager:
   call its methods in the same order.
   """
 
-  def __init__(self, directory, keep, say=print, read_only=False):
+  def __init__(
+    self, directory, keep, say=print, read_only=False, keep_best=False
+  ):
     """Opens the folder of the checkpoints.
 
     Args:
@@ -40,9 +42,13 @@ class CheckpointManager:
       keep: number of scheduled steps that stay, the newest ones.
       say: takes a line for the user about what has happened.
       read_only: nothing is created, written or tidied up.
+      keep_best: whether the step of `mark_best` stays, too.
     """
     self._directory = pathlib.Path(directory)
     self._keep = keep
+    self._keep_best = keep_best
+    self._best = best.read(self._directory)
+    self._marking = threading.Lock()
     self._say = say
     self._is_writer = jax.process_index() == 0 and not read_only
     self._manager = None
@@ -117,11 +123,13 @@ class CheckpointManager:
         f'takes up to {needed / 1e6:.0f} MB; make room or give a --workdir '
         'on another disk.'
       )
-    if free < (self._keep + 1) * needed:
+    total = (self._keep + 1 + self._keep_best) * needed
+    if free < total:
+      also = ' with run.keep_best=true' if self._keep_best else ''
       self._say(
         f'{self._directory} has {free / 1e6:.0f} MB left; '
-        f'run.checkpoints_to_keep={self._keep} takes up to '
-        f'{(self._keep + 1) * needed / 1e6:.0f} MB'
+        f'run.checkpoints_to_keep={self._keep}{also} takes up to '
+        f'{total / 1e6:.0f} MB'
       )
 
   def save(self, step, state, record, scheduled=True):
@@ -194,6 +202,28 @@ class CheckpointManager:
     while self.wait():
       self.save(step, state, record, scheduled)
 
+  def mark_best(self, step, score):
+    """Keeps a step that was given to `save`, in place of the best before it."""
+    with self._marking:
+      self._best = best.Best(step, score)
+    self._write_best()
+    if self._is_writer and not (self._thread and self._thread.is_alive()):
+      self._prune()
+
+  def _write_best(self):
+    """Names the best step, once it's on the disk; else `_finish` does so."""
+    with self._marking:
+      found = self._best
+      if found is None or not self._is_writer:
+        return
+      if not manifest.is_committed(self._dir(found.step)):
+        return
+      try:
+        if best.read(self._directory) != found:
+          best.write(self._directory, found)
+      except OSError as error:  # The one before it is still there.
+        self._say(f'{self._directory / best.FILE} cannot be written: {error}')
+
   def _finish(self, facts):
     """Runs in a thread: waits for orbax, seals the step, drops older ones."""
     try:
@@ -205,6 +235,7 @@ class CheckpointManager:
     except BaseException as error:  # Told by the next `poll`.
       self._error = error
       return
+    self._write_best()
     if self._is_writer:
       self._prune()
 
@@ -240,12 +271,15 @@ class CheckpointManager:
   def _prune(self):
     scheduled = self.scheduled_steps()
     kept = {self.latest_step(), *scheduled[: self._keep]}
+    for found in self._best, best.read(self._directory):
+      kept |= {found.step} if found else set()
     try:
       for step in set(self.steps()) - kept:
         self._remove(self._dir(step))
     except OSError as error:  # The newer step is none the worse for it.
       self._say(f'an older checkpoint cannot be removed: {error}')
-    self._manager.reload()
+    if self._manager:
+      self._manager.reload()
 
   def _tidy(self):
     """Removes what an earlier save or removal has left half done."""

@@ -19,9 +19,10 @@ from etils import epath
 from jax.experimental import multihost_utils
 
 from vit_jax import errors, pytrees
-from vit_jax.checkpoints import digests, manager, manifest, step_folder
+from vit_jax.checkpoints import best, digests, manager, manifest, step_folder
 
 FOLDER = 'params'
+BEST = 'best'  # /data/run:best is the best step of a run.
 _AVERAGE, _PARAMS = 'ema/', 'params/'  # In the state of a run.
 # So much is read at once, or a single array: the larger of the two.
 _FRACTION, _BYTES = 1 / 16, 8 << 20
@@ -50,15 +51,27 @@ def save(workdir, params):
     ) from error
 
 
-def find(workdir):
+def find(workdir, of_best=False):
   """Returns the parameters of a folder: an `Exported`, an `OfRun`, or None.
 
   None: there are neither exported parameters nor a checkpoint.
+
+  Args:
+    workdir: folder.
+    of_best: whether those of the best step are meant, not of the newest.
+
+  Raises:
+    UserError: no step is marked as the best.
   """
   workdir = pathlib.Path(workdir).absolute()
-  if (workdir / FOLDER).is_dir():
+  if of_best and best.read(workdir / 'checkpoints') is None:
+    raise errors.UserError(
+      f'{workdir} has no best checkpoint: a run with run.keep_best=true marks '
+      f'one at each evaluation. Its newest is {workdir}, without :{BEST}.'
+    )
+  if (workdir / FOLDER).is_dir() and not of_best:
     return Exported(workdir / FOLDER)
-  run = OfRun(workdir / 'checkpoints')
+  run = OfRun(workdir / 'checkpoints', of_best=of_best)
   return run if run.steps() else None
 
 
@@ -123,10 +136,12 @@ class OfRun:
   Args:
     directory: absolute path of the run's checkpoints.
     say: takes a line for the user about what has happened.
+    of_best: whether only the best step counts.
   """
 
-  def __init__(self, directory, say=None):
+  def __init__(self, directory, say=None, of_best=False):
     self._directory = pathlib.Path(directory)
+    self._of_best = of_best
     self._manager = manager.CheckpointManager(directory, 1, read_only=True)
     self._say = say or functools.partial(print, file=sys.stderr)
     self._problems = {}  # By step.
@@ -134,7 +149,11 @@ class OfRun:
 
   def steps(self):
     """Returns the steps of the run, whole or not, the newest first."""
-    return self._manager.folders()
+    steps = self._manager.folders()
+    if not self._of_best:
+      return steps
+    found = best.read(self._directory)  # It may be another one by now.
+    return [step for step in steps if found and step == found.step]
 
   def shapes(self):
     """Returns {path: shape and dtype}, stacked layers one by one.

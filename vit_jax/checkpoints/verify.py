@@ -3,7 +3,7 @@
 import pathlib
 
 from vit_jax import errors
-from vit_jax.checkpoints import manager, manifest, step_folder
+from vit_jax.checkpoints import best, manager, manifest, step_folder
 
 
 def run(workdir):
@@ -11,7 +11,7 @@ def run(workdir):
 
   Returns:
     Lines of text, one per folder of checkpoints, the newest step first,
-    and whether there is a checkpoint and all are good.
+    and whether there is a checkpoint and all are good, the best one included.
 
   Raises:
     UserError: `workdir` has no checkpoints.
@@ -26,6 +26,10 @@ def run(workdir):
   for path in sorted(folder.iterdir()):
     if path.name not in told and path.is_dir():
       told[path.name] = _LEFT_OVERS.get(path.suffix, 'cut short, ignored')
+  marked = best.read(folder)
+  if marked:
+    name = str(marked.step)
+    told[name] = f'{told.get(name, "missing")}, marked as the best'
   lines = [f'{name:>10}  {text}' for name, text in told.items()]
   good = [text for name, text in told.items() if name.isdecimal()]
   return lines, bool(good) and all(text.startswith(_GOOD) for text in good)

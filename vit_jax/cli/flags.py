@@ -114,7 +114,7 @@ FLAGS = {
   'checkpoint': Flag(
     paths.expand,
     'WEIGHTS',
-    'catalogue name (augreg/B_16), URL, file or run directory',
+    'catalogue name (augreg/B_16), URL, file, run directory or RUN:best',
   ),
   'input': Flag(
     paths.expand, 'IMAGES', 'an image, a folder, or pixels as .npy'
@@ -135,7 +135,9 @@ FLAGS = {
   'logits': Flag(paths.expand, 'FILE', '.npy to write, [images, classes]'),
   'features': Flag(paths.expand, 'FILE', '.npy to write, [images, width]'),
   'source': Flag(
-    paths.expand, 'WEIGHTS', 'catalogue name, URL, file or run directory'
+    paths.expand,
+    'WEIGHTS',
+    'catalogue name, URL, file, run directory or RUN:best',
   ),
   'target': Flag(paths.expand, 'PATH', 'an .npz file, or a folder to create'),
   'to': Flag(str, 'FORMAT', 'google, big_vision, huggingface, timm or orbax'),

@@ -49,6 +49,7 @@ MAY_CHANGE = (
   'run.log_every',
   'run.checkpoint_every',
   'run.checkpoints_to_keep',
+  'run.keep_best',
   'run.watchdog_seconds',
   'mesh.data',
   'mesh.fsdp',
@@ -113,7 +114,7 @@ def check_same(config, workdir):
       config_overrides.flatten(config),
     )
   )
-  ignored = set(MAY_CHANGE)
+  ignored = _may_change(ours)
   if saved.get('data.source') == ours['data.source'] in paths.FILES:
     ignored.add('data.dataset')
   given, wanted = (
@@ -133,15 +134,24 @@ def check_same(config, workdir):
     )
 
 
+def _may_change(flat):
+  """Returns the fields of a configuration that don't change what it computes.
+
+  With patience, it is evaluations that end the training.
+  """
+  fixed = {'run.eval_every'} if flat['run.patience'] is not None else set()
+  return set(MAY_CHANGE) - fixed
+
+
 def digest(config):
   """Returns 16 hexadecimal digits that identify what a run computes.
 
   Fields of `MAY_CHANGE` don't count.
   """
+  flat = config_overrides.flatten(config)
+  ignored = _may_change(flat)
   fields_that_count = {
-    field: value
-    for field, value in config_overrides.flatten(config).items()
-    if field not in MAY_CHANGE
+    field: value for field, value in flat.items() if field not in ignored
   }
   text = json.dumps(fields_that_count, sort_keys=True)
   return hashlib.sha256(text.encode()).hexdigest()[:16]

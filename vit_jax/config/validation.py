@@ -48,6 +48,7 @@ RANGES = {
   'run.eval_every': (0, None),
   'run.checkpoint_every': (0, None),
   'run.checkpoints_to_keep': (1, None),
+  'run.patience': (1, None),
   'run.max_consecutive_skips': (1, None),
   'run.loss_spike_factor': (1, None),
   'run.watchdog_seconds': (0, None),
@@ -90,6 +91,7 @@ def validate(config, num_devices):
     )
   if config.run.num_steps is not None:
     check_warmup(config.optimizer, config.run.num_steps)
+  _check_patience(config.run)
   sizes = schema.mesh_sizes(config.mesh, num_devices)
   num_microbatches = config.optimizer.accumulation_steps
   _check_batch('run.batch_size', config.run.batch_size, sizes, num_microbatches)
@@ -147,6 +149,15 @@ def _check_learning_rates(optimizer):
     raise errors.UserError(
       f'optimizer.end_learning_rate={end} is above '
       f'optimizer.learning_rate={peak}, from which the schedule decays.'
+    )
+
+
+def _check_patience(run):
+  if run.patience is not None and not (run.keep_best and run.eval_every):
+    raise errors.UserError(
+      f'run.patience={run.patience} counts evaluations since the best step: it '
+      'needs run.keep_best=true and a run.eval_every above 0; given: '
+      f'{str(run.keep_best).lower()} and {run.eval_every}.'
     )
 
 

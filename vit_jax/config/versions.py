@@ -12,6 +12,8 @@ ADDED = {
   'optimizer.accumulation_steps': 1,
   'optimizer.ema_decay': None,
   'optimizer.layer_decay': None,
+  'run.keep_best': False,
+  'run.patience': None,
 }
 
 # Former names of fields: present ones.

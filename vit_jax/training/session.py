@@ -12,10 +12,10 @@ import shlex
 import jax
 
 from vit_jax import errors, pytrees
-from vit_jax.checkpoints import manager
+from vit_jax.checkpoints import manager, parameters
 from vit_jax.config import recipes
-from vit_jax.evaluation import records
-from vit_jax.training import initialization, progress
+from vit_jax.evaluation import metrics, records
+from vit_jax.training import best_step, initialization, progress
 from vit_jax.training.runtime import agreement, lock, log, preemption, watchdog
 from vit_jax.weights import card as cards
 
@@ -54,6 +54,7 @@ class Session:
     self._card = card
     self._fallback = None  # The step of the last rollback.
     self._batches = None
+    self._best = best_step.BestStep()
     self.log = log.RunLog(
       workdir,
       num_steps,
@@ -79,7 +80,10 @@ class Session:
       stack.enter_context(self.log)
       self._checkpoints = stack.enter_context(
         manager.CheckpointManager(
-          self._workdir / 'checkpoints', run.checkpoints_to_keep, self.log.say
+          self._workdir / 'checkpoints',
+          run.checkpoints_to_keep,
+          self.log.say,
+          keep_best=run.keep_best,
         )
       )
       self._watchdog = stack.enter_context(
@@ -106,6 +110,7 @@ class Session:
       state, origin = self._checkpoints.restore(self._components.state)
       self._check_origin(origin)
       logged = origin['metrics']
+      self._restore_best(origin)
       self.log.say(f'resumed at step {int(state.step)}')
     if int(state.step) < self._num_steps:
       self._checkpoints.check_room(self._components.state)
@@ -135,6 +140,11 @@ class Session:
         'the code or a package has changed since the checkpoint: results may '
         'differ from those of an uninterrupted run'
       )
+
+  def _restore_best(self, origin):
+    self._best.restore(origin.get('best'))  # Older versions have none.
+    if self._config.run.keep_best and self._best.step is not None:
+      self._checkpoints.mark_best(self._best.step, self._best.score)
 
   def _first_state(self):
     return initialization.first_state(
@@ -184,14 +194,46 @@ class Session:
     failed = self._checkpoints.poll()
     # Several processes would have to agree on a retry: they wait instead.
     again = failed and jax.process_count() == 1
-    return again or due(step, self._config.run.checkpoint_every)
+    return again or self._is_due(step)
 
   def save(self, step, state):
-    """Starts to save the state after `step` steps, if its values are finite."""
-    if not self._progress.num_in_row:
+    """Starts to save the state after `step` steps.
+
+    If that was skipped, its numbers not being finite, only for an evaluation.
+    """
+    if not self._progress.num_in_row or self._may_be_best(step):
       self._checkpoints.save(
         step, state, self._record(), self._is_scheduled(step)
       )
+
+  def log_evaluation(self, step, report):
+    """Logs the evaluation of a step, and marks the step if it's the best."""
+    if self.log.has_evaluation(step):
+      return
+    self.log.evaluation(step, report)
+    if self._config.run.keep_best:
+      score = metrics.score(report)
+      if self._best.update(step, score):
+        self._checkpoints.mark_best(step, score)
+
+  def has_lost_patience(self):
+    """Returns whether run.patience evaluations in a row were no better."""
+    patience = self._config.run.patience
+    return patience is not None and self._best.num_since >= patience
+
+  def say_best(self, step):
+    """Tells which step was the best, at the end of the training."""
+    if not self._config.run.keep_best or self._best.step is None:
+      return
+    if step < self._num_steps:
+      self.log.say(
+        f'stopped after step {step}: the last {self._best.num_since} '
+        'evaluations were no better (run.patience)'
+      )
+    self.log.say(
+      f'the best step is {self._best.step}: '
+      f'--checkpoint={self._workdir}:{parameters.BEST}'
+    )
 
   def finish(self, step, state):
     """Saves the state after `step` steps; it is on disk on return."""
@@ -252,12 +294,23 @@ class Session:
     )
     return f'To resume: vit_jax train --config={config} --workdir={workdir}'
 
-  def _is_scheduled(self, step):
+  def _is_due(self, step):
     every = self._config.run.checkpoint_every
-    return due(step, every) and not self._progress.num_in_row
+    return due(step, every) or self._may_be_best(step)
+
+  def _may_be_best(self, step):
+    run = self._config.run
+    return run.keep_best and due(step, run.eval_every)
+
+  def _is_scheduled(self, step):
+    return self._is_due(step) and not self._progress.num_in_row
 
   def _record(self):
-    return {**self._origin, 'metrics': list(self.log.records)}
+    return {
+      **self._origin,
+      'metrics': list(self.log.records),
+      'best': self._best.record(),
+    }
 
   # When numbers go wrong ------------------------------------------------------
 

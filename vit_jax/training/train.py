@@ -35,7 +35,8 @@ def run(config, workdir):
     workdir: folder of the run, for config.json, checkpoints, metrics and plots.
 
   Returns:
-    {name: float}, the metrics of the last evaluation.
+    {name: float}, the metrics of the last evaluation: of the newest checkpoint,
+    which need not be the best.
 
   Raises:
     UserError: something in `config`, the data or `workdir` is invalid, before
@@ -72,7 +73,7 @@ def run(config, workdir):
     try:
       if _must_evaluate(config, step) and not session.log.has_evaluation(step):
         report, evaluated = evaluation(step, state), step  # Interrupted.
-      while step < num_steps:
+      while step < num_steps and not session.has_lost_patience():
         state, means = train_step(state, next(batches), session.stop_flags())
         step += 1
         evaluating, saving = (
@@ -98,6 +99,7 @@ def run(config, workdir):
       session.finish(step, state)
       if evaluated != step:
         report = evaluation(step, state)
+      session.say_best(step)
     except preemption.Stopped:
       session.save_and_exit(state)
     except BaseException as error:
@@ -176,8 +178,7 @@ def _make_evaluation(config, components, predict, source, workdir, session):
       functools.partial(session.iterate_evaluation, count=count),
       bad_examples.path(workdir, jax.process_index()),
     )
-    if not session.log.has_evaluation(step):
-      session.log.evaluation(step, report)
+    session.log_evaluation(step, report)
     return report
 
   return evaluation

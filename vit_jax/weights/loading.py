@@ -84,6 +84,7 @@ def find(checkpoint, model_name=None, format_name=None, position_resize=None):
   Args:
     checkpoint: a name as 'augreg/B_16'; a URL, https:// or gs://; a file,
       with ':img' behind it where it holds several models; the folder of a run,
+      with ':best' behind it for its best step in place of its newest,
       of an exported model, or of transformers or timm.
     model_name: of the model, if known; else the shapes tell.
     format_name: a key of `formats.FORMATS`; None: the names of arrays tell.
@@ -101,6 +102,9 @@ def find(checkpoint, model_name=None, format_name=None, position_resize=None):
 
 
 def _find(checkpoint, model_name, format_name):
+  folder, is_best = _run_folder(checkpoint)
+  if is_best:
+    return _from_orbax(folder, model_name, of_best=True)
   entry, path = _locate(checkpoint)
   folder = pathlib.Path(path)
   if not folder.is_dir():
@@ -109,6 +113,14 @@ def _find(checkpoint, model_name, format_name):
     path = str(folder / publishing.WEIGHTS)
     return _from_file(path, model_name, format_name, entry)
   return _from_orbax(folder, model_name)
+
+
+def _run_folder(checkpoint):
+  """Returns the folder in 'run:best', and whether it is one."""
+  name, colon, part = str(checkpoint).rpartition(':')
+  folder = pathlib.Path(name).expanduser()
+  is_best = bool(colon) and part == parameters.BEST and folder.is_dir()
+  return folder, is_best
 
 
 def build(weights, num_classes=None):
@@ -281,8 +293,8 @@ def _released(path, format_name, num_classes):
   return None
 
 
-def _from_orbax(folder, model_name):
-  given = parameters.find(folder)
+def _from_orbax(folder, model_name, of_best=False):
+  given = parameters.find(folder, of_best)
   if given is None or not (folder / recipes.FILE).exists():
     raise errors.UserError(
       f'{folder} holds no weights: neither {publishing.WEIGHTS}, nor '

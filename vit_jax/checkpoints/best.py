@@ -1,0 +1,35 @@
+"""Which checkpoint of a run is the best, as its evaluations say: best.json.
+
+It always names a step that is saved to its end, and that step stays until a
+better one is.
+"""
+
+import json
+import pathlib
+from typing import NamedTuple
+
+from vit_jax import files
+
+FILE = 'best.json'
+
+
+class Best(NamedTuple):
+  """A step, and the metric by which it is the best so far."""
+
+  step: int
+  score: float
+
+
+def read(directory):
+  """Returns the `Best` of a folder of checkpoints, or None."""
+  try:
+    found = json.loads((pathlib.Path(directory) / FILE).read_text())
+    return Best(int(found['step']), float(found['score']))
+  except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    return None
+
+
+def write(directory, found):
+  """Replaces what `read` returns."""
+  text = json.dumps(found._asdict())
+  files.write_text(pathlib.Path(directory) / FILE, f'{text}\n')
