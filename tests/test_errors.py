@@ -26,6 +26,21 @@ def test_where_nothing_is_near_all_are_listed_sorted():
   )
 
 
+def test_of_many_names_five_are_told_and_where_the_others_are():
+  names = [f'{letter}_{number:02}' for letter in 'abc' for number in range(51)]
+  told = errors.nearest('xyz', names, 'vit_jax --help')
+  assert told.startswith('The nearest: ') and told.count('_') == 6
+  assert told.endswith('; there are 148 others (vit_jax --help).')
+  assert errors.nearest('xyz', names).endswith('; there are 148 others.')
+
+
+def test_notes_are_shown_below_the_message():
+  error = errors.UserError('broken')
+  assert errors.text(error) == 'vit_jax: error: broken'
+  error.add_note('Step 3 is saved.')
+  assert errors.text(error) == 'vit_jax: error: broken\nStep 3 is saved.'
+
+
 def test_choose_returns_what_the_name_stands_for():
   assert errors.choose('schedule', 'b', {'a': 1, 'b': 2}) == 2
 

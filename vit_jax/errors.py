@@ -2,6 +2,9 @@
 
 import difflib
 
+MAX_LISTED = 12  # Names that are all told.
+MAX_NEAREST = 5  # Of more, those that are told.
+
 
 class UserError(ValueError):
   """Something the user can put right; shown without a traceback.
@@ -20,14 +23,27 @@ def text(error):
   return '\n'.join([f'vit_jax: error: {error}', *notes])
 
 
-def nearest(name, known):
-  """Returns a sentence that names what of `known` is most like `name`."""
+def nearest(name, known, where=''):
+  """Returns a sentence that names what of `known` is most like `name`.
+
+  Args:
+    name: what was given.
+    known: names; all are told only if they are few.
+    where: says where all are listed, to end the sentence with.
+  """
   known = sorted(known)
   lowered = {candidate.lower(): candidate for candidate in known}
   close = difflib.get_close_matches(name.lower(), lowered, n=3, cutoff=0.5)
   if close:
     return f'Did you mean {" or ".join(lowered[match] for match in close)}?'
-  return f'It can be: {", ".join(known)}.'
+  if len(known) <= MAX_LISTED:
+    return f'It can be: {", ".join(known)}.'
+  close = difflib.get_close_matches(
+    name.lower(), lowered, n=MAX_NEAREST, cutoff=0.0
+  )
+  shown = ', '.join(lowered[match] for match in close)
+  others = f'{len(known) - len(close):,} others'
+  return f'The nearest: {shown}; there are {others}{where and f" ({where})"}.'
 
 
 def choose(field, name, table):

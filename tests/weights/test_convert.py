@@ -112,7 +112,7 @@ def test_what_a_format_has_no_place_for_can_be_dropped(tmp_path):
   save(source, head='pre_logits', **TINY)
   with pytest.raises(errors.UserError, match='no place for head_hidden/bias'):
     convert.run(str(source), str(target), 'timm')
-  convert.run(str(source), str(target), 'timm', drop='head.*')
+  convert.run(str(source), str(target), 'timm', exclude='head.*')
   found = loading.find(str(target))
   assert found.num_classes == 0
   assert found.model.head == 'linear'
@@ -161,8 +161,8 @@ def test_what_is_there_is_not_overwritten(tmp_path):
   ('options', 'message'),
   [
     ({'to': 'tim'}, r"--to='tim' is unknown\. Did you mean timm"),
-    ({'to': 'timm', 'drop': 'head('}, 'is no pattern'),
-    ({'to': 'timm', 'drop': 'haed'}, 'matches no parameter'),
+    ({'to': 'timm', 'exclude': 'head('}, 'is no pattern'),
+    ({'to': 'timm', 'exclude': 'haed'}, 'matches no parameter'),
     ({'to': 'timm', 'format_name': 'mixer'}, 'of no known layer'),
     ({'to': 'timm', 'model_name': 'ViT-B/32'}, 'do not fit the model'),
   ],

@@ -267,3 +267,18 @@ def test_predict_and_evaluate_hand_on_how_positions_are_resized(tmp_path):
   options = target.EvalOptions(position_resize='bicubicle')
   with pytest.raises(errors.UserError, match='Did you mean bicubic'):
     target.of_weights(str(tmp_path / 'a.npz'), None, options)
+
+
+@pytest.mark.parametrize('name', ['qqqqqqq', '/no/such/folder', 'xyz:best'])
+def test_a_mistyped_checkpoint_shows_at_most_five_names(name):
+  with pytest.raises(errors.UserError, match='is no file, folder') as raised:
+    loading.find(name)
+  told = str(raised.value)
+  assert sum(known in told for known in catalog.ENTRIES) <= 5
+  assert 'vit_jax/weights/catalog/__init__.py' in told
+
+
+def test_a_mistyped_path_shows_what_is_beside_it(tmp_path):
+  (tmp_path / 'flowers_run').mkdir()
+  with pytest.raises(errors.UserError, match=f'mean {tmp_path}/flowers_run'):
+    loading.find(f'{tmp_path}/flower_run')

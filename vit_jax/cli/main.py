@@ -36,9 +36,8 @@ def main(argv=None):
         f'vit_jax {commands.RENAMED[name]}.'
       )
     if name not in commands.COMMANDS:
-      raise errors.UserError(
-        f'{name!r} is not a command. {errors.nearest(name, commands.COMMANDS)}'
-      )
+      known = errors.nearest(name, commands.COMMANDS, 'vit_jax --help')
+      raise errors.UserError(f'{name!r} is not a command. {known}')
     if '-h' in rest or '--help' in rest:
       print(_help(name))
       return 0
@@ -114,7 +113,7 @@ def _parse(name, argv):
   if unknown:
     known = [f'--{flag}' for flag in command.flags]
     given = unknown[0].partition('=')[0]
-    hint = errors.nearest(given, known)
+    hint = errors.nearest(given, known, f'vit_jax {name} --help')
     if flags.RENAMED.get(given) in known:
       hint = f'It is now called {flags.RENAMED[given]}.'
     raise errors.UserError(f'vit_jax {name} has no {unknown[0]}. {hint}')

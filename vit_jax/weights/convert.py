@@ -24,14 +24,14 @@ from vit_jax.weights import (
 FORMATS = (*publishing.FORMATS, 'orbax')
 
 
-def run(source, target, to, model_name=None, format_name=None, drop=None):
+def run(source, target, to, model_name=None, format_name=None, exclude=None):
   """Converts weights and returns a line that says what was written.
 
   Args:
     source, model_name, format_name: see `loading.find`.
     target: an .npz file for google and big_vision; else a folder.
     to: one of FORMATS.
-    drop: pattern of paths of parameters to leave out; None: nothing.
+    exclude: pattern of paths of parameters to leave out; None: nothing.
 
   Raises:
     UserError: the source can't be read, the format has no place for the
@@ -43,7 +43,7 @@ def run(source, target, to, model_name=None, format_name=None, drop=None):
   image_size = preprocessing.image_size(found.card, None)
   wanted = pytrees.flatten(models.params_of(loading.build(found), image_size))
   sizes = publishing.sizes(found.model.name, wanted)
-  wanted, unused = _without(wanted, drop)
+  wanted, unused = _without(wanted, exclude)
   changes = loading.changes_to(found, found.model, image_size)
   params, report = found.load(
     pytrees.unflatten(wanted),
@@ -73,19 +73,24 @@ def _check_new(target):
     )
 
 
-def _without(wanted, drop):
+def _without(wanted, exclude):
   """Returns the parameters that stay, and the patterns of those that do not."""
-  if drop is None:
+  if exclude is None:
     return wanted, ()
   try:
-    kept = {p: leaf for p, leaf in wanted.items() if not re.fullmatch(drop, p)}
+    kept = {
+      p: leaf for p, leaf in wanted.items() if not re.fullmatch(exclude, p)
+    }
   except re.error as error:
-    raise errors.UserError(f'--drop={drop} is no pattern: {error}.') from error
+    raise errors.UserError(
+      f'--exclude={exclude} is no pattern: {error}.'
+    ) from error
   if kept.keys() == wanted.keys():
     raise errors.UserError(
-      f'--drop={drop} matches no parameter. {errors.nearest(drop, wanted)}'
+      f'--exclude={exclude} matches no parameter. '
+      f'{errors.nearest(exclude, wanted)}'
     )
-  return kept, (drop,)
+  return kept, (exclude,)
 
 
 def _with_positions(params, model, image_size):

@@ -235,7 +235,6 @@ def _refuse_the_rest(given, wanted, report):
     raise errors.UserError(
       'The weights do not fit the model. Not wanted by the model, missing '
       f'from the file, or of another shape:\n{text}\n'
-      'Choose the model that the weights are of, or say what may differ: '
-      "head='replace' for other classes, class_token='add' or 'drop', "
-      "patches='resize' for another patch size."
+      'Choose the model that the weights are of: --model=NAME, or, to train '
+      'from them, --config.model.name=NAME.'
     )

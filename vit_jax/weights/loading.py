@@ -201,8 +201,12 @@ def _locate(checkpoint):
   elif not download.is_address(checkpoint):
     raise errors.UserError(
       f'{checkpoint} is no file, folder or address, and the catalogue of '
-      f'released files has no such name. '
-      f'{errors.nearest(checkpoint, catalog.ENTRIES)}'
+      'released files has no such name. '
+      + errors.nearest(
+        checkpoint,
+        {*catalog.ENTRIES, *_beside(checkpoint)},
+        'vit_jax/weights/catalog/__init__.py',
+      )
     )
   address, hash_mark, digest = address.partition('#')
   file, part = formats.split(address)
@@ -210,6 +214,15 @@ def _locate(checkpoint):
     file + hash_mark + digest, num_bytes=entry and entry.num_bytes
   )
   return entry, f'{path}:{part}' if part else str(path)
+
+
+def _beside(checkpoint):
+  """Returns the paths of what is where a file or folder is missing."""
+  folder = pathlib.Path(checkpoint).expanduser().parent
+  try:
+    return [str(path) for path in folder.iterdir()]
+  except OSError:
+    return []
 
 
 def _best(text):

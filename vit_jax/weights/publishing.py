@@ -95,6 +95,6 @@ def translate(flat, format_name, model_name):
     paths = [match[1] for match in known if match]
     raise errors.UserError(
       f'The format {format_name} has no place for {", ".join(paths[:8])}. '
-      'What a user of that format can do without is left out by --drop; '
-      "--drop='head_hidden/.*|head/.*' takes off the head, say."
+      'What a user of that format can do without is left out by --exclude; '
+      "--exclude='head_hidden/.*|head/.*' takes off the head, say."
     ) from error
