@@ -36,6 +36,7 @@ class Splits:
   def __init__(self, config, workdir):
     self._path = workdir / listing.FILE
     data = config.data
+    self._names = data.train_split, data.eval_split
     self.train = sources.build(data, data.train_split)
     self.eval = sources.build(data, data.eval_split)
     folder = workdir / 'checkpoints'
@@ -54,6 +55,10 @@ class Splits:
       _check_labels('eval', data.eval_split, self.eval)
     if jax.process_index() == 0:  # The others wait for it.
       _check_files(data, self.eval)
+
+  def describe(self):
+    """Returns lines that tell what there is in each."""
+    return sources.describe(self._names, (self.train, self.eval))
 
   def remember(self):
     """Stores which examples there are, unless that is stored already."""

@@ -85,9 +85,8 @@ def restore(source, stored, split, bad, max_fraction, max_new=0):
     source: as it is built from the disk now.
     stored: what `load` returns.
     split: a key of what was given to `save`.
-    bad: `where` of the examples that were listed as bad; such a file may have
-      changed, and if it is gone it is excused: it doesn't count for the next.
-      None: any may.
+    bad: see `bad_examples.listed`; such a file may have changed, and if it is
+      gone it is excused: it doesn't count for the next. None: any may.
     max_fraction: of the examples may be gone otherwise.
     max_new: number of files that may be new, and are left out: a slice is of an
       order of all files, and without some of them others move up.
@@ -98,8 +97,12 @@ def restore(source, stored, split, bad, max_fraction, max_new=0):
   restored = tuple(
     part
     if had is None
-    else _restore_part(part, had, bad, max_fraction, max_new)
-    for part, had in zip(_parts(source), _stored_parts(source, stored, split))
+    else _restore_part(part, had, own, max_fraction, max_new)
+    for part, had, own in zip(
+      _parts(source),
+      _stored_parts(source, stored, split),
+      _by_part(source, bad),
+    )
   )
   if not hasattr(source, 'parts'):
     return restored[0]
@@ -114,6 +117,15 @@ def _stored_parts(source, stored, split):
       yield Files(*(stored[f'{key}/{name}'] for name in Files._fields))
     else:
       yield None
+
+
+def _by_part(source, bad):
+  """Yields `bad` of each part: in a mixture, its number is before the key."""
+  for number, _ in enumerate(_parts(source)):
+    if bad is None or not hasattr(source, 'parts'):
+      yield bad
+    else:
+      yield {key.removeprefix(f'{number} ') for key in bad}
 
 
 def _as_before(part, had):
@@ -176,10 +188,7 @@ def _changes(first, had, part, gone, bad):
 
 def _is_among(bad, part, index):
   """Returns whether an example was listed, wherever its data set lay then."""
-  if bad is None:
-    return True
-  ending = part.where(index).removeprefix(part.root)
-  return any(where.endswith(ending) for where in bad)
+  return bad is None or not bad.isdisjoint((part.key(index), part.where(index)))
 
 
 def _parts(source):
