@@ -160,8 +160,8 @@ def _combine(paths, rows):
   )
   _refuse(
     not_finite,
-    'holds numbers that are not finite, and is not saved. Start again from '
-    'the last checkpoint with a lower learning rate or with clipping',
+    'holds numbers that are not finite, and is not saved. Lower '
+    'optimizer.learning_rate or set optimizer.clip_norm, in a new --workdir',
   )
   digests = dict.fromkeys(paths, 0)
   for (number, *_), digest in parts.items():
