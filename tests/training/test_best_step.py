@@ -12,7 +12,7 @@ from vit_jax import errors, pytrees
 from vit_jax.checkpoints import best, parameters, verify
 from vit_jax.config import recipes, schema
 from vit_jax.data import pipeline
-from vit_jax.evaluation import evaluate
+from vit_jax.evaluation import evaluate, metrics
 from vit_jax.training import best_step, train
 from vit_jax.training import session as sessions
 from vit_jax.training.runtime import log
@@ -46,12 +46,12 @@ def config():
 
 @pytest.fixture
 def scores(monkeypatch):
-  """Sets the accuracy that evaluations report, by step."""
+  """Sets the accuracy that evaluations report, by step; the loss is 1."""
   original = sessions.Session.log_evaluation
 
   def set_scores(table):
     def log_evaluation(self, step, report):
-      report['accuracy'] = table[step]
+      report.update(accuracy=table[step], loss=1.0)
       original(self, step, report)
 
     monkeypatch.setattr(sessions.Session, 'log_evaluation', log_evaluation)
@@ -81,7 +81,9 @@ def test_the_best_step_is_kept_and_can_be_used(
   )
   _, steps, found, newest, _ = outcome(tmp_path)
   assert steps == [4, 10] and newest == 10
-  assert found == best.Best(4, 0.6)  # The first of two that are as good.
+  assert found == best.Best(
+    4, (0.6, -1.0)
+  )  # The first of two that are as good.
   weights = loading.find(f'{tmp_path}:best')
   shapes = pytrees.unflatten(parameters.find(tmp_path).shapes())
   params, fitted = weights.load(shapes)
@@ -99,7 +101,7 @@ def test_a_step_that_is_no_longer_the_best_goes(config, scores, tmp_path):
   scores(RISE)
   train.run(config, tmp_path)
   _, steps, found, *_ = outcome(tmp_path)
-  assert steps == [10] and found == best.Best(10, 0.7)
+  assert steps == [10] and found == best.Best(10, (0.7, -1.0))
 
 
 def test_patience_ends_the_training(config, scores, tmp_path, capsys):
@@ -190,14 +192,14 @@ def test_a_run_without_a_best_step_says_how_to_keep_one(
 
 def test_only_a_better_number_is_better():
   tracker = best_step.BestStep()
-  assert not tracker.update(1, math.nan)
-  assert tracker.update(2, -3.0)
-  assert not tracker.update(3, -3.0)
-  assert not tracker.update(4, math.nan)
+  assert not tracker.update(1, (math.nan,))
+  assert tracker.update(2, (-3.0,))
+  assert not tracker.update(3, (-3.0,))
+  assert not tracker.update(4, (math.nan,))
   again = best_step.BestStep()
   again.restore(json.loads(json.dumps(tracker.record())))
-  assert (again.step, again.score, again.num_since) == (2, -3.0, 2)
-  assert again.update(5, -2.9) and again.num_since == 0
+  assert (again.step, again.score, again.num_since) == (2, (-3.0,), 2)
+  assert again.update(5, (-2.9,)) and again.num_since == 0
 
 
 def test_what_the_best_step_changes_tells_runs_apart(config):
@@ -210,3 +212,11 @@ def test_what_the_best_step_changes_tells_runs_apart(config):
   config.run.eval_every = 5
   digests.add(recipes.digest(config))
   assert len(digests) == 3
+
+
+def test_of_equal_accuracies_the_lower_loss_is_better():
+  tracker = best_step.BestStep()
+  for step, loss in (1, 1.0), (2, 0.3), (3, 0.4), (4, 0.1):
+    tracker.update(step, metrics.score({'accuracy': 1.0, 'loss': loss}))
+  assert tracker.step == 4
+  assert not tracker.update(5, metrics.score({'accuracy': 0.9, 'loss': 0.0}))

@@ -14,17 +14,17 @@ FILE = 'best.json'
 
 
 class Best(NamedTuple):
-  """A step, and the metric by which it is the best so far."""
+  """A step, and the metrics by which it is the best so far."""
 
   step: int
-  score: float
+  score: tuple[float, ...]
 
 
 def read(directory):
   """Returns the `Best` of a folder of checkpoints, or None."""
   try:
     found = json.loads((pathlib.Path(directory) / FILE).read_text())
-    return Best(int(found['step']), float(found['score']))
+    return Best(int(found['step']), tuple(map(float, found['score'])))
   except (OSError, ValueError, KeyError, TypeError, RecursionError):
     return None
 

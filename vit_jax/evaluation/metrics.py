@@ -45,12 +45,16 @@ def compute(metrics):
 
 
 def score(values):
-  """Returns what is higher for a better model: accuracy, else minus the loss.
+  """Returns a tuple that is larger for a better model.
+
+  It is the accuracy, if there is one, and minus the loss: of two models that
+  are right as often, the better one is surer where it is right.
 
   Args:
     values: {name: float} of an evaluation.
   """
-  return values['accuracy'] if 'accuracy' in values else -values['loss']
+  accuracy = (values['accuracy'],) if 'accuracy' in values else ()
+  return *accuracy, -values['loss']
 
 
 def over_seeds(name, values):

@@ -8,7 +8,7 @@ class BestStep:
 
   Attributes:
     step: of the best one, None where there is none.
-    score: the higher, the better.
+    score: a tuple, the larger, the better; see `metrics.score`.
     num_since: number of evaluations since then, none of them better.
   """
 
@@ -18,7 +18,8 @@ class BestStep:
 
   def update(self, step, score):
     """Takes the next evaluation; returns whether it is the best so far."""
-    if math.isnan(score) or (self.score is not None and score <= self.score):
+    is_number = not any(map(math.isnan, score))
+    if not is_number or (self.score is not None and score <= self.score):
       self.num_since += 1
       return False
     self.step, self.score, self.num_since = step, score, 0
@@ -35,5 +36,6 @@ class BestStep:
   def restore(self, record):
     """Continues from what `record` returned; None: from the beginning."""
     if record is not None:
-      self.step, self.score = record['step'], record['score']
+      self.step = record['step']
+      self.score = record['score'] and tuple(record['score'])
       self.num_since = record['num_since']

@@ -113,9 +113,9 @@ def _best(records):
   """Returns the step of the best evaluation, the first of equals, or None."""
   scores = {}
   for record in records:
-    if record['split'] == 'eval' and record.keys() & {'accuracy', 'loss'}:
+    if record['split'] == 'eval' and 'loss' in record:
       score = metrics.score(record)
-      if math.isfinite(score):
+      if all(map(math.isfinite, score)):
         scores.setdefault(record['step'], score)
   return max(scores, key=scores.get) if scores else None
 
