@@ -66,13 +66,14 @@ def test_drawing_leaves_pyplot_alone(tmp_path, images):
     (5, 12, 'a$b_{$'),
     (6, 12, 'caf\ufffd'),
     (7, 12, '7'),
+    (8, 12, '8'),
     (2, 99, 'Panthera leo male'),
   ],
 )
 def test_names_are_short_legible_and_told_apart(index, width, expected):
   names = [
     *('cat', 'golden retriever', 'Panthera leo male', 'Panthera leo female'),
-    *('a\nb\t  c\u200b', 'a$b_{$', 'caf\udce9'),
+    *('a\nb\t  c\u200b', 'a$b_{$', 'caf\udce9', '\t'),
   ]
   assert drawing.class_name(index, names, width) == expected
 

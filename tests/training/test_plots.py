@@ -152,6 +152,11 @@ def test_long_lines_of_training_are_smoothed_and_say_so(
     ({'cutmix': 1.0}, 'mixed (CutMix 1):'),
     ({'augmentation': 'medium1', 'cutmix': 0.5}, 'mixed (mixup 0.2, CutMix'),
     ({'augmentation': 'medium1', 'mixup': 0.0}, ''),
+    ({'balance': True}, 'training classes are balanced:'),
+    (
+      {'balance': True, 'mixup': 0.1},
+      'training images are mixed (mixup 0.1) and classes are balanced:',
+    ),
     ({}, ''),
   ],
 )

@@ -124,7 +124,7 @@ def class_name(index, class_names, width=NAME_WIDTH):
   """
   if class_names is None or index >= len(class_names):
     return str(index)
-  whole = printable(class_names[index])
+  whole = printable(class_names[index]) or str(index)
   if 2 * whole.count(_MISSING) > len(whole):
     return f'class {index}'
   short = shorten(whole, width)

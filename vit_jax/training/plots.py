@@ -20,7 +20,8 @@ def learning_curve(workdir):
 
   The best evaluation is marked, by `metrics.score`; of a long training, a
   moving average lies over the faint points; and where training images are
-  mixed, so that their metrics are of another task, the figure says so.
+  mixed or balanced, so that their metrics are of another task, the figure says
+  so.
 
   Returns:
     The path of the plot.
@@ -89,12 +90,15 @@ def _note(workdir):
   """Returns what a reader of the curves has to know of the training images."""
   if not (workdir / recipes.FILE).exists():
     return ''
-  kinds = mixing.kinds(recipes.load(str(workdir / recipes.FILE)).data)
-  if not kinds:
+  data = recipes.load(str(workdir / recipes.FILE)).data
+  kinds = mixing.kinds(data)
+  facts = [f'images are mixed ({", ".join(kinds)})'] if kinds else []
+  facts += ['classes are balanced'] if data.balance else []
+  if not facts:
     return ''
   return (
-    f'Training images are mixed ({", ".join(kinds)}): the loss and accuracy '
-    'of train are not comparable with those of eval.'
+    f'In training {" and ".join(facts)}: loss and accuracy of train are not '
+    'comparable with those of eval.'
   )
 
 
