@@ -89,11 +89,11 @@ def of(split, **values):
 @pytest.mark.parametrize(
   'values, step, labels',
   [
-    # By accuracy, though the loss is least elsewhere; the first of equals.
+    # By accuracy, though the loss is least elsewhere; by loss among equals.
     (
       {'accuracy': [0.5, 0.9, 0.9, 0.4], 'loss': [1.0, 0.7, 0.6, 0.5]},
-      2,
-      ('best step 2  0.700', 'best step 2  90.0%'),
+      3,
+      ('best step 3  0.600', 'best step 3  90.0%'),
     ),
     ({'loss': [1.0, None, 0.2, 0.5]}, 3, ('best step 3  0.200', None)),
     ({'accuracy': [None, 0.1]}, 2, (None, 'best step 2  10.0%')),

@@ -53,8 +53,8 @@ def score(values):
   Args:
     values: {name: float} of an evaluation.
   """
-  accuracy = (values['accuracy'],) if 'accuracy' in values else ()
-  return *accuracy, -values['loss']
+  signs = {'accuracy': 1, 'loss': -1}
+  return tuple(signs[name] * values[name] for name in signs if name in values)
 
 
 def over_seeds(name, values):

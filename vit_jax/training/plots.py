@@ -117,7 +117,7 @@ def _best(records):
   """Returns the step of the best evaluation, the first of equals, or None."""
   scores = {}
   for record in records:
-    if record['split'] == 'eval' and 'loss' in record:
+    if record['split'] == 'eval' and record.keys() & {'accuracy', 'loss'}:
       score = metrics.score(record)
       if all(map(math.isfinite, score)):
         scores.setdefault(record['step'], score)
