@@ -334,6 +334,16 @@ FOLDERS = (
     counts=(3, 3),
   ),
   Case(
+    'listed classes with the names of splits',
+    {
+      **split('', {'dev': 2, 'prod': 2, 'test': 2}),
+      'classes.txt': 'prod\ntest\ndev\n',
+    },
+    classes=('prod', 'test', 'dev'),
+    splits=('train', 'train'),
+    counts=(6, 6),
+  ),
+  Case(
     'splits of any name',
     {
       **split('2023', {'cat': 2, 'dog': 1}),

@@ -1,4 +1,5 @@
 import json
+import os
 
 import numpy as np
 import pytest
@@ -72,6 +73,24 @@ def test_a_data_set_that_has_moved_lists_nothing_twice(data, tmp_path, kind):
   lines = (tmp_path / 'bad.jsonl').read_text().splitlines()
   assert len(lines) == len(source)
   assert str(tmp_path / 'here') in json.loads(lines[0])['where']
+
+
+def test_names_that_are_shown_alike_are_listed_each(data, tmp_path):
+  (tmp_path / 'train/a').mkdir(parents=True)
+  for name in b'\xfe.png', b'\xff.png':
+    (tmp_path / 'train/a' / os.fsdecode(name)).touch()
+  data.source, data.dataset = 'folder', str(tmp_path)
+  data.eval_split = 'train'
+  source = sources.build(data, 'train')
+  assert source.where(0) == source.where(1)
+  bad = bad_examples.BadExamples(source, 1.0, tmp_path / 'bad.jsonl')
+  for index in 0, 1:
+    bad.add(index, 'broken.')
+  lines = map(json.loads, (tmp_path / 'bad.jsonl').read_text().splitlines())
+  assert [line['key'] for line in lines] == [
+    'train/a/\\xfe.png',
+    'train/a/\\xff.png',
+  ]
 
 
 def test_lines_that_are_no_examples_hinder_nothing(tmp_path):

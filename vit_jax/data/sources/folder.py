@@ -60,7 +60,8 @@ class FolderSource:
     return names.shown(self._path(index))
 
   def key(self, index):
-    return names.shown(os.fsdecode(self.names[index]))
+    # Unlike what is shown, no two are the same.
+    return self.names[index].decode('utf-8', 'backslashreplace')
 
   def facts(self):
     yield from map('{} {}'.format, self.names, self.labels)

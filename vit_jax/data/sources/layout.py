@@ -177,8 +177,12 @@ def find(root, wanted, asked=(), listed=None):
       rival = splits.get(path.stem)
       rival = rival.path if rival and rival.is_list else None
       splits[path.stem] = Split(path.stem, path, True, rival)
+  known = {names.key(name) for name in listed or ()}
+  are_listed = known.issuperset(map(names.key, inside.folders))
   is_named = any(_means(name) or name in (*wanted, *asked) for name in splits)
-  if not is_named and _are_classes(root, inside.folders, listed):
+  if (inside.folders and are_listed) or (
+    not is_named and _are_classes(root, inside.folders, known)
+  ):
     splits = {'': Split('', root)}
   layout = Layout(root, splits)
   return dataclasses.replace(layout, holds_out=layout.must_hold_out(wanted))
@@ -223,25 +227,23 @@ def _means(name):
   return _MEANINGS.get(name.casefold(), ())
 
 
-def _folder(root, name):
-  folders = image_files.entries(root / name).folders
-  return Split(name, root / name, folders, False)
-
-
-def _are_classes(root, folders, listed):
+def _are_classes(root, folders, known):
   """Returns whether the folders of a data set are classes, and not splits.
+
+  Args:
+    root: of the data set.
+    folders: their names.
+    known: keys of the classes in classes.txt.
 
   Raises:
     UserError: they may be either.
   """
   inside = {name: image_files.entries(root / name) for name in folders}
   below = {name for each in inside.values() for name in each.folders}
-  if listed is not None:
-    keys = {names.key(name) for name in listed}
-    if keys & {names.key(name) for name in folders}:
-      return True
-    if keys & {names.key(name) for name in below}:
-      return False
+  if not known.isdisjoint(map(names.key, folders)):
+    return True
+  if not known.isdisjoint(map(names.key, below)):
+    return False
   if any(
     image_files.is_image(root / name / file)
     for name in folders
