@@ -344,6 +344,16 @@ FOLDERS = (
     counts=(6, 6),
   ),
   Case(
+    'a listed class with the name of a split',
+    {
+      **split('train', {'car': 20, 'train': 20}),
+      'classes.txt': 'train\ncar\n',
+    },
+    classes=('train', 'car'),
+    splits=('train', 'train'),
+    counts=(40, 40),
+  ),
+  Case(
     'splits of any name',
     {
       **split('2023', {'cat': 2, 'dog': 1}),

@@ -178,11 +178,11 @@ def find(root, wanted, asked=(), listed=None):
       rival = rival.path if rival and rival.is_list else None
       splits[path.stem] = Split(path.stem, path, True, rival)
   known = {names.key(name) for name in listed or ()}
-  are_listed = known.issuperset(map(names.key, inside.folders))
+  are_listed = known.issuperset(map(names.key, inside.folders)) and not all(
+    map(_means, inside.folders)  # One may learn to tell trains from cars.
+  )
   is_named = any(_means(name) or name in (*wanted, *asked) for name in splits)
-  if (inside.folders and are_listed) or (
-    not is_named and _are_classes(root, inside.folders, known)
-  ):
+  if are_listed or (not is_named and _are_classes(root, inside.folders, known)):
     splits = {'': Split('', root)}
   layout = Layout(root, splits)
   return dataclasses.replace(layout, holds_out=layout.must_hold_out(wanted))
