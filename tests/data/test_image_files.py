@@ -108,6 +108,23 @@ def test_a_folder_of_a_run_is_left_out(tmp_path):
   assert len(image_files.find(tmp_path / 'set').names) == 2
 
 
+@pytest.mark.parametrize(
+  'figure, result',
+  [
+    ('confusion.png', 'per_class.csv'),
+    ('mistakes.png', 'mistakes.csv'),
+    ('rollout.png', 'rollout.npz'),
+  ],
+)
+def test_figures_beside_results_are_no_images(tmp_path, figure, result):
+  (tmp_path / 'a').mkdir()
+  for name in 'photo.jpg', figure:
+    (tmp_path / 'a' / name).touch()
+  assert len(image_files.find(tmp_path).names) == 2
+  (tmp_path / 'a' / result).touch()
+  assert image_files.find(tmp_path).names == ['a/photo.jpg']
+
+
 def test_a_folder_that_can_not_be_read_is_named(tmp_path, monkeypatch):
   def scandir(path):
     raise PermissionError(13, 'Permission denied', path)

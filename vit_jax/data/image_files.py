@@ -62,7 +62,16 @@ _JUNK = frozenset(
     *('@eadir', 'lost+found', '__pycache__'),
   )
 )
-_OF_A_RUN = ('checkpoints', 'metrics.jsonl', 'evaluations.jsonl')
+_OF_A_RUN = ('checkpoints', 'metrics.jsonl')
+# Figures that `analyze` and `evaluate` draw, and what they write beside.
+_FIGURES = {
+  'rollout.png': 'rollout.npz',
+  'attention_distance.png': 'attention_distance.npz',
+  'position_similarity.png': 'position_similarity.npz',
+  'filters.png': 'filters.npz',
+  'confusion.png': 'per_class.csv',
+  'mistakes.png': 'mistakes.csv',
+}
 
 
 class Found(NamedTuple):
@@ -78,7 +87,7 @@ class Found(NamedTuple):
 
 
 class Entries(NamedTuple):
-  """The names in a folder, each sorted; without junk, hidden files and runs."""
+  """The names in a folder, each sorted; no junk, hidden files, runs, figures."""
 
   folders: list
   files: list
@@ -139,7 +148,9 @@ def entries(folder):
       continue
     if where != 'folders' or not is_run(f'{folder}/{name}'):
       getattr(found, where).append(name)
-  return Entries(*map(sorted, found))
+  beside = set(found.files)
+  files = [n for n in found.files if _FIGURES.get(n) not in beside]
+  return Entries(sorted(found.folders), sorted(files), sorted(found.others))
 
 
 def all_names(folder):
