@@ -87,7 +87,7 @@ class Found(NamedTuple):
 
 
 class Entries(NamedTuple):
-  """The names in a folder, each sorted; no junk, hidden files, runs, figures."""
+  """The names in a folder, sorted; no junk, hidden files, runs, figures."""
 
   folders: list
   files: list

@@ -101,5 +101,5 @@ def test_what_parts_of_a_mixture_leave_out_is_counted(folder, tmp_path):
   source = folder('.png', *(GREY.astype(np.uint8),) * 2)
   mixed = mixture.join([source, source], [1, 2])
   assert sources.describe(('train',), (mixed,)) == [
-    '4 images of 2 classes (train); left out: 2 files (.txt: 2)'
+    '4 images of 2 classes (train); left out: 1 file (.txt: 1)'
   ]

@@ -120,6 +120,18 @@ def test_evaluating_on_another_split_changes_no_index(tmp_path):
     sources.build(data, 'extra')
 
 
+@pytest.mark.parametrize('split', ['', 'train/'])
+def test_what_is_left_out_of_one_folder_is_counted_once(tmp_path, split):
+  touch(tmp_path, *(split + name for name in photos('a', 'b', count=9)))
+  touch(tmp_path, f'{split}a/x.txt', f'{split}b/y.heic')
+  data = schema.default().data
+  data.source, data.dataset = 'folder', str(tmp_path)
+  splits = 'train', 'validation'
+  built = [sources.build(data, split) for split in splits]
+  line = sources.describe(splits, built)[0]
+  assert line.endswith('left out: 2 files (.heic: 1, .txt: 1)')
+
+
 def test_a_home_folder_may_be_written_short(tmp_path, monkeypatch):
   monkeypatch.setenv('HOME', str(tmp_path))
   touch(tmp_path, *photos('set/train/a', 'set/test/a', count=1))

@@ -9,8 +9,8 @@ A source has a length, and its example i is
 It also has `num_classes`, `class_names` (a tuple, or None), `where(i)`, which
 describes the file or record of example i, `key(i)`, the same without the place
 of the data set, and `facts()`, lines that distinguish this data set from any
-other: names, counts, sizes. It may have `left_out`, {kind of file: number}, and
-`notes`, lines for the user.
+other: names, counts, sizes. It may have `left_out`, {(split, kind of file):
+number}, and `notes`, lines for the user.
 """
 
 import dataclasses

@@ -63,10 +63,13 @@ def _counts(splits, sources):
     if unlabelled and not (are_none and what):
       row += f', {unlabelled:,} of them without a label'
     rows.append(row)
-    left_out += getattr(source, 'left_out', {})
+    left_out |= getattr(source, 'left_out', {})
   line = ', '.join(rows)
-  if left_out:
-    line += f'; left out: {image_files.describe(left_out)}'
+  kinds = collections.Counter()
+  for (_, kind), count in left_out.items():
+    kinds[kind] += count
+  if kinds:
+    line += f'; left out: {image_files.describe(kinds)}'
   return line
 
 

@@ -33,7 +33,8 @@ class FolderSource:
     labels: class index of each file, int32 [examples].
     class_names: name of each class, or None.
     num_classes: number of classes.
-    left_out: {kind of file: number}, of files that are no images.
+    left_out: {(path of a split, kind of file): number}, of files in it that are
+      no images.
     notes: lines for the user, on what stands for what.
     excused: indices of files that a person has removed as bad; see `listing`.
   """
@@ -106,7 +107,9 @@ def build(data, split):
     taken = [shared[i] for i in slices.take(own, bounds, split)]
     paths += [files.names[index] for index in taken]
     labels += [files.labels[index] for index in taken]
-    left_out += files.left_out
+    place = os.fspath(part.split.path)
+    for kind, count in files.left_out.items():
+      left_out[place, kind] = count
     notes += filter(None, [part.note, *files.notes])
   return FolderSource(
     os.fspath(found.root),
@@ -312,9 +315,13 @@ class _DataSet:
       f'{names.shown(self.root)} has no splits: its folders are the classes '
       f'({names.quoted(folders)})'
     )
-    others = set(image_files.entries(self.root).folders) - set(folders)
+    others = [
+      folder
+      for folder in image_files.entries(self.root).folders
+      if folder not in folders and image_files.find(self.root / folder).left_out
+    ]
     if others:
-      note += f'; without images: {names.quoted(sorted(others))}'
+      note += f'; without images: {names.quoted(others)}'
     return note
 
 

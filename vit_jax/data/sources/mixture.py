@@ -76,8 +76,10 @@ class Mixture:
 
   @property
   def left_out(self):
-    counts = (getattr(part, 'left_out', {}) for part in self.parts)
-    return sum(map(collections.Counter, counts), collections.Counter())
+    left_out = collections.Counter()
+    for part in self.parts:
+      left_out |= getattr(part, 'left_out', {})
+    return left_out
 
   @property
   def notes(self):
