@@ -59,6 +59,7 @@ def _points():
     'write': (json_checkpoint_handler.JsonCheckpointHandler, '_save_fn'),
     'commit': (manifest, 'commit'),
     'prune': (manager.CheckpointManager, '_prune'),
+    'mark': (manager.CheckpointManager, 'mark_best'),
     'remove': (shutil, 'rmtree'),
     'pictures': (plots, 'learning_curve'),
   }

@@ -5,6 +5,8 @@ import signal
 
 import pytest
 
+from vit_jax.checkpoints import best
+
 fault = pytest.mark.fault
 
 # Points of injections.py, at which call of it, before or after; what happens,
@@ -128,3 +130,24 @@ def test_a_step_is_saved_if_its_evaluation_fails(
     f'--config={tmp_path}/config.json --workdir={tmp_path}',
   ]
   assert f'resumed at step {step}' in finish_same(tmp_path)
+
+
+@pytest.mark.parametrize(
+  'point', ['mark', pytest.param('evaluation', marks=pytest.mark.chaos)]
+)
+@fault(61, 'killed before the best step is marked', 'same best step; same bits')
+def test_a_run_killed_before_it_marks_the_best_step_keeps_the_same(
+  runs, finish_same, tmp_path, point
+):
+  keep = '--config.run.keep_best=true'
+  kill = {'kill': {'point': point, 'count': 2, 'late': point == 'evaluation'}}
+  whole, killed = tmp_path / 'whole', tmp_path / 'killed'
+  finish_same(whole, keep)  # It changes nothing else.
+  assert runs.train(killed, keep, faults=kill).wait() == -signal.SIGKILL
+  assert 'resumed at step' in finish_same(killed, keep)
+  names = [
+    sorted(path.name for path in (folder / 'checkpoints').iterdir())
+    for folder in (whole, killed)
+  ]
+  assert names[0] == names[1]
+  assert best.read(killed / 'checkpoints') == best.read(whole / 'checkpoints')

@@ -182,6 +182,13 @@ def test_what_can_not_work_is_refused_before_anything(
   assert not (tmp_path / 'run/config.json').exists()
 
 
+def test_a_workdir_that_is_a_url_is_refused(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  with pytest.raises(errors.UserError, match='gs://bucket/run is a URL'):
+    train.run(tiny_config(), 'gs://bucket/run')
+  assert not list(tmp_path.iterdir())
+
+
 def test_another_run_in_the_folder_is_refused_with_the_difference(finished):
   config = tiny_config()
   config.optimizer.learning_rate = 0.5

@@ -21,6 +21,7 @@ def expand(path):
 
 def absolute(path):
   """Returns the absolute path; a URL is left as it is."""
+  path = os.fspath(path)
   return path if '://' in path else os.path.abspath(expand(path))
 
 

@@ -131,8 +131,8 @@ def _run():
   run.eval_every = 1000  # Steps between evaluations; 0: only at the end.
   run.checkpoint_every = 1000  # Steps between saves; 0: only at the end.
   run.checkpoints_to_keep = 1  # The newest; older ones are deleted.
-  run.keep_best = False  # Saves each step that is evaluated, and keeps the one
-  # of the best accuracy, else of the least loss, too: RUN:best.
+  run.keep_best = False  # Saves each step that is evaluated, and keeps the
+  # best one, by accuracy, then by loss, too: RUN:best.
   run.patience = config_dict.placeholder(int)  # Evaluations in a row that are
   # no better end the training (early stopping); None: never.
   run.max_consecutive_skips = 3  # Updates not finite; more roll the run back.

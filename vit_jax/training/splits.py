@@ -74,7 +74,7 @@ class Splits:
       for split, source in (('train', self.train), ('eval', self.eval))
     )
     if num_gone:
-      _say(f'{num_gone} image files are gone since the first step; left out')
+      _say(f'image files gone since the first step, left out: {num_gone}')
     self.train = listing.restore(
       self.train, stored, 'train', bad, data.max_bad_fraction, num_gone
     )

@@ -9,7 +9,7 @@ import pathlib
 
 import jax
 
-from vit_jax.config import recipes, schema
+from vit_jax.config import paths, recipes, schema
 from vit_jax.data import bad_examples, pipeline, prefetch
 from vit_jax.evaluation import drawing
 from vit_jax.sharding import mesh as meshes
@@ -43,10 +43,11 @@ def run(config, workdir):
       any training; or the run diverges or fails to save repeatedly.
     Preempted: a signal has stopped the run, and its state is saved.
   """
-  workdir = pathlib.Path(workdir).expanduser().absolute()
+  workdir = paths.absolute(workdir)
   devices = meshes.devices()
   assembly.validate(config, len(devices))
   recipes.check_same(config, workdir)
+  workdir = pathlib.Path(workdir)
   initialization.check(config, workdir)
   data = splits.Splits(config, workdir)
   num_steps = schema.num_steps(config.run, len(data.train))
