@@ -27,6 +27,7 @@ _scratch = threading.local()
 
 # PNG and TIFF. Values of a PGM are a fraction of the largest that it names.
 _MAY_HAVE_16_BITS = (b'\x89PNG', b'II*\0', b'MM\0*')
+_INKS = ('CMYK', 'YCCK')  # TurboJPEG and Pillow differ in what they become.
 
 _ORIENTATION = 0x0112  # The tag of EXIF; its values are those below.
 _UPRIGHT = {
@@ -78,10 +79,16 @@ def decode(
 
 def jpeg_size(image):
   """Returns (rows, columns) as the header of a JPEG says, else None."""
+  header = _jpeg_header(image)
+  return header and header[:2]
+
+
+def _jpeg_header(image):
+  """Returns (rows, columns, color space, subsampling) of a JPEG, else None."""
   if isinstance(image, np.ndarray) or not simplejpeg.is_jpeg(image):
     return None
   try:
-    return simplejpeg.decode_jpeg_header(image)[:2]
+    return simplejpeg.decode_jpeg_header(image)
   except ValueError:
     return None
 
@@ -128,10 +135,13 @@ def _from_array(image):
 
 def _decode_jpeg(image, max_pixels, shrink, transient, exact):
   """Returns the pixels; None where Pillow should decode the bytes."""
-  size = jpeg_size(image)
-  if size is None:
+  header = _jpeg_header(image)
+  if header is None:
     return None
+  size, color_space = header[:2], header[2]
   check_size(*size, max_pixels)
+  if exact and color_space in _INKS:
+    return None
   rows, columns = (-(-side // shrink) for side in size)
   try:
     return simplejpeg.decode_jpeg(

@@ -58,15 +58,9 @@ _DEFAULTS = {
 _HARMLESS = frozenset(
   (
     *('image_processor_type', 'feature_extractor_type', 'processor_class'),
-    *(
-      'do_convert_rgb',
-      'data_format',
-      'input_data_format',
-      'device',
-      'backend',
-    ),
-    *('return_tensors', 'disable_grouping', 'use_fast', 'model_input_names'),
-    *('_valid_processor_keys', 'image_seq_length', 'auto_map'),
+    *('do_convert_rgb', 'data_format', 'input_data_format', 'device'),
+    *('return_tensors', 'disable_grouping', 'use_fast', 'backend'),
+    *('_valid_processor_keys', 'model_input_names', 'image_seq_length'),
   )
 )
 # Pillow's numbers of filters, as `resizing.METHODS`.

@@ -75,12 +75,12 @@ def _image_size(arguments, pretrained):
     )
   said = told.pair('input_size', input_size and input_size[1:])
   built = told.pair('img_size', arguments.get('img_size'))
-  if said and built and said != built:
-    if pretrained.get('fixed_input_size') is not True:
-      raise errors.UserError(
-        f'input_size={input_size}, and the positions are of '
-        f'img_size={arguments["img_size"]}; make them agree.'
-      )
+  is_fixed = pretrained.get('fixed_input_size') is True
+  if said and built and said != built and not is_fixed:
+    raise errors.UserError(
+      f'input_size={input_size}, and the positions are of '
+      f'img_size={arguments["img_size"]}; make them agree.'
+    )
   return built or said
 
 
