@@ -196,7 +196,8 @@ def _crop_pct(card):
   boxes = _boxes(card)
   ours = 1 / card.preprocessing.scale
   middles = [side / (box + 0.5) for side, box in zip(card.image_size, boxes)]
-  for pct in (round(ours, 6), ours, *middles):
+  for pct in (ours, *middles):
+    pct = round(pct, 6)
     if pct <= 1 and _floors(card, pct) == boxes:
       return pct
   return ours
