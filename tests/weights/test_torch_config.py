@@ -212,6 +212,12 @@ def test_what_transformers_does_otherwise_is_refused(said, message, tmp_path):
     ({'mean': [0.5]}, 'not of 3 channels'),
     ({'std': [0.5, 0.5, -1]}, 'std'),
     ({'mean': 7}, 'does not describe'),
+    ({'crop_pct': 1e-320}, 'does not describe'),
+    ({'crop_pct': float('nan')}, 'is no number'),
+    ({'std': [float('inf')] * 3}, 'is no number'),
+    ({'label_names': ['a'], 'num_classes': 10**15}, 'than any model has'),
+    ({'label_names': ['a'], 'num_classes': 'x'}, 'does not describe'),
+    ({'label_names': {'3': 'a'}, 'num_classes': 3}, 'names class 3'),
   ],
 )
 def test_what_timm_does_otherwise_is_refused(said, message, tmp_path):

@@ -28,9 +28,11 @@ class Stretch:
   rounding: whole_pixels.Rounding = whole_pixels.NEAREST
 
   def __call__(self, image, rng=None):
-    height = self.rounding.box(self.rows, self.scale)
-    width = self.rounding.box(self.columns, self.scale)
-    image = resizing.resize(image, height, width, self.method)
+    size = (
+      self.rounding.box(self.rows, self.scale),
+      self.rounding.box(self.columns, self.scale),
+    )
+    image = _resized(image, size, self.method)
     return _centre(image, self.rows, self.columns, self.rounding)
 
 
@@ -104,8 +106,7 @@ class Central:
     size = self.rounding.cover(
       *image.shape[:2], self.rows, self.columns, self.scale
     )
-    decoding.check_size(*size)  # A very long and narrow image grows.
-    image = resizing.resize(image, *size, self.method)
+    image = _resized(image, size, self.method)
     return _centre(image, self.rows, self.columns, self.rounding)
 
 
@@ -128,7 +129,7 @@ class Letterbox:
     size = self.rounding.fit(
       *image.shape[:2], self.rows, self.columns, self.scale
     )
-    image = resizing.resize(image, *size, self.method)
+    image = _resized(image, size, self.method)
     down, across = max(0, self.rows - size[0]), max(0, self.columns - size[1])
     top, left = down // 2, across // 2
     image = cv2.copyMakeBorder(
@@ -238,7 +239,11 @@ def _centre(image, rows, columns, rounding):
 
 def _cover(image, rows, columns, method):
   size = whole_pixels.NEAREST.cover(*image.shape[:2], rows, columns, scale=1.0)
-  decoding.check_size(*size)
+  return _resized(image, size, method)
+
+
+def _resized(image, size, method):
+  decoding.check_size(*size)  # A very long and narrow image grows.
   return resizing.resize(image, *size, method)
 
 

@@ -1,6 +1,7 @@
 """What the files of a project tell of weights, and how values are read."""
 
 import dataclasses
+import math
 from typing import Any
 
 from vit_jax import errors
@@ -9,6 +10,15 @@ from vit_jax.weights import card as cards
 from vit_jax.weights import preprocessing as preparation
 
 CONFIG = 'config.json'
+# What values of other types and sizes than expected give.
+_UNEXPECTED = (
+  ArithmeticError,
+  AttributeError,
+  LookupError,
+  TypeError,
+  ValueError,
+)
+MAX_CLASSES = 1 << 20  # More are a forged number.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +55,7 @@ def read_json(path, parse):
     return parse(said)
   except errors.UserError as error:
     raise errors.UserError(f'{path}: {error}') from error
-  except (ValueError, TypeError, AttributeError, KeyError) as error:
+  except _UNEXPECTED as error:
     raise errors.UserError(
       f'{path} does not describe a model: {error}.'
     ) from error
@@ -64,8 +74,8 @@ def pair(name, size):
 
 
 def number(name, value):
-  """Returns the value, if it is a number."""
-  if type(value) not in (int, float):
+  """Returns the value, if it is a finite number."""
+  if type(value) not in (int, float) or not math.isfinite(value):
     raise errors.UserError(f'{name}={value!r} is no number.')
   return value
 
@@ -95,6 +105,8 @@ def names(name, said, num_classes):
   except (ValueError, TypeError) as error:
     raise errors.UserError(f'{name} does not number classes.') from error
   count = num_classes or len(by_class)
+  if count > MAX_CLASSES:
+    raise errors.UserError(f'{count} classes are more than any model has.')
   if min(by_class) < 0 or max(by_class) >= count:
     raise errors.UserError(
       f'{name} names class {max(by_class)}, or one below 0, of {count} classes.'
