@@ -1,5 +1,6 @@
 """Weights go from any format to any other and come back the same."""
 
+import dataclasses
 import json
 
 import jax
@@ -10,8 +11,9 @@ import pytest
 from vit_jax import errors, models, pytrees
 from vit_jax.cli import main
 from vit_jax.config import schema
-from vit_jax.weights import convert, loading, mapping
-from vit_jax.weights.files import npz
+from vit_jax.weights import card as cards
+from vit_jax.weights import convert, loading, mapping, preprocessing
+from vit_jax.weights.files import npz, safetensors
 from vit_jax.weights.tables import bit, mixer, vit
 
 TINY = {'width': 8, 'depth': 2, 'num_heads': 2, 'mlp_dim': 12}
@@ -78,6 +80,41 @@ def test_every_format_computes_the_same_and_comes_back(to, tmp_path, capsys):
     np.testing.assert_array_equal(params['class_token'], token)
   else:
     assert back.read_bytes() == source.read_bytes()
+
+
+@pytest.mark.parametrize('to', ['timm', 'huggingface'])
+def test_other_pixels_are_unfolded_and_folded_again(to, tmp_path, capsys):
+  source, run, target = (tmp_path / name for name in ('a.npz', 'run', 'out'))
+  save(source, **TINY)
+  convert.run(str(source), str(run), 'orbax')
+  card = loading.find(str(run)).card
+  prepared = preprocessing.Preprocessing(
+    mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)
+  )
+  cards.write(run, dataclasses.replace(card, preprocessing=prepared))
+  convert.run(str(run), str(target), to)
+  name = {
+    'timm': 'patch_embed.proj.weight',
+    'huggingface': 'vit.embeddings.patch_embeddings.projection.weight',
+  }[to]
+  with safetensors.SafetensorsFile(target / 'model.safetensors') as file:
+    theirs = np.asarray(file[name])  # [width, 3, rows, columns]
+  with npz.NpzFile(source) as file:
+    ours = np.asarray(file['embedding/kernel']).transpose(3, 2, 0, 1)
+  std = np.array(prepared.std)[:, None, None]
+  np.testing.assert_allclose(theirs, ours * 2 * std, rtol=1e-6)
+  np.testing.assert_allclose(
+    logits(target, tmp_path), logits(source, tmp_path), rtol=1e-5, atol=1e-5
+  )
+  capsys.readouterr()
+  convert.run(str(target), str(tmp_path / 'back.npz'), 'google')
+  assert 'pixels in [-1, 1]' in capsys.readouterr().err
+  np.testing.assert_allclose(
+    logits(tmp_path / 'back.npz', tmp_path),
+    logits(source, tmp_path),
+    rtol=1e-5,
+    atol=1e-5,
+  )
 
 
 @pytest.mark.parametrize(
