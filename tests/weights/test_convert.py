@@ -187,6 +187,25 @@ def test_a_million_bytes_of_names_go_to_transformers(tmp_path):
   assert loading.find(str(tmp_path / 'out')).num_classes == 21_843
 
 
+def test_what_a_folder_does_not_say_is_printed(tmp_path, capsys):
+  save(tmp_path / 'a.npz', **TINY)
+  for to in 'huggingface', 'timm':
+    convert.run(str(tmp_path / 'a.npz'), str(tmp_path / to), to)
+  capsys.readouterr()
+  for to in 'huggingface', 'timm':
+    loading.find(str(tmp_path / to))
+  assert not capsys.readouterr().err
+  (tmp_path / 'huggingface/preprocessor_config.json').unlink()
+  loading.find(str(tmp_path / 'huggingface'))
+  assert 'no preprocessor_config.json says' in capsys.readouterr().err
+  path = tmp_path / 'timm/config.json'
+  config = json.loads(path.read_text())
+  del config['num_classes'], config['pretrained_cfg']['num_classes']
+  path.write_text(json.dumps(config | {'label_names': ['cat', 'dog']}))
+  assert loading.find(str(tmp_path / 'timm')).card.class_names is None
+  assert 'names 2 classes, and the head has 7' in capsys.readouterr().err
+
+
 def test_what_is_there_is_not_overwritten(tmp_path):
   save(tmp_path / 'a.npz', **TINY)
   path = str(tmp_path / 'a.npz')
