@@ -1,5 +1,6 @@
 """Weights go from any format to any other and come back the same."""
 
+import dataclasses
 import json
 
 import jax
@@ -10,8 +11,9 @@ import pytest
 from vit_jax import errors, models, pytrees
 from vit_jax.cli import main
 from vit_jax.config import schema
-from vit_jax.weights import convert, loading, mapping
-from vit_jax.weights.files import npz
+from vit_jax.weights import card as cards
+from vit_jax.weights import convert, loading, mapping, preprocessing
+from vit_jax.weights.files import npz, safetensors
 from vit_jax.weights.tables import bit, mixer, vit
 
 TINY = {'width': 8, 'depth': 2, 'num_heads': 2, 'mlp_dim': 12}
@@ -78,6 +80,41 @@ def test_every_format_computes_the_same_and_comes_back(to, tmp_path, capsys):
     np.testing.assert_array_equal(params['class_token'], token)
   else:
     assert back.read_bytes() == source.read_bytes()
+
+
+@pytest.mark.parametrize('to', ['timm', 'huggingface'])
+def test_other_pixels_are_unfolded_and_folded_again(to, tmp_path, capsys):
+  source, run, target = (tmp_path / name for name in ('a.npz', 'run', 'out'))
+  save(source, **TINY)
+  convert.run(str(source), str(run), 'orbax')
+  card = loading.find(str(run)).card
+  prepared = preprocessing.Preprocessing(
+    mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)
+  )
+  cards.write(run, dataclasses.replace(card, preprocessing=prepared))
+  convert.run(str(run), str(target), to)
+  name = {
+    'timm': 'patch_embed.proj.weight',
+    'huggingface': 'vit.embeddings.patch_embeddings.projection.weight',
+  }[to]
+  with safetensors.SafetensorsFile(target / 'model.safetensors') as file:
+    theirs = np.asarray(file[name])  # [width, 3, rows, columns]
+  with npz.NpzFile(source) as file:
+    ours = np.asarray(file['embedding/kernel']).transpose(3, 2, 0, 1)
+  std = np.array(prepared.std)[:, None, None]
+  np.testing.assert_allclose(theirs, ours * 2 * std, rtol=1e-6)
+  np.testing.assert_allclose(
+    logits(target, tmp_path), logits(source, tmp_path), rtol=1e-5, atol=1e-5
+  )
+  capsys.readouterr()
+  convert.run(str(target), str(tmp_path / 'back.npz'), 'google')
+  assert 'pixels in [-1, 1]' in capsys.readouterr().err
+  np.testing.assert_allclose(
+    logits(tmp_path / 'back.npz', tmp_path),
+    logits(source, tmp_path),
+    rtol=1e-5,
+    atol=1e-5,
+  )
 
 
 @pytest.mark.parametrize(
@@ -148,6 +185,25 @@ def test_a_million_bytes_of_names_go_to_transformers(tmp_path):
   config = json.loads((tmp_path / 'out/config.json').read_text())
   assert config['id2label']['359'] == 'tench, Tinca tinca'
   assert loading.find(str(tmp_path / 'out')).num_classes == 21_843
+
+
+def test_what_a_folder_does_not_say_is_printed(tmp_path, capsys):
+  save(tmp_path / 'a.npz', **TINY)
+  for to in 'huggingface', 'timm':
+    convert.run(str(tmp_path / 'a.npz'), str(tmp_path / to), to)
+  capsys.readouterr()
+  for to in 'huggingface', 'timm':
+    loading.find(str(tmp_path / to))
+  assert not capsys.readouterr().err
+  (tmp_path / 'huggingface/preprocessor_config.json').unlink()
+  loading.find(str(tmp_path / 'huggingface'))
+  assert 'no preprocessor_config.json says' in capsys.readouterr().err
+  path = tmp_path / 'timm/config.json'
+  config = json.loads(path.read_text())
+  del config['num_classes'], config['pretrained_cfg']['num_classes']
+  path.write_text(json.dumps(config | {'label_names': ['cat', 'dog']}))
+  assert loading.find(str(tmp_path / 'timm')).card.class_names is None
+  assert 'names 2 classes, and the head has 7' in capsys.readouterr().err
 
 
 def test_what_is_there_is_not_overwritten(tmp_path):

@@ -133,7 +133,7 @@ def test_transformers_has_no_mixer_and_no_bit(name):
 @pytest.mark.parametrize('format_name', ['huggingface', 'timm'])
 def test_what_a_config_says_is_understood_again(format_name, gelu, tmp_path):
   card = make_card(gelu=gelu, image_size=(224, 384))
-  files = getattr(torch_config, format_name)(card, SIZES)
+  files = torch_config.files(format_name, card, SIZES)
   path = tmp_path / 'config.json'
   path.write_text(json.dumps(files['config.json']))
   told = torch_config.read(tmp_path, format_name)
@@ -152,12 +152,13 @@ def test_without_a_config_defaults_are_those_of_the_project(tmp_path):
     ('huggingface', '{"model_type": "deit"}', "are of a 'deit'"),
     ('huggingface', '{"hidden_act": "relu"}', "hidden_act='relu' is unknown"),
     ('huggingface', '{"qkv_bias": false}', 'without qkv_bias'),
-    ('huggingface', '{"num_attention_heads": "x"}', 'does not describe'),
+    ('huggingface', '{"num_attention_heads": "x"}', "heads='x' is no number"),
     ('huggingface', '[1]', 'is no JSON object'),
     ('huggingface', '{"image_size": [1, 2, 3]}', 'no size of an image'),
-    ('timm', '{"pretrained_cfg": {"mean": [0.485]}}', 'want pixels with'),
+    ('timm', '{"pretrained_cfg": {"mean": [0.485]}}', 'not of 3 channels'),
     ('timm', '{"model_args": {"act_layer": "swish"}}', "'swish' is unknown"),
-    ('timm', '{"model_args": {"num_heads": "x"}}', 'does not describe'),
+    ('timm', '{"model_args": {"num_heads": "x"}}', "num_heads='x' is no"),
+    ('timm', '{"model_args": 3}', 'does not describe'),
     ('timm', '{', 'is no JSON'),
   ],
 )
@@ -171,4 +172,4 @@ def test_a_config_of_another_model_is_refused(
 
 def test_a_model_that_timm_does_not_have_is_told():
   with pytest.raises(errors.UserError, match='The model for timm'):
-    torch_config.timm(make_card('R50+ViT-L/16'), SIZES)
+    torch_config.files('timm', make_card('R50+ViT-L/16'), SIZES)

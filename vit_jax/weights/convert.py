@@ -4,6 +4,7 @@ import dataclasses
 import os
 import pathlib
 import re
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +27,8 @@ FORMATS = (*publishing.FORMATS, 'orbax')
 
 def run(source, target, to, model_name=None, format_name=None, exclude=None):
   """Converts weights and returns a line that says what was written.
+
+  What the format can not say of them, it prints, a line for each.
 
   Args:
     source, model_name, format_name: see `loading.find`.
@@ -58,6 +61,8 @@ def run(source, target, to, model_name=None, format_name=None, exclude=None):
     parameters.save(target, params)
   else:
     publishing.save(target, to, params, card, sizes)
+    for sentence in publishing.untold(to, card):
+      print(f'{target}: {sentence}', file=sys.stderr)
   size = sum(leaf.nbytes for leaf in jax.tree.leaves(params))
   return (
     f'{target}: {card.model.name}, {card.num_classes} classes, '

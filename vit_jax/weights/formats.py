@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from vit_jax import errors, models, pytrees
-from vit_jax.weights import fitting, mapping
+from vit_jax.weights import fitting, mapping, normalization, preprocessing
 from vit_jax.weights.files import npz, safetensors, weights_file
 from vit_jax.weights.tables import bit, mixer, vit
 
@@ -166,6 +166,7 @@ def load(
   model_params,
   changes=fitting.NONE,
   place=lambda path, array: array,
+  prepared=preprocessing.AS_RELEASED,
 ):
   """Returns the model's parameters with the weights of a file in place.
 
@@ -178,6 +179,8 @@ def load(
     changes: how the model may differ from the weights.
     place: (path, NumPy array) -> what becomes a leaf, such as the array on its
       devices.
+    prepared: the `preprocessing.Preprocessing` that the weights want; the
+      model takes pixels in [-1, 1] all the same.
 
   Returns:
     (params, report), as `fitting.fit`.
@@ -188,8 +191,11 @@ def load(
     MappingError: the file is of another format.
   """
   wanted = pytrees.flatten(model_params)
+  together = normalization.STEM if normalization.needed(prepared) else ()
+  stem = {}  # What waits for the rest of it.
   with opened(path, format_name) as file:
     shapes = file.shapes(wanted)
+    normalization.check(path, shapes, prepared)
     report = fitting.plan(shapes, wanted, changes)
     fit_leaf = fitting.make_fit_leaf(shapes, wanted, changes, report)
 
@@ -197,7 +203,15 @@ def load(
       array = fit_leaf(path, array)
       return None if array is None else place(path, array)
 
-    flat = mapping.to_ours(file.view, file.table, wanted, finish)
+    def finish_or_keep(path, array):
+      if path not in together:
+        return finish(path, array)
+      stem[path] = array
+      return None
+
+    flat = mapping.to_ours(file.view, file.table, wanted, finish_or_keep)
+  for path, array in normalization.fold(stem, prepared).items():
+    flat[path] = finish(path, array)
   return fitting.join(flat, wanted, report), report
 
 

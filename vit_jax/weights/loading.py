@@ -20,6 +20,7 @@ from vit_jax.weights import (
   catalog,
   fitting,
   formats,
+  normalization,
   preprocessing,
   publishing,
   resizing,
@@ -27,6 +28,7 @@ from vit_jax.weights import (
 )
 from vit_jax.weights.catalog import augreg
 from vit_jax.weights.files import download
+from vit_jax.weights.torch_config import told as tellings
 
 _POOLING = ('pooling/.*',)
 _OBJECTIVE = 'objective/'  # Of a run, what is not of its model.
@@ -244,11 +246,13 @@ def _from_file(path, model_name, format_name, entry):
   with formats.opened(path, format_name) as file:
     shapes = {name: leaf.shape for name, leaf in file.shapes().items()}
     format_name = file.format
-  told = torch_config.Told('tanh')
-  if format_name in ('huggingface', 'timm'):
-    told = torch_config.read(
-      pathlib.Path(formats.split(path)[0]).parent, format_name
-    )
+  told = tellings.Told('tanh')
+  if format_name in torch_config.PROJECTS:
+    folder = pathlib.Path(formats.split(path)[0]).parent
+    told = torch_config.read(folder, format_name)
+    normalization.check(path, shapes, told.preprocessing)
+    if told.assumed:
+      print(f'{path}: {told.assumed}', file=sys.stderr)
   name = model_name or (entry and entry.model)
   inferred = models.infer_config(shapes, name, told.num_heads)
   model = schema.default().model
@@ -256,15 +260,18 @@ def _from_file(path, model_name, format_name, entry):
   for field in models.family(model.name).fields:
     if field in ('gelu', 'norm_epsilon'):
       model[field] = getattr(told, field)
+  card = _card_of_file(path, format_name, entry, model, inferred, told)
   position_resize = formats.FORMATS[format_name].position_resize
   if entry and entry.position_resize:
     position_resize = entry.position_resize
   return Weights(
     path,
     format_name,
-    _card_of_file(path, format_name, entry, model, inferred, told),
+    card,
     entry,
-    functools.partial(formats.load, path, format_name),
+    functools.partial(
+      formats.load, path, format_name, prepared=card.preprocessing
+    ),
     position_resize,
   )
 
@@ -272,10 +279,16 @@ def _from_file(path, model_name, format_name, entry):
 def _card_of_file(path, format_name, entry, model, inferred, told):
   """Returns what the catalogue, or the files beside the weights, tell."""
   released = entry or _released(path, format_name, inferred.num_classes)
-  names, source = told.class_names, {}
+  source = told.source
   if released:
     names = class_names.imagenet(inferred.num_classes)
-    source = {'name': released.name, 'accuracy': released.accuracy}
+    source = {
+      'name': released.name,
+      'accuracy': released.accuracy,
+      'licence': catalog.LICENCE,
+    }
+  else:
+    names = _names(path, told, inferred.num_classes)
   image_size = told.image_size or inferred.image_size
   prepared = told.preprocessing
   if entry:
@@ -286,12 +299,25 @@ def _card_of_file(path, format_name, entry, model, inferred, told):
   )
 
 
+def _names(path, told, num_classes):
+  """Returns the names of classes that are told, if they are of the head."""
+  names = told.class_names if num_classes else None
+  if names and len(names) != num_classes:
+    print(
+      f'{path}: the file beside it names {len(names)} classes, and the head '
+      f'has {num_classes}; the names are not used.',
+      file=sys.stderr,
+    )
+    return None
+  return names
+
+
 def _released(path, format_name, num_classes):
   """Returns the row of the catalogue whose file this seems to be, or None.
 
   It has the name of the file and its number of classes.
   """
-  if format_name in ('huggingface', 'timm') or not num_classes:
+  if format_name in torch_config.PROJECTS or not num_classes:
     return None
   name = pathlib.Path(formats.split(path)[0]).name
   for entry in catalog.ENTRIES.values():

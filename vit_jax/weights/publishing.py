@@ -10,7 +10,7 @@ import re
 from typing import NamedTuple
 
 from vit_jax import errors, models, pytrees
-from vit_jax.weights import formats, mapping, torch_config
+from vit_jax.weights import formats, mapping, normalization, torch_config
 from vit_jax.weights.files import npz, safetensors, weights_file
 
 WEIGHTS = 'model.safetensors'
@@ -68,17 +68,35 @@ def save(target, format_name, params, card, sizes):
   """
   errors.choose('--to', format_name, dict.fromkeys(FORMATS))
   flat = pytrees.flatten(params)
+  if format_name in torch_config.PROJECTS:
+    normalization.check(target, flat, card.preprocessing)
+    flat = normalization.unfold(flat, card.preprocessing)
   theirs = translate(flat, format_name, card.model.name)
-  if format_name in ('google', 'big_vision'):
+  if format_name not in torch_config.PROJECTS:
     if pathlib.Path(target).suffix != '.npz':
       raise errors.UserError(f'{target} should end in .npz, as it will be one.')
     npz.save(target, theirs)
     return
-  describe = getattr(torch_config, format_name)
-  for name, content in describe(card, sizes).items():
+  for name, content in torch_config.files(format_name, card, sizes).items():
     with weights_file.replacing(pathlib.Path(target) / name) as file:
       file.write(json.dumps(content, indent=2).encode() + b'\n')
   safetensors.save(pathlib.Path(target) / WEIGHTS, theirs, {'format': 'pt'})
+
+
+def untold(format_name, card):
+  """Returns sentences: what of a `card.Card` one of FORMATS can not say."""
+  if format_name in torch_config.PROJECTS:
+    return torch_config.untold(format_name, card)
+  prepared = card.preprocessing
+  said = [
+    f'images are prepared by crop={prepared.crop}, resize={prepared.resize}, '
+    f'scale={prepared.scale:.4g} and exif_orientation='
+    f'{prepared.exif_orientation}, their pixels in [-1, 1]; an .npz does not '
+    'say so.'
+  ]
+  if card.class_names:
+    said.append('an .npz does not say what classes are called.')
+  return said
 
 
 def translate(flat, format_name, model_name):

@@ -36,11 +36,13 @@ class DecodeCrop:
     crop: a transform; see `crops`.
     exif_orientation: whether the image is turned as its EXIF orientation says.
     max_pixels: of an image; larger ones are refused.
+    exact_jpeg: whether a JPEG becomes Pillow's pixels; see `decoding.decode`.
   """
 
   crop: Callable
   exif_orientation: bool = False
   max_pixels: int = decoding.MAX_PIXELS
+  exact_jpeg: bool = False
 
   def __call__(self, image, rng=None):
     size = decoding.jpeg_size(image)
@@ -49,7 +51,11 @@ class DecodeCrop:
       pixels, cropped = self._part(image, size, rng)
     else:
       pixels = decoding.decode(
-        image, self.max_pixels, self.exif_orientation, transient=True
+        image,
+        self.max_pixels,
+        self.exif_orientation,
+        transient=True,
+        exact_jpeg=self.exact_jpeg,
       )
       cropped = self.crop(pixels, rng)
     # A crop may be a view; the pixels are about to be overwritten.
@@ -60,7 +66,11 @@ class DecodeCrop:
     top, left, rows, columns = self.crop.box(*size, rng)
     shrink = self._shrink(rows, columns)
     pixels = decoding.decode(
-      image, self.max_pixels, shrink=shrink, transient=True
+      image,
+      self.max_pixels,
+      shrink=shrink,
+      transient=True,
+      exact_jpeg=self.exact_jpeg,
     )
     if pixels.shape[:2] == size:  # Pillow, the fallback, does not shrink.
       shrink = 1

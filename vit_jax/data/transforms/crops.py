@@ -10,7 +10,7 @@ import math
 import cv2
 import numpy as np
 
-from vit_jax.data.transforms import decoding, resizing
+from vit_jax.data.transforms import decoding, resizing, whole_pixels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,12 +25,15 @@ class Stretch:
   columns: int
   method: str = 'bilinear'
   scale: float = 1.0
+  rounding: whole_pixels.Rounding = whole_pixels.NEAREST
 
   def __call__(self, image, rng=None):
-    height = max(self.rows, round(self.scale * self.rows))
-    width = max(self.columns, round(self.scale * self.columns))
-    image = resizing.resize(image, height, width, self.method)
-    return _centre(image, self.rows, self.columns)
+    size = (
+      self.rounding.box(self.rows, self.scale),
+      self.rounding.box(self.columns, self.scale),
+    )
+    image = _resized(image, size, self.method)
+    return _centre(image, self.rows, self.columns, self.rounding)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,36 +100,48 @@ class Central:
   columns: int
   method: str = 'area'
   scale: float = 8 / 7
+  rounding: whole_pixels.Rounding = whole_pixels.NEAREST
 
   def __call__(self, image, rng=None):
-    image = _cover(image, self.rows, self.columns, self.scale, self.method)
-    return _centre(image, self.rows, self.columns)
+    size = self.rounding.cover(
+      *image.shape[:2], self.rows, self.columns, self.scale
+    )
+    image = _resized(image, size, self.method)
+    return _centre(image, self.rows, self.columns, self.rounding)
 
 
 @dataclasses.dataclass(frozen=True)
 class Letterbox:
-  """Resizes the whole image to fit in, and pads it with grey 128."""
+  """Resizes the whole image to fit in, and pads it, by default with grey 128.
+
+  With a `scale` it is resized to fit into that many times the size, and what
+  is outside is cut off.
+  """
 
   rows: int
   columns: int
   method: str = 'area'
+  scale: float = 1.0
+  rounding: whole_pixels.Rounding = whole_pixels.NEAREST
+  color: tuple[int, int, int] = (128, 128, 128)
 
   def __call__(self, image, rng=None):
-    height, width = image.shape[:2]
-    scale = min(self.rows / height, self.columns / width)
-    height = max(1, round(height * scale))
-    width = max(1, round(width * scale))
-    image = resizing.resize(image, height, width, self.method)
-    top, left = (self.rows - height) // 2, (self.columns - width) // 2
-    return cv2.copyMakeBorder(
+    size = self.rounding.fit(
+      *image.shape[:2], self.rows, self.columns, self.scale
+    )
+    image = _resized(image, size, self.method)
+    down, across = max(0, self.rows - size[0]), max(0, self.columns - size[1])
+    top, left = down // 2, across // 2
+    image = cv2.copyMakeBorder(
       image,
       top,
-      self.rows - height - top,
+      down - top,
       left,
-      self.columns - width - left,
+      across - left,
       cv2.BORDER_CONSTANT,
-      value=(128, 128, 128),
+      value=self.color,
     )
+    return _centre(image, self.rows, self.columns, self.rounding)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,7 +159,7 @@ class PadAndCrop:
   method: str = 'bilinear'
 
   def __call__(self, image, rng):
-    image = _cover(image, self.rows, self.columns, 1.0, self.method)
+    image = _cover(image, self.rows, self.columns, self.method)
     pad = self.padding
     image = cv2.copyMakeBorder(
       image, pad, pad, pad, pad, cv2.BORDER_REFLECT_101
@@ -216,20 +231,20 @@ def _take_random(image, rows, columns, rng):
   return image[top : top + rows, left : left + columns]
 
 
-def _centre(image, rows, columns):
-  top = (image.shape[0] - rows) // 2
-  left = (image.shape[1] - columns) // 2
+def _centre(image, rows, columns, rounding):
+  top = rounding.before(image.shape[0] - rows)
+  left = rounding.before(image.shape[1] - columns)
   return image[top : top + rows, left : left + columns]
 
 
-def _cover(image, rows, columns, scale, method):
-  """Resizes an image to cover scale * (rows, columns), keeping its aspect."""
-  height, width = image.shape[:2]
-  scale = scale * max(rows / height, columns / width)
-  height = max(rows, round(height * scale))
-  width = max(columns, round(width * scale))
-  decoding.check_size(height, width)  # A very long and narrow image grows.
-  return resizing.resize(image, height, width, method)
+def _cover(image, rows, columns, method):
+  size = whole_pixels.NEAREST.cover(*image.shape[:2], rows, columns, scale=1.0)
+  return _resized(image, size, method)
+
+
+def _resized(image, size, method):
+  decoding.check_size(*size)  # A very long and narrow image grows.
+  return resizing.resize(image, *size, method)
 
 
 def _method(data, usual):

@@ -80,4 +80,5 @@ METHODS = {
   'area': _area,
   'bilinear_antialiased': _with_pillow(Image.Resampling.BILINEAR),
   'bicubic_antialiased': _with_pillow(Image.Resampling.BICUBIC),
+  'lanczos_antialiased': _with_pillow(Image.Resampling.LANCZOS),
 }

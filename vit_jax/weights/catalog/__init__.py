@@ -12,6 +12,7 @@ from vit_jax.weights.catalog import entry as catalog_entry
 
 Entry = catalog_entry.Entry
 CENTRAL = catalog_entry.CENTRAL
+LICENCE = 'Apache-2.0'  # Of all three projects.
 
 
 def get(name):

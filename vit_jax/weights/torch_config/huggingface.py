@@ -1,0 +1,82 @@
+"""config.json of transformers; its image processors are in `processor`."""
+
+import dataclasses
+import pathlib
+import re
+
+from vit_jax import errors
+from vit_jax.data.datasets import class_names
+from vit_jax.weights import formats
+from vit_jax.weights.torch_config import processor, told
+
+_HIDDEN_ACTS = {
+  'gelu': 'erf',
+  'gelu_pytorch_tanh': 'tanh',
+  'gelu_new': 'tanh',
+  'gelu_fast': 'tanh',
+}
+_UNNAMED = re.compile(r'LABEL_\d+')  # What a class without a name is called.
+
+
+def read(folder):
+  """See `torch_config.read`."""
+  path = pathlib.Path(folder) / told.CONFIG
+  if path.exists():
+    found = told.read_json(path, _read_config)
+  else:
+    found = dataclasses.replace(_read_config({}), num_heads=None)
+  prepared, image_size, assumed = processor.read(folder, found.image_size)
+  return dataclasses.replace(
+    found, preprocessing=prepared, image_size=image_size, assumed=assumed
+  )
+
+
+def _read_config(config):
+  known = formats.MODEL_TYPES
+  if config.get('model_type', known[0]) not in known:
+    raise errors.UserError(
+      f'The weights are of a {config["model_type"]!r} of transformers; of '
+      f'these, {", ".join(map(repr, known))} is understood.'
+    )
+  heads = config.get('num_attention_heads', 12)
+  if type(heads) is not int:
+    raise errors.UserError(f'num_attention_heads={heads!r} is no number.')
+  if config.get('qkv_bias', True) is not True:
+    raise errors.UserError('A ViT without qkv_bias is none of this project.')
+  return told.Told(
+    errors.choose('hidden_act', config.get('hidden_act', 'gelu'), _HIDDEN_ACTS),
+    float(told.number('layer_norm_eps', config.get('layer_norm_eps', 1e-12))),
+    heads,
+    told.pair('image_size', config.get('image_size')),
+    _names(config),
+    source=_source(config),
+  )
+
+
+def _names(config):
+  names = told.names('id2label', config.get('id2label'), None)
+  if names and all(map(_UNNAMED.fullmatch, names)):
+    return None
+  return names
+
+
+def _source(config):
+  name = config.get('_name_or_path')
+  return {'name': name} if name and isinstance(name, str) else {}
+
+
+def files(card, sizes):
+  """See `torch_config.files`."""
+  config = formats.writer(card.model.name, 'huggingface').config(card, sizes)
+  if card.num_classes:
+    names = tuple(f'LABEL_{i}' for i in range(card.num_classes))
+    if card.class_names:
+      names = class_names.readable(card.class_names)
+    config['id2label'] = {str(i): name for i, name in enumerate(names)}
+    config['label2id'] = {name: i for i, name in enumerate(names)}
+  return {told.CONFIG: config, processor.FILE: processor.write(card)}
+
+
+def untold(card):
+  """See `torch_config.untold`."""
+  return processor.untold(card)
