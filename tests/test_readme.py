@@ -6,6 +6,7 @@ import re
 import shlex
 
 import pytest
+from PIL import Image
 
 from vit_jax.cli import main
 from vit_jax.config import recipes
@@ -45,9 +46,21 @@ def test_every_path_that_is_named_exists(path):
   assert (ROOT / path).exists() or ('*' in path and [*ROOT.glob(path)])
 
 
+@pytest.fixture(scope='module')
+def flowers(tmp_path_factory):
+  """A folder of images, which a recipe counts."""
+  folder = tmp_path_factory.mktemp('flowers')
+  for name in 'rose', 'tulip':
+    (folder / name).mkdir()
+    for number in range(4):
+      Image.new('RGB', (8, 8)).save(folder / name / f'{number}.png')
+  return folder
+
+
 @pytest.mark.parametrize('command', pairs(commands))
-def test_every_command_that_is_named_parses(command, monkeypatch):
+def test_every_command_that_is_named_parses(command, flowers, monkeypatch):
   monkeypatch.chdir(ROOT)
+  command = re.sub(r'data=\S*flowers', f'data={flowers}', command)
   _, name, *arguments = shlex.split(command.replace('...', 'somewhere'))
   parsed = main._parse(name, arguments)
   if hasattr(parsed, 'config'):
