@@ -8,28 +8,35 @@ import numpy as np
 from PIL import Image
 
 from vit_jax import errors
-from vit_jax.data.sources import subset
+from vit_jax.data import bad_examples
 from vit_jax.data.transforms import decoding
 
 MAX_FILES = 50_000  # More are checked by an even sample of so many.
 
 _NUM_THREADS = 16  # They wait for the disk most of the time.
-_MAX_RECORDS = 256  # Of a data set whose labels are in its records.
 
 
 def has_labels(source):
   """Returns whether any example has a label.
 
-  Of records, all are read only where the first ones have none.
+  Records, which hold image and label, are read up to the first that has one.
   """
   parts = getattr(source, 'parts', None)
   if parts is not None:
     return any(map(has_labels, parts))
-  if getattr(source, 'labels', None) is None:
-    first = range(min(len(source), _MAX_RECORDS))
-    if any(source[index]['label'] >= 0 for index in first):
-      return True
-  return bool((subset.labels(source) >= 0).any())
+  labels = getattr(source, 'labels', None)  # Of files and arrays.
+  if labels is None:
+    labels = (_label(source, index) for index in range(len(source)))
+  return any(label >= 0 for label in labels)
+
+
+def _label(source, index):
+  try:
+    return source[index]['label']
+  except bad_examples.BrokenShardError:
+    raise
+  except (errors.UserError, OSError):  # A bad example, as others may be.
+    return -1
 
 
 def unreadable(source):
