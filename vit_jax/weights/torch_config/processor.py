@@ -124,7 +124,8 @@ def _read(said):
   for name, value in fields.items():
     if name not in _DEFAULTS and name not in _HARMLESS and value is not False:
       raise errors.UserError(
-        f'{name}={value!r} is not understood, and may change images.'
+        f'{name}={value!r} is not understood, and may change images; take '
+        'it out of the file if it does not.'
       )
   if fields['resample'] not in _RESAMPLE:
     raise errors.UserError(
