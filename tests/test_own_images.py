@@ -29,7 +29,7 @@ COLORS = {
   'red car': (220, 30, 20),
   'Δ delta': (120, 110, 20),
 }
-NUM_IMAGES = 8  # Of each class.
+NUM_IMAGES = 6  # Of each class.
 
 
 def commands():

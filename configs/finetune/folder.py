@@ -10,7 +10,7 @@ where there is an accelerator, else Ti/16; `variant` is another of theirs, and
 
 SGD as in the ViT paper, table 4. What depends on the number of images are our
 own choices: 8 batches an epoch or more, of 8 to 512 images; 30 epochs up to
-20,000 images, then 10, but no less than 100 steps; the learning rate of the
+20,000 images, then 10, but no less than 50 steps; the learning rate of the
 paper's batch of 512, times the root of the ratio of batches. Images are seen
 whole, turned as their EXIF data say. The training ends where 10 evaluations in
 a row have not been better than the best, whose checkpoint is kept.
@@ -109,7 +109,7 @@ def _num_steps(num_images, batch_size, epochs):
   if epochs:
     return max(1, round(epochs * num_images / batch_size))
   epochs = 30 if num_images <= 20_000 else 10
-  return max(100, round(epochs * num_images / batch_size))
+  return max(50, round(epochs * num_images / batch_size))
 
 
 def _has_accelerator():

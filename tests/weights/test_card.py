@@ -63,6 +63,13 @@ def test_what_is_no_card_is_told(said, tmp_path):
     cards.read(tmp_path, card.model)
 
 
+def test_an_evaluation_that_is_no_number_is_written_as_none(tmp_path):
+  card = cards.evaluated(make_card(), 7, {'loss': float('nan'), 'accuracy': 1})
+  cards.write(tmp_path, card)
+  source = cards.read(tmp_path, card.model).source
+  assert source['evaluated'] == {'step': 7, 'loss': None, 'accuracy': 1}
+
+
 def write_images(folder):
   for split in 'train', 'test':
     for label, name in enumerate(NAMES):
@@ -95,6 +102,8 @@ def test_a_run_knows_its_classes(workdir):
   assert card.class_names == NAMES
   assert card.source['dataset'] == str(workdir.parent / 'set')
   assert card.source['num_examples'] == 8
+  assert card.source['evaluated']['step'] == 1
+  assert 0 <= card.source['evaluated']['accuracy'] <= 1
 
 
 def test_predict_calls_classes_as_the_run_does(workdir, capsys):

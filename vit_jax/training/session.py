@@ -221,8 +221,15 @@ class Session:
     patience = self._config.run.patience
     return patience is not None and self._best.num_since >= patience
 
-  def say_best(self, step):
-    """Tells which step was the best, at the end of the training."""
+  def conclude(self, step, report):
+    """Puts the last evaluation on the card, and tells which step was the best.
+
+    Args:
+      step: number of steps of the training.
+      report: {name: float}, the evaluation of the last one.
+    """
+    if jax.process_index() == 0:
+      cards.write(self._workdir, cards.evaluated(self._card, step, report))
     if not self._config.run.keep_best or self._best.step is None:
       return
     if step < self._num_steps:

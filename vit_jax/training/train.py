@@ -100,7 +100,7 @@ def run(config, workdir):
       session.finish(step, state)
       if evaluated != step:
         report = evaluation(step, state)
-      session.say_best(step)
+      session.conclude(step, report)
     except preemption.Stopped:
       session.save_and_exit(state)
     except BaseException as error:
@@ -116,14 +116,7 @@ def run(config, workdir):
       drawing.MAX_IMAGES,
     )
   if jax.process_index() == 0:
-    plots.learning_curve(workdir)
-    if sample:
-      plots.predictions(
-        workdir / 'predictions.png',
-        sample,
-        len(data.eval),
-        card.class_names and card.names(),
-      )
+    _plot(workdir, sample, len(data.eval), card)
   return report
 
 
@@ -183,6 +176,13 @@ def _make_evaluation(config, components, predict, source, workdir, session):
     return report
 
   return evaluation
+
+
+def _plot(workdir, sample, num_examples, card):
+  plots.learning_curve(workdir)
+  if sample:
+    path, names = workdir / 'predictions.png', card.class_names and card.names()
+    plots.predictions(path, sample, num_examples, names)
 
 
 def _must_evaluate(config, step):

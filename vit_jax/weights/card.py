@@ -7,6 +7,7 @@ guesses what classes are called, or how images are prepared.
 
 import dataclasses
 import json
+import math
 import pathlib
 from typing import Any
 
@@ -74,6 +75,22 @@ def of_run(config, num_classes, class_names, source):
     preparation.of_data(config.data),
     source,
   )
+
+
+def evaluated(card, step, report):
+  """Returns the card of a run with an evaluation of it in its source.
+
+  Args:
+    card: of the run.
+    step: that was evaluated.
+    report: {name: float}; what is not finite becomes None.
+  """
+  values = {
+    name: value if math.isfinite(value) else None
+    for name, value in report.items()
+  }
+  source = {**card.source, 'evaluated': {'step': step, **values}}
+  return dataclasses.replace(card, source=source)
 
 
 def padded(class_names, num_classes):
