@@ -7,9 +7,9 @@ vit_jax/data/datasets/names/README.md.
 
 import functools
 import pathlib
-import unicodedata
 
 from vit_jax import errors
+from vit_jax.data import names as file_names
 
 _FOLDER = pathlib.Path(__file__).parent / 'names'
 _FILES = {1000: 'imagenet2012.txt', 21_843: 'imagenet21k.txt'}
@@ -112,14 +112,11 @@ def _keys(name):
 
 
 def _plain(name):
-  text = unicodedata.normalize('NFC', str(name)).replace('_', ' ')
-  return ' '.join(text.casefold().split())
+  return ' '.join(file_names.key(name).replace('_', ' ').casefold().split())
 
 
 def _some(names):
-  shown = ', '.join(map(repr, map(str, names[:_SHOWN])))
-  rest = len(names) - _SHOWN
-  return f'{shown} and {rest} more' if rest > 0 else shown
+  return file_names.quoted(list(map(repr, names)), _SHOWN)
 
 
 @functools.cache
