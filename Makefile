@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 WORKDIR ?= workdir/quickstart
 
-.PHONY: quickstart miniature test parity chaos bench plans traffic lint \
+.PHONY: quickstart miniature test parity chaos fuzz bench plans traffic lint \
   format clean
 
 quickstart: $(VENV)/installed
@@ -25,6 +25,12 @@ parity: $(VENV)/installed-parity
 # Every fault of docs/faults.md, and 200 runs killed at random; writes its table.
 chaos: $(VENV)/installed-test
 	$(BIN)/pytest tests/faults -m '' --faults-table=docs/faults.md
+
+# 20,000 changed files over all readers: no traceback, no hang, little memory.
+# Those that fail are kept in workdir/fuzz.
+fuzz: $(VENV)/installed-test
+	$(BIN)/python tests/security/fuzz.py --count=20000 --seed=0 \
+	  --kept=workdir/fuzz $(OPTIONS)
 
 # Training and inference steps beside other people's, in half an hour on a CPU;
 # fills in benchmarks/results/. Give OPTIONS of benchmarks/step.py.

@@ -55,3 +55,44 @@ def test_choose_names_field_and_nearest():
 def test_a_user_error_is_a_value_error():
   with pytest.raises(ValueError, match='told'):
     raise errors.UserError('told')
+
+
+@pytest.mark.parametrize(
+  ('text', 'shown'),
+  [
+    ('plain é ✓ 猫\n\tline', 'plain é ✓ 猫\n\tline'),
+    ('\x1b[2J\x1b]0;title\x07', r'\x1b[2J\x1b]0;title\x07'),
+    ('a\rb\x00c\x7f\x9b', r'a\rb\x00c\x7f\x9b'),
+    ('abc\u202egpj.exe', r'abc\u202egpj.exe'),  # Shown from right to left.
+    ('cut \ud800', r'cut \ud800'),  # As of file names that are no UTF-8.
+    ('line\u2028line', r'line\u2028line'),
+  ],
+)
+def test_what_moves_the_cursor_is_escaped(text, shown):
+  assert errors.shown(text) == shown
+  errors.shown(text).encode()  # What is shown can be printed.
+
+
+def test_long_words_are_cut_in_the_middle():
+  text = errors.shown(f'begin {"a" * 100_000}.jpg is broken')
+  assert len(text) < errors.MAX_WORD
+  assert text.startswith('begin aaa') and text.endswith('a.jpg is broken')
+  short = 'b' * errors.MAX_WORD
+  assert errors.shown(short) == short
+  assert len(errors.shown(f'{short}b')) < len(short)
+
+
+def test_long_messages_are_cut():
+  text = errors.shown('word ' * 1_000_000)
+  assert len(text) == errors.MAX_SHOWN + 1 and text.endswith('…')
+
+
+def test_of_many_names_a_few_are_listed():
+  listed = errors.nearest('?', [f'n{number:05}' for number in range(20_000)])
+  assert '19,995 others' in listed and len(listed) < 1000
+
+
+@pytest.mark.parametrize('name', [None, 7, ['cosine'], {'a': 1}, 'c' * 100_000])
+def test_a_choice_of_any_type_is_refused_in_a_line(name):
+  with pytest.raises(errors.UserError, match='is unknown'):
+    errors.choose('schedule', name, dict.fromkeys(NAMES))

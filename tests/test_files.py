@@ -206,13 +206,85 @@ def test_lines_are_utf_8_and_end_at_newlines_alone(tmp_path):
   assert files.read_lines(path) == ['ä', 'one\u2028line', '"\\u00e4"']
 
 
-# They write in place by design: what is fetched goes on where it was cut short,
-# locks are written over, and an index is kept where remote folders are, too.
+@pytest.mark.parametrize('write', [files.append_line, files.opened_in_place])
+def test_links_are_not_followed_in_place(tmp_path, write):
+  target, link = tmp_path / 'target', tmp_path / 'link'
+  target.write_text('before')
+  link.symlink_to(target)
+  with pytest.raises(OSError, match='symbolic links'):
+    write(link, 'ab')
+  link.unlink()
+  link.symlink_to(tmp_path / 'new')  # Of nothing.
+  with pytest.raises(OSError, match='symbolic links'):
+    write(link, 'ab')
+  assert target.read_text() == 'before' and not (tmp_path / 'new').exists()
+
+
+def test_links_are_refused_by_name(tmp_path):
+  (tmp_path / 'notes').symlink_to(tmp_path / 'elsewhere')
+  (tmp_path / 'a.json').write_text('')
+  files.refuse_links(tmp_path, ('*.json', 'checkpoints'))
+  for name in 'b.json', 'checkpoints':
+    (tmp_path / name).symlink_to(tmp_path)
+    with pytest.raises(errors.UserError, match=f'{name} is a symbolic link'):
+      files.refuse_links(tmp_path, ('*.json', 'checkpoints'))
+    (tmp_path / name).unlink()
+
+
+@pytest.mark.parametrize('make', [os.mkfifo, os.mkdir, None])
+def test_only_regular_files_are_read_and_none_waits(tmp_path, make):
+  path = tmp_path / 'a'
+  if make:
+    make(path)
+  else:
+    path.symlink_to('/dev/zero')
+  for read in files.read_bytes, files.read_json, files.read_lines:
+    with pytest.raises(
+      (OSError, errors.UserError), match=r'no regular file|directory'
+    ):
+      read(path, 1 << 20)
+
+
+def test_what_is_too_large_is_not_read(tmp_path):
+  path = tmp_path / 'a'
+  path.write_bytes(b'12345')
+  assert files.read_bytes(path, 5) == b'12345'
+  with pytest.raises(OSError, match='over 4 bytes'):
+    files.read_bytes(path, 4)
+
+
+@pytest.mark.parametrize(
+  'data',
+  [
+    '',
+    '{',
+    'NaN',
+    '[Infinity]',
+    '{"a": 1, "a": 2}',
+    '[' * 33 + ']' * 33,
+    '[' * 200_000,
+    '{"a":' * 200_000,
+    b'"\xff"',
+    '1' * 5000,
+  ],
+)
+def test_json_that_is_none_is_refused(data):
+  with pytest.raises(ValueError):
+    files.parse_json(data)
+
+
+def test_json_is_read(tmp_path):
+  value = {'a': [1, 2.5, None, True, {'b': 'ä'}]}
+  (tmp_path / 'a').write_text(json.dumps(value))
+  assert files.read_json(tmp_path / 'a') == value
+  assert files.parse_json('[' * 32 + ']' * 32) is not None
+
+
+# An index is kept where remote folders are, too; the name of what is touched
+# is random.
 OTHERS = {
-  'data/sources/tfrecord.py': {'open'},
+  'data/sources/tfrecord.py': {'write_bytes'},
   'training/runtime/agreement.py': {'touch'},
-  'training/runtime/lock.py': {'os.open'},
-  'weights/files/download.py': {'open'},
 }
 
 

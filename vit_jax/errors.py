@@ -1,7 +1,10 @@
 """Mistakes of the person at the keyboard, told in one clear line."""
 
 import difflib
+import re
 
+MAX_WORD = 300  # Characters of a word that are shown,
+MAX_SHOWN = 20_000  # and of a message.
 MAX_LISTED = 12  # Names that are all told.
 MAX_NEAREST = 5  # Of more, those that are told.
 
@@ -20,7 +23,7 @@ class DivergedError(UserError):
 def text(error):
   """Returns what the command line shows of a `UserError`: message and notes."""
   notes = getattr(error, '__notes__', ())
-  return '\n'.join([f'vit_jax: error: {error}', *notes])
+  return shown('\n'.join([f'vit_jax: error: {error}', *notes]))
 
 
 def nearest(name, known, where=''):
@@ -33,17 +36,16 @@ def nearest(name, known, where=''):
   """
   known = sorted(known)
   lowered = {candidate.lower(): candidate for candidate in known}
-  close = difflib.get_close_matches(name.lower(), lowered, n=3, cutoff=0.5)
+  name = str(name)[:MAX_WORD].lower()
+  close = difflib.get_close_matches(name, lowered, n=3, cutoff=0.5)
   if close:
     return f'Did you mean {" or ".join(lowered[match] for match in close)}?'
   if len(known) <= MAX_LISTED:
     return f'It can be: {", ".join(known)}.'
-  close = difflib.get_close_matches(
-    name.lower(), lowered, n=MAX_NEAREST, cutoff=0.0
-  )
-  shown = ', '.join(lowered[match] for match in close)
+  close = difflib.get_close_matches(name, lowered, n=MAX_NEAREST, cutoff=0.0)
+  listed = ', '.join(lowered[match] for match in close)
   others = f'{len(known) - len(close):,} others'
-  return f'The nearest: {shown}; there are {others}{where and f" ({where})"}.'
+  return f'The nearest: {listed}; there are {others}{where and f" ({where})"}.'
 
 
 def choose(field, name, table):
@@ -57,6 +59,34 @@ def choose(field, name, table):
   Raises:
     UserError: `name` is not in the table; it names the nearest.
   """
-  if name not in table:
+  if not isinstance(name, str) or name not in table:
     raise UserError(f'{field}={name!r} is unknown. {nearest(name, table)}')
   return table[name]
+
+
+def shown(text):
+  """Returns a text as a terminal or a log can show it, whoever wrote it.
+
+  Names in it may be of files, classes or servers of strangers. What would move
+  the cursor, change the order of letters or can't be printed is escaped; lines
+  and tabs stay. Words of more than `MAX_WORD` characters are cut in the middle,
+  the text at `MAX_SHOWN`.
+  """
+  text = _LONG_WORD.sub(_cut, str(text))
+  if len(text) > MAX_SHOWN:
+    text = f'{text[:MAX_SHOWN]}…'
+  return ''.join(
+    letter if letter.isprintable() or letter in '\n\t' else _escaped(letter)
+    for letter in text
+  )
+
+
+_LONG_WORD = re.compile(rf'\S{{{MAX_WORD + 1},}}')
+
+
+def _cut(match):
+  return f'{match[0][: MAX_WORD // 2]}…{match[0][-MAX_WORD // 4 :]}'
+
+
+def _escaped(letter):
+  return letter.encode('unicode_escape').decode()

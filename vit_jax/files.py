@@ -1,14 +1,27 @@
-"""The one place that writes files: whole or not at all, or line by line."""
+"""Files on the disk: written whole or line by line, read within limits.
+
+No other module writes files. What is written through a symbolic link would
+land on somebody else's file, so links are never followed for it. What is read
+may come from strangers: only regular files are, of a bounded size.
+"""
 
 import contextlib
 import errno
+import fnmatch
+import json
 import os
 import pathlib
 import secrets
+import stat
 
 from vit_jax import errors
 
 UNFINISHED = '.tmp'  # How the names of files end that are being written.
+MAX_JSON = 4 << 20  # Bytes; parsed, it takes up to 25 times as many.
+MAX_DEPTH = 32  # Of lists and objects in JSON.
+MAX_LINES = 256 << 20  # Bytes of a file of lines.
+
+_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 @contextlib.contextmanager
@@ -73,8 +86,11 @@ def append_line(path, line):
   """Appends a line in one write, and closes the file: a crash loses none.
 
   After a line that a crash cut short, this one starts afresh.
+
+  Raises:
+    OSError: the file can't be written, or is a symbolic link or no file.
   """
-  with open(path, 'ab+') as file:
+  with opened_in_place(path, 'ab+') as file:
     is_cut = False
     if file.seek(0, os.SEEK_END):
       file.seek(-1, os.SEEK_END)
@@ -82,16 +98,151 @@ def append_line(path, line):
     file.write(f'\n{line}\n'.encode() if is_cut else f'{line}\n'.encode())
 
 
-def read_lines(path):
+def opened_in_place(path, mode):
+  """Returns a file, made if needed, to append to or to write over.
+
+  Raises:
+    OSError: it can't be opened, or is a symbolic link or no regular file.
+  """
+  flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+  flags |= os.O_APPEND if 'a' in mode else 0
+  # A FIFO does not block, and is then refused.
+  descriptor = os.open(path, flags | os.O_NONBLOCK, 0o666)
+  try:
+    _check_regular(descriptor, path)
+    return open(descriptor, mode)
+  except BaseException:
+    os.close(descriptor)
+    raise
+
+
+def refuse_links(folder, patterns):
+  """Raises UserError where a name in a folder is a symbolic link.
+
+  Args:
+    folder: in which something is going to be written.
+    patterns: of the names that are written, as of `fnmatch`.
+  """
+  for entry in os.scandir(folder):
+    if entry.is_symlink() and any(
+      fnmatch.fnmatch(entry.name, pattern) for pattern in patterns
+    ):
+      raise errors.UserError(
+        f'{entry.path} is a symbolic link, through which other files would be '
+        'overwritten: remove it, or give another folder.'
+      )
+
+
+def make_private(folder):
+  """Makes a folder that nobody else may read or write.
+
+  From one that is there already, others lose the permission to write.
+  """
+  folder = pathlib.Path(folder)
+  folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+  status = folder.stat()
+  if status.st_uid == os.geteuid() and status.st_mode & _OTHERS_WRITE:
+    folder.chmod(stat.S_IMODE(status.st_mode) & ~_OTHERS_WRITE)
+
+
+def open_regular(path, buffering=-1):
+  """Opens a file for reading; a FIFO or a device would give no end of bytes.
+
+  Args:
+    path: of the file.
+    buffering: as of `open`.
+
+  Raises:
+    OSError: it can't be read, or is no regular file.
+  """
+  descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+  try:
+    _check_regular(descriptor, path)
+    return open(descriptor, 'rb', buffering)
+  except BaseException:
+    os.close(descriptor)
+    raise
+
+
+def read_bytes(path, max_bytes):
+  """Returns what is in a regular file.
+
+  Raises:
+    OSError: it can't be read, is no regular file, or is larger than that.
+  """
+  with open_regular(path) as file:
+    is_over = os.fstat(file.fileno()).st_size > max_bytes
+    data = b'' if is_over else file.read(max_bytes + 1)
+  if is_over or len(data) > max_bytes:
+    raise OSError(errno.EFBIG, f'over {max_bytes} bytes', os.fspath(path))
+  return data
+
+
+def read_json(path, max_bytes=MAX_JSON, finite=True):
+  """Returns what the JSON in a file stands for.
+
+  Args:
+    path: of the file.
+    max_bytes: see `read_bytes`.
+    finite: see `parse_json`.
+
+  Raises:
+    OSError: as `read_bytes`.
+    ValueError: as `parse_json`.
+  """
+  return parse_json(read_bytes(path, max_bytes), finite)
+
+
+def parse_json(data, finite=True):
+  """Returns what JSON stands for.
+
+  Args:
+    data: text, or bytes in UTF-8.
+    finite: refuses NaN and Infinity, which JSON does not have.
+
+  Raises:
+    ValueError: it is no JSON, is nested deeper than `MAX_DEPTH`, or uses a name
+      twice.
+  """
+  try:
+    if isinstance(data, bytes):
+      data = data.decode()
+    found = json.loads(
+      data,
+      object_pairs_hook=_unique,
+      parse_constant=_no_constant if finite else None,
+    )
+  except RecursionError as error:
+    raise ValueError('it is nested too deeply') from error
+  level = [found]
+  for _ in range(MAX_DEPTH + 1):
+    tables = [each for each in level if isinstance(each, dict)]
+    lists = [each for each in level if isinstance(each, list)]
+    if not tables and not lists:
+      return found
+    level = [inner for each in tables for inner in each.values()]
+    level += [inner for each in lists for inner in each]
+  raise ValueError('it is nested too deeply')
+
+
+def read_lines(path, max_bytes=MAX_LINES):
   """Returns the lines of a UTF-8 file, without their ends; [] if there is none.
 
   A crash may have cut any of them short.
+
+  Raises:
+    UserError: it can't be read, is no regular file, or is larger than that.
   """
   try:
-    with open(path, encoding='utf-8') as file:
-      return [line.removesuffix('\n') for line in file]
+    text = read_bytes(path, max_bytes).decode(errors='replace')
   except FileNotFoundError:
     return []
+  except OSError as error:
+    raise errors.UserError(
+      f'{path} can not be read: {error.strerror or error}.'
+    ) from error
+  lines = text.split('\n')
+  return lines if lines[-1] else lines[:-1]
 
 
 def put(unfinished, path):
@@ -112,3 +263,19 @@ def sync(path):
       raise
   finally:
     os.close(descriptor)
+
+
+def _check_regular(descriptor, path):
+  if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    raise OSError(errno.EINVAL, 'it is no regular file', os.fspath(path))
+
+
+def _unique(pairs):
+  table = dict(pairs)
+  if len(table) != len(pairs):
+    raise ValueError('a name is used twice')
+  return table
+
+
+def _no_constant(constant):
+  raise ValueError(f'{constant} is no number of JSON')

@@ -213,3 +213,32 @@ def test_a_schedule_goes_down():
     errors.UserError, match=r'end_learning_rate=0\.001 is above'
   ):
     validation.validate(config(**values), num_devices=1)
+
+
+@pytest.mark.parametrize(
+  'pattern',
+  [
+    '(a+)+',
+    '(.*/)*kernel',
+    '.*' * 5 + 'x',
+    'a' * 301,
+    '(unclosed',
+    '[a',
+    'x{99999999999}',
+    r'(\)*)*',
+  ],
+)
+@pytest.mark.parametrize('field', ['decay_rules', 'trainable_rules'])
+def test_a_pattern_that_might_match_for_ever_is_refused(field, pattern):
+  changed = config()
+  value = True if field == 'trainable_rules' else 1.0
+  changed.optimizer[field] = ((pattern, value), ('.*', value))
+  with pytest.raises(errors.UserError, match=f'optimizer.{field}=.* not fit'):
+    validation.validate(changed, 8)
+
+
+@pytest.mark.parametrize(
+  'pattern', [r'a\)*b', '[)*]+x', '.*/(kernel|bias)', '(a.*|b.*|c.*|d.*|e.*)x']
+)
+def test_patterns_that_end_are_taken(pattern):
+  validation.check_patterns('rules', ((pattern, 1.0),))

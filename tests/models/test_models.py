@@ -297,3 +297,10 @@ def test_every_field_is_of_some_family_and_every_family_has_real_fields():
     field for family in models.FAMILIES.values() for field in family.fields
   }
   assert fields == set(schema.default().model)
+
+
+def test_shapes_take_no_memory():
+  """An image of these sides would have 48 terabytes."""
+  module = build('ViT-Ti/16', **TINY, position_embedding='none')
+  shapes = models.params_of(module, (2_000_000, 2_000_000))
+  assert shapes['head']['kernel'].shape == (32, 5)

@@ -123,7 +123,7 @@ class _Images:
         labels, pixels, results, problems
       ):
         if problem:
-          print(f'vit_jax: {label}: {problem}', file=sys.stderr)
+          print(errors.shown(f'vit_jax: {label}: {problem}'), file=sys.stderr)
           self.num_bad += 1
         else:
           num_good += 1

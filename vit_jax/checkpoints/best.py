@@ -23,9 +23,9 @@ class Best(NamedTuple):
 def read(directory):
   """Returns the `Best` of a folder of checkpoints, or None."""
   try:
-    found = json.loads((pathlib.Path(directory) / FILE).read_text())
+    found = files.read_json(pathlib.Path(directory) / FILE)
     return Best(int(found['step']), tuple(map(float, found['score'])))
-  except (OSError, ValueError, KeyError, TypeError, RecursionError):
+  except (OSError, ValueError, KeyError, TypeError, OverflowError):
     return None
 
 

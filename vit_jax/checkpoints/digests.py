@@ -7,7 +7,6 @@ changed are two signs.
 """
 
 import functools
-import json
 
 import jax
 import jax.numpy as jnp
@@ -15,10 +14,11 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import PartitionSpec
 
-from vit_jax import errors, pytrees
+from vit_jax import errors, files, pytrees
 
 _INDEX = np.uint32(2654435761)  # Knuth, vol. 3, section 6.4: 2**32 / 1.618.
 _NOTHING = 2**32 - 1  # In place of the number of a leaf.
+_MAX_SIDE = 1 << 40
 _CHUNK = 1 << 16  # Words that NumPy takes at once; they fit into a cache.
 
 
@@ -78,9 +78,17 @@ def kinds(state):
 
 
 def shape_of(kind):
-  """Returns the `jax.ShapeDtypeStruct` of one of `kinds`."""
+  """Returns the `jax.ShapeDtypeStruct` of one of `kinds`.
+
+  Raises:
+    ValueError: it is none.
+    TypeError: likewise.
+  """
   dtype, shape = kind.split(' ', maxsplit=1)
-  return jax.ShapeDtypeStruct(tuple(json.loads(shape)), jnp.dtype(dtype))
+  shape = files.parse_json(shape)
+  if not all(type(side) is int and 0 <= side <= _MAX_SIDE for side in shape):
+    raise ValueError(f'{kind} is no array of numbers')
+  return jax.ShapeDtypeStruct(tuple(shape), jnp.dtype(dtype))
 
 
 @functools.partial(jax.jit, static_argnames='sharding')

@@ -14,6 +14,7 @@ from vit_jax import files
 
 FILE = 'manifest.json'
 FORMAT = 1
+MAX_BYTES = 8 << 20  # Of the manifest itself.
 LEAVES = 'state'  # Folder of the leaves; their numbers are in its
 DATA = 'd'  # folders of this name, as OCDBT has them,
 SMALL = 1 << 20  # and bytes up to which a file of it gets a checksum.
@@ -68,10 +69,17 @@ def check(step_dir, data=True):
   facts = _read(step_dir / FILE)
   for name, wanted in facts.pop('files').items():
     path = step_dir / name
+    inner = pathlib.PurePath(name)
+    if inner.is_absolute() or '..' in inner.parts:
+      raise Damaged(f'{FILE} names {name}, which is not in its folder')
     if not path.is_file():
       raise Damaged(f'{name} is missing')
+    if not isinstance(wanted, list) or len(wanted) != 2:
+      raise Damaged(f'{FILE} does not say what {name} was')
     try:
-      given = _measure(path, step_dir, data)
+      given = [path.stat().st_size, None]
+      if given[0] == wanted[0]:
+        given = _measure(path, step_dir, data)
     except OSError as error:
       raise Damaged(f'{name} cannot be read ({error.strerror})') from error
     if given[0] != wanted[0]:
@@ -94,15 +102,18 @@ def facts(step_dir):
 
 def _read(path):
   try:
-    text, checksum = path.read_text().splitlines()
+    text = files.read_bytes(path, MAX_BYTES).decode()
+    text, checksum = text.splitlines()
     if f'{zlib.crc32(text.encode()):08x}' != checksum:
       raise ValueError('its checksum differs')
-    manifest = json.loads(text)
+    manifest = files.parse_json(text)
+    if not isinstance(manifest.get('files'), dict):
+      raise ValueError('it lists no files')
   except FileNotFoundError as error:
     raise Damaged(f'{FILE} is missing') from error
-  except (OSError, ValueError) as error:
+  except (OSError, ValueError, AttributeError) as error:
     raise Damaged(f'{FILE} has changed since it was written') from error
-  given = manifest.pop('format')
+  given = manifest.pop('format', None)
   if given != FORMAT:
     raise Damaged(f'{FILE} is of format {given}; this version reads {FORMAT}')
   return manifest
@@ -114,7 +125,15 @@ def _measure(path, step_dir, data=True):
   is_leaf = path.is_relative_to(step_dir / LEAVES)
   if is_leaf and (size > SMALL or not (data or path.parent.name != DATA)):
     return [size, None]
-  return [size, zlib.crc32(path.read_bytes())]
+  return [size, _checksum(path)]
+
+
+def _checksum(path):
+  checksum = 0
+  with files.open_regular(path) as file:
+    while chunk := file.read(SMALL):
+      checksum = zlib.crc32(chunk, checksum)
+  return checksum
 
 
 def _all(folder):

@@ -8,6 +8,7 @@ looked up again.
 
 import contextlib
 import functools
+import json
 import math
 import pathlib
 import sys
@@ -18,10 +19,18 @@ import orbax.checkpoint as ocp
 from etils import epath
 from jax.experimental import multihost_utils
 
-from vit_jax import errors, pytrees
-from vit_jax.checkpoints import best, digests, manager, manifest, step_folder
+from vit_jax import errors, files, pytrees
+from vit_jax.checkpoints import (
+  best,
+  digests,
+  manager,
+  manifest,
+  step_folder,
+  stored_arrays,
+)
 
 FOLDER = 'params'
+DIGESTS = 'params.json'  # Beside it: {path: kind and digest}.
 BEST = 'best'  # /data/run:best is the best step of a run.
 _AVERAGE, _PARAMS = 'ema/', 'params/'  # In the state of a run.
 # So much is read at once, or a single array: the larger of the two.
@@ -32,7 +41,8 @@ _WHOLE, _DAMAGED, _REMOVED = range(3)
 def save(workdir, params):
   """Writes parameters to workdir/params, whole or not at all.
 
-  `orbax.checkpoint.StandardCheckpointer().restore` reads them.
+  `orbax.checkpoint.StandardCheckpointer().restore` reads them. Beside them is a
+  digest of each, which `Exported.load` compares.
 
   Args:
     workdir: folder; what it has of the name is replaced.
@@ -45,10 +55,23 @@ def save(workdir, params):
   try:
     with ocp.StandardCheckpointer() as checkpointer:
       checkpointer.save(path, params, force=True)
+    files.write_text(path.with_name(DIGESTS), _digests(params) + '\n')
   except OSError as error:
     raise errors.UserError(
       f'{path} can not be written: {error.strerror or error}.'
     ) from error
+
+
+def _digests(params):
+  arrays = pytrees.flatten(jax.device_get(params))
+  kinds = digests.kinds(arrays)
+  return json.dumps(
+    {
+      path: {'kind': kinds[path], 'digest': digests.of_array(array)}
+      for path, array in arrays.items()
+    },
+    indent=1,
+  )
 
 
 def find(workdir, of_best=False):
@@ -97,24 +120,45 @@ class Exported:
     """Returns what `OfRun.load` returns, with None for the step.
 
     Raises:
-      UserError: the folder can't be read.
+      UserError: the folder can't be read, or an array is not what was saved.
     """
+    saved, stored = self._saved(), self._stored()
+    if saved is not None and stored.keys() != saved[0].keys():
+      lines = '\n'.join(f'  {line}' for line in pytrees.diff(stored, saved[0]))
+      raise errors.UserError(
+        f'{self._folder} does not hold the arrays that were saved:\n{lines}\n'
+        'Copy it anew, or use an older one.'
+      )
 
     def read(names):
       with self._as_user_error():
-        return _read(self._folder, names)
+        arrays = _read(self._folder, names)
+      changed = [] if saved is None else _changed(arrays, *saved)
+      if changed:
+        raise errors.UserError(
+          f'{changed[0]} in {self._folder} is not what was saved; copy it '
+          'anew, or use an older one.'
+        )
+      return arrays
 
-    return _take_all(self._stored(), paths, take, read), None
+    return _take_all(stored, paths, take, read), None
 
   def _stored(self):
-    handler = ocp.PyTreeCheckpointHandler()
     with self._as_user_error():
-      tree = handler.metadata(epath.Path(self._folder)).tree
-    return {
-      path: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
-      for path, leaf in pytrees.flatten(tree).items()
-      if hasattr(leaf, 'shape')
-    }
+      return stored_arrays.shapes(self._folder)
+
+  def _saved(self):
+    """Returns {path: kind} and {path: digest}; None: of an older version."""
+    path = self._folder.with_name(DIGESTS)
+    if not path.exists():
+      return None
+    try:
+      rows = files.read_json(path)
+      return [{p: rows[p][n] for p in rows} for n in ('kind', 'digest')]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+      raise errors.UserError(
+        f'{path} does not tell what was saved ({error}); copy it anew.'
+      ) from error
 
   @contextlib.contextmanager
   def _as_user_error(self):
@@ -226,7 +270,7 @@ class OfRun:
       else:
         problem = problem or 'another process cannot read it'
         self._problems[step] = problem
-        self._say(f'checkpoint {step_dir} is not used: {problem}')
+        self._say(errors.shown(f'checkpoint {step_dir} is not used: {problem}'))
 
   def _no_checkpoint(self):
     if not self._problems:
@@ -267,6 +311,9 @@ class _Step:
       self.shapes = {
         path: digests.shape_of(kind) for path, kind in self._kinds.items()
       }
+      stored_arrays.shapes(
+        self._leaves, {self._names[path]: s for path, s in self.shapes.items()}
+      )
     if not self.shapes:
       raise manifest.Damaged('it holds no parameters')
 
@@ -275,16 +322,21 @@ class _Step:
     with step_folder.as_damage():
       by_name = _read(self._leaves, [self._names[path] for path in paths])
       arrays = {path: by_name[self._names[path]] for path in paths}
-      changed = [
-        path
-        for path, kind in digests.kinds(arrays).items()
-        if kind != self._kinds[path]
-        or digests.of_array(arrays[path]) != self._digests[path]
-      ]
+      changed = _changed(arrays, self._kinds, self._digests)
     if changed:
       name = self._names[changed[0]]
       raise manifest.Damaged(f'{name} is not what was saved')
     return arrays
+
+
+def _changed(arrays, kinds, saved):
+  """Returns the paths of arrays that are not of their kind and digest."""
+  return [
+    path
+    for path, kind in digests.kinds(arrays).items()
+    if kind != kinds.get(path)
+    or digests.of_array(arrays[path]) != saved.get(path)
+  ]
 
 
 def _take_all(shapes, paths, take, read):

@@ -5,7 +5,6 @@ leaf, and the manifest, written last, the files (see `manifest`).
 """
 
 import contextlib
-import json
 import re
 
 import jax
@@ -14,12 +13,15 @@ import orbax.checkpoint as ocp
 from etils import epath
 from jax.experimental import multihost_utils
 
-from vit_jax import errors, pytrees
-from vit_jax.checkpoints import digests, manifest
+from vit_jax import errors, files, pytrees
+from vit_jax.checkpoints import digests, manifest, stored_arrays
+
+MAX_RECORD = 128 << 20  # Bytes of what a run remembers, metrics above all.
 
 # In older versions, masked-patch prediction had its own parameters not under
 # `objective` but beside those of the model.
 _MASK_TOKEN = re.compile(r'params/mask_token')
+_NUMBERS = ('float', 'bfloat', 'int', 'uint', 'bool')  # No keys of PRNGs.
 _OF_OBJECTIVE = re.compile(r'^(.*/)?(mask_token|head/[^/]+)$')
 
 
@@ -66,7 +68,8 @@ def check(step_dir, data=True):
   if manifest.is_committed(step_dir):
     manifest.check(step_dir, data)
   with as_damage():
-    return json.loads((step_dir / 'run' / 'metadata').read_text())
+    path = step_dir / 'run' / 'metadata'
+    return files.read_json(path, MAX_RECORD, finite=False)
 
 
 def load(step_dir, abstract_state):
@@ -137,6 +140,7 @@ def verify(step_dir):
   mesh = jax.sharding.Mesh(jax.local_devices()[:1], ('one',))
   sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
   with as_damage():
+    _check_arrays(step_dir, saved)
     stored = ocp.StandardCheckpointHandler().metadata(_leaves_dir(step_dir))
     shapes = jax.tree.map(
       lambda leaf: jax.ShapeDtypeStruct(
@@ -145,6 +149,17 @@ def verify(step_dir):
       stored.tree,
     )
   _read_leaves(step_dir, shapes, saved)
+
+
+def _check_arrays(step_dir, saved):
+  """Raises where the arrays of a step are not those it was saved with."""
+  names = saved.get('names', {path: path for path in saved['kinds']})
+  kinds = {
+    names[path]: digests.shape_of(kind)
+    for path, kind in saved['kinds'].items()
+    if kind.startswith(_NUMBERS)
+  }
+  stored_arrays.shapes(_leaves_dir(step_dir), kinds)
 
 
 def names_in_step(paths):
@@ -168,6 +183,7 @@ def first_line(error):
 
 def _read_leaves(step_dir, shapes, saved):
   with _together(), as_damage():
+    _check_arrays(step_dir, saved)
     state = _restore(_leaves_dir(step_dir), shapes, saved.get('names', {}))
   try:
     given, wanted = digests.of(state), saved['digests']

@@ -30,7 +30,7 @@ def run(workdir):
   if marked:
     name = str(marked.step)
     told[name] = f'{told.get(name, "missing")}, marked as the best'
-  lines = [f'{name:>10}  {text}' for name, text in told.items()]
+  lines = [errors.shown(f'{name:>10}  {text}') for name, text in told.items()]
   good = [text for name, text in told.items() if name.isdecimal()]
   return lines, bool(good) and all(text.startswith(_GOOD) for text in good)
 

@@ -7,9 +7,11 @@ the family, the size, how many times a ResNet is widened, pixels per patch.
 import dataclasses
 import re
 
+MAX_LENGTH = 100
+
 _NAME = re.compile(
   r'((?P<backbone>R[0-9]*)\+)?(?P<family>[A-Za-z]\w*)-(?P<size>\w+?)'
-  r'(x(?P<widening>[1-9][0-9]*))?(/(?P<patch>[1-9][0-9]*))?'
+  r'(x(?P<widening>[1-9][0-9]{0,3}))?(/(?P<patch>[1-9][0-9]{0,3}))?'
 )
 
 
@@ -47,7 +49,7 @@ class ModelName:
 
 def parse(name):
   """Returns the `ModelName`, or None for what is not a name of a model."""
-  match = _NAME.fullmatch(name)
+  match = len(name) <= MAX_LENGTH and _NAME.fullmatch(name)
   if not match:
     return None
   numbers = {

@@ -25,6 +25,11 @@ from vit_jax.config import overrides as config_overrides
 from vit_jax.config import paths, schema, versions
 
 FILE = 'config.json'
+# What runs and exports write into their folder: none of it may be a link.
+WRITTEN = (
+  *('*.json', '*.jsonl', '*.png', '*.safetensors', '*.npz'),
+  *('checkpoints', 'params', 'tensorboard'),
+)
 
 # Where the recipes are: in a checkout beside the package, installed inside it.
 _PACKAGE = pathlib.Path(vit_jax.__file__).parent
@@ -42,6 +47,7 @@ MAY_CHANGE = (
   'data.data_dir',
   'data.num_threads',
   'data.num_workers',
+  'data.allow_outside',
   'data.max_bad_fraction',
   'data.prefetch_batches',
   'run.eval_batch_size',
@@ -278,10 +284,11 @@ def _files(folder):
 def _read_json(path):
   """Returns the fields of a config.json, unchanged."""
   try:
-    return config_overrides.flatten(json.loads(path.read_text()))
-  except (OSError, ValueError, AttributeError, RecursionError) as error:
+    return config_overrides.flatten(files.read_json(path, finite=False))
+  except (OSError, ValueError, AttributeError) as error:
+    reason = getattr(error, 'strerror', None) or error
     raise errors.UserError(
-      f'{path} is not the {FILE} of a run ({error}).'
+      f'{path} is not the {FILE} of a run ({reason}).'
     ) from error
 
 
@@ -403,6 +410,7 @@ def _writable(workdir):
   try:
     workdir.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=workdir):
+      files.refuse_links(workdir, WRITTEN)
       return workdir
   except OSError as error:
     raise errors.UserError(

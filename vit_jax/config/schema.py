@@ -77,6 +77,7 @@ def _data():
   data.repeated_augmentation = 1  # Copies of an example in its batch.
   data.balance = False  # Draw each class equally often, rare or frequent; TFDS
   # reads its whole split for the labels.
+  data.allow_outside = False  # Lists may name images outside of their folder.
   data.max_bad_fraction = 0.001  # Of unusable examples; more end the run.
   data.num_threads = 2  # For decoding and transforms, on each host;
   data.num_workers = 0  # split over this many processes; 0: in the main one.

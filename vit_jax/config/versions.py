@@ -3,8 +3,10 @@
 A run's config.json stays readable: adding or renaming a field adds a row here.
 """
 
-# Fields that older versions lacked: values that keep their behaviour.
+# Fields that older versions lacked: values that keep their behaviour; but for
+# what a stranger's list may name, which nobody but the user decides.
 ADDED = {
+  'data.allow_outside': False,
   'data.balance': False,
   'model.attention': 'xla',
   'model.scan': False,

@@ -80,12 +80,13 @@ class BadExamples:
     if not self._reported.isdisjoint((where, key)):
       return
     self._reported.add(key)
-    logging.warning('Left out: %s', problem)
+    logging.warning('Left out: %s', errors.shown(problem))
     if self._path:
       line = {'index': int(index), 'where': where, 'problem': problem}
       if key != where:
         line['key'] = key
-      files.append_line(self._path, json.dumps(line))
+      with files.reported(self._path):
+        files.append_line(self._path, json.dumps(line))
 
 
 def _key(line):
@@ -94,7 +95,7 @@ def _key(line):
   Wherever the data set lies, an example has the same `key`.
   """
   try:
-    fields = json.loads(line)
-    return fields.get('key', fields['where'])
+    fields = files.parse_json(line)
+    return str(fields.get('key', fields['where']))
   except (ValueError, AttributeError, KeyError):
     return None

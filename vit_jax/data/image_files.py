@@ -15,8 +15,10 @@ from typing import NamedTuple
 
 from etils import epath
 
-from vit_jax import errors
+from vit_jax import errors, files
 from vit_jax.data import names
+
+MAX_BYTES = 320 << 20  # Of a file; 50 million pixels of 16 bits have 286.
 
 # What Pillow may try, by its names: never a format that starts a program
 # (EPS), holds many pictures (ICO, PSD) or is a raw guess.
@@ -99,6 +101,21 @@ def has_image_header(head):
   return _HEADER.match(head) is not None
 
 
+def read(path):
+  """Returns the bytes of an image file.
+
+  Raises:
+    OSError: it can't be read, is no regular file, or has over `MAX_BYTES`.
+  """
+  path = os.fspath(path)
+  if '://' not in path:
+    return files.read_bytes(path, MAX_BYTES)
+  remote = epath.Path(path)
+  if remote.stat().length > MAX_BYTES:
+    raise OSError(f'{path} has over {MAX_BYTES} bytes')
+  return remote.read_bytes()
+
+
 def is_image(path):
   """Returns whether a file is listed as an image; see above."""
   path = os.fspath(path)
@@ -107,7 +124,7 @@ def is_image(path):
   if '://' in path:  # To open each file of a bucket would take too long.
     return False
   try:
-    with open(path, 'rb', buffering=0) as file:
+    with files.open_regular(path, buffering=0) as file:
       return has_image_header(file.read(_HEADER_BYTES))
   except OSError:
     return False

@@ -6,6 +6,7 @@ refuses to print. And one text has several spellings: macOS takes letters and
 accents apart (NFD), keyboards give them together (NFC).
 """
 
+import collections
 import re
 import unicodedata
 
@@ -28,9 +29,10 @@ def shown(name):
 def distinct(names):
   """Returns names as `shown`, spelt out where that would make two the same."""
   texts = [shown(name) for name in names]
+  counts = collections.Counter(texts)
   return tuple(
     name.encode('unicode_escape').decode()
-    if text != name and texts.count(text) > 1
+    if text != name and counts[text] > 1
     else text
     for name, text in zip(names, texts)
   )

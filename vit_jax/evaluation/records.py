@@ -76,9 +76,9 @@ def code_version():
 
 def _parse(line):
   try:
-    found = json.loads(line)
+    found = files.parse_json(line)
     values = found['values'].items()
-  except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+  except (ValueError, TypeError, KeyError, AttributeError):
     return None
   found['values'] = {
     name: math.nan if value is None else value for name, value in values

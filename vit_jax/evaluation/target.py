@@ -109,11 +109,11 @@ class Target:
       f'{source.class_names[i]!r}: {place}'
       for i, place in enumerate(places[:_SHOWN])
     )
-    print(
+    line = (
       f'{self.name} has the classes of the data in another order: labels are '
-      f'matched by name ({first}{", ..." if len(places) > _SHOWN else ""}).',
-      file=sys.stderr,
+      f'matched by name ({first}{", ..." if len(places) > _SHOWN else ""}).'
     )
+    print(errors.shown(line), file=sys.stderr)
     return relabelled.Relabelled(source, places, self.num_classes, names)
 
   def match(self, num_classes, names):

@@ -12,7 +12,7 @@ import sys
 
 import numpy as np
 
-from vit_jax import errors
+from vit_jax import errors, files
 from vit_jax.data import batch, image_files, names, transforms
 
 
@@ -28,8 +28,10 @@ class Arrays:
 
   def __init__(self, path, batch_size):
     try:
+      with files.open_regular(path):  # Else a pipe would be waited for.
+        pass
       self._pixels = np.load(path, mmap_mode='r', allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except Exception as error:  # Of any kind: headers are Python's literals.
       raise errors.UserError(
         f'{path} is no .npy of numbers: {error}.'
       ) from error
@@ -84,7 +86,7 @@ class Files:
       problems = [None] * len(paths)
       for i, path in enumerate(paths):
         try:
-          pixels[i] = transforms.apply(self._chain, path.read_bytes())
+          pixels[i] = transforms.apply(self._chain, image_files.read(path))
         except (errors.UserError, OSError) as error:
           problems[i] = str(error)
       pixels = np.asarray(batch.to_model_range(pixels))

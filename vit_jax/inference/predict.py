@@ -58,7 +58,7 @@ def run(
   for labels, pixels, problems in images.batches():
     for label, problem in zip(labels, problems):
       if problem:
-        print(f'vit_jax: {label}: {problem}', file=sys.stderr)
+        print(errors.shown(f'vit_jax: {label}: {problem}'), file=sys.stderr)
         is_whole = False
     result = _without_bad(predict(pixels), problems)
     results.append(result)
@@ -116,9 +116,9 @@ def _print_top(labels, logits, problems, names, top):
   for label, row, problem in zip(labels, probabilities, problems):
     if problem:
       continue
-    print(label)
+    print(errors.shown(label))
     for index in np.argsort(-row, kind='stable')[:top]:
-      print(f'  {row[index]:7.2%}  {names[index]}')
+      print(errors.shown(f'  {row[index]:7.2%}  {names[index]}'))
 
 
 def _save(path, array):

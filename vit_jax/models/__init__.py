@@ -191,9 +191,11 @@ def params_of(module, image_size):
     module: what `build` returns.
     image_size: (rows, columns) in pixels.
   """
-  image = jnp.zeros((1, *image_size, 3))
+  image = jax.ShapeDtypeStruct((1, *image_size, 3), jnp.float32)
   tree = jax.eval_shape(
-    lambda rng: module.init(rng, image, train=False), jax.random.key(0)
+    lambda rng, image: module.init(rng, image, train=False),
+    jax.random.key(0),
+    image,
   )
   return tree['params']
 

@@ -115,4 +115,4 @@ def _check_files(data, source):
 
 def _say(line):
   if jax.process_index() == 0:
-    print(line, file=sys.stderr, flush=True)
+    print(errors.shown(line), file=sys.stderr, flush=True)

@@ -19,7 +19,7 @@ from vit_jax.data.datasets import class_names as known_names
 from vit_jax.weights import preprocessing as preparation
 
 FILE = 'card.json'
-MAX_BYTES = 16 << 20  # 21,843 class names, twice over, take 3.
+MAX_BYTES = 8 << 20  # 21,843 class names, twice over, take 3.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,7 +132,13 @@ def read(folder, model):
       preparation.Preprocessing(**prepared),
       dict(said['source']),
     )
-  except (KeyError, TypeError, ValueError, AttributeError) as error:
+  except (
+    KeyError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    OverflowError,
+  ) as error:
     raise errors.UserError(f'{path} is no card of weights: {error}.') from error
 
 
@@ -143,13 +149,10 @@ def read_json(path):
     UserError: it is too large, or is no JSON object.
   """
   try:
-    with open(path, 'rb') as file:
-      content = file.read(MAX_BYTES + 1)
-    if len(content) > MAX_BYTES:
-      raise ValueError(f'over {MAX_BYTES} bytes')
-    said = json.loads(content)
-  except (OSError, ValueError, RecursionError) as error:
-    raise errors.UserError(f'{path} is no JSON: {error}.') from error
+    said = files.read_json(path, MAX_BYTES)
+  except (OSError, ValueError) as error:
+    reason = getattr(error, 'strerror', None) or error
+    raise errors.UserError(f'{path} is no JSON: {reason}.') from error
   if not isinstance(said, dict):
     raise errors.UserError(f'{path} is no JSON object.')
   return said

@@ -252,7 +252,7 @@ def _from_file(path, model_name, format_name, entry):
     told = torch_config.read(folder, format_name)
     normalization.check(path, shapes, told.preprocessing)
     if told.assumed:
-      print(f'{path}: {told.assumed}', file=sys.stderr)
+      print(errors.shown(f'{path}: {told.assumed}'), file=sys.stderr)
   name = model_name or (entry and entry.model)
   inferred = models.infer_config(shapes, name, told.num_heads)
   model = schema.default().model
@@ -289,6 +289,7 @@ def _card_of_file(path, format_name, entry, model, inferred, told):
     }
   else:
     names = _names(path, told, inferred.num_classes)
+  validation.check_model(model)
   image_size = told.image_size or inferred.image_size
   prepared = told.preprocessing
   if entry:
@@ -352,6 +353,7 @@ def _from_orbax(folder, model_name, of_best=False):
     for path, shape in given.shapes().items()
     if not path.startswith(_OBJECTIVE)
   }
+  _check_depth(folder, config.model, shapes)
   head = shapes.get('head/kernel')
   num_classes = head.shape[-1] if head else 0
   card = cards.read(folder, config.model)
@@ -370,6 +372,16 @@ def _from_orbax(folder, model_name, of_best=False):
     None,
     functools.partial(_load_orbax, given, shapes),
   )
+
+
+def _check_depth(folder, model, shapes):
+  """Refuses more layers than there are: to trace them all takes minutes."""
+  validation.check_model(model)
+  if (model.depth or 0) > len(shapes):
+    raise errors.UserError(
+      f'{folder / recipes.FILE} says model.depth={model.depth}, and there are '
+      f'{len(shapes)} parameters; it is of other weights.'
+    )
 
 
 def _load_orbax(

@@ -190,3 +190,16 @@ def test_a_list_of_no_images_is_refused(root):
   (root / 'a.heic').write_bytes(b'')
   with pytest.raises(errors.UserError, match=r'be decoded: 1 file \(.heic: 1'):
     label_file.on_disk(root, table(root, 'a.heic'))
+
+
+@pytest.mark.parametrize('image', ['../a.jpg', 'x/../../a.jpg', '..\\a.jpg'])
+def test_lists_name_no_image_outside_of_their_folder(tmp_path, image):
+  root = tmp_path / 'root'
+  (root / 'x').mkdir(parents=True)
+  (tmp_path / 'a.jpg').write_bytes(b'\xff\xd8\xff')
+  (root / 't.csv').write_text(f'image,label\n{image},cat\n')
+  table = label_file.read(epath.Path(root / 't.csv'))
+  with pytest.raises(errors.UserError, match=r'line 2: .*allow_outside=true'):
+    label_file.on_disk(root, table)
+  found, _ = label_file.on_disk(root, table, allow_outside=True)
+  assert found.images == ['../a.jpg']

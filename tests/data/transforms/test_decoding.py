@@ -257,3 +257,12 @@ def test_a_file_is_what_it_holds_not_what_it_is_called(tmp_path):
   path = tmp_path / 'photo.png'
   path.write_bytes(encode(PICTURE, 'JPEG'))
   assert decoding.decode(path.read_bytes()).shape == (40, 50, 3)
+
+
+@pytest.mark.parametrize('mode', ['1', 'L', 'P', 'RGB', 'RGBA', 'LA', 'I;16'])
+def test_bands_give_the_pixels_of_the_whole(mode, monkeypatch):
+  picture = PICTURE.convert('L') if mode == 'I;16' else PICTURE
+  data = encode(picture.convert(mode), 'PNG')
+  whole = decoding.decode(data)
+  monkeypatch.setattr(decoding, '_BAND', 7 * PICTURE.width)
+  np.testing.assert_array_equal(decoding.decode(data), whole)

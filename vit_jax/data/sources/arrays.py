@@ -6,6 +6,7 @@ columns, 3] or, grey, [images, rows, columns]) and `<split>_label` (int
 """
 
 import dataclasses
+import math
 import os
 import pathlib
 import zipfile
@@ -15,6 +16,15 @@ import numpy as np
 
 from vit_jax import errors
 from vit_jax.data.sources import slices
+
+# Pictures of a few colours compress well; a zip bomb is 1000:1.
+MAX_COMPRESSION = 100
+_SMALL = 64 << 20  # Bytes that any file may unpack to.
+_MAX_ARRAYS = 10_000
+_HEADERS = {
+  (1, 0): np.lib.format.read_array_header_1_0,
+  (2, 0): np.lib.format.read_array_header_2_0,
+}
 
 
 @dataclasses.dataclass(eq=False)
@@ -146,11 +156,20 @@ def _open(path):
     )
   try:
     file = np.load(path, allow_pickle=False)
-  except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+  except Exception as error:  # Of any kind: the bytes can be anything.
     raise errors.UserError(f'{path} is not an .npz file: {error}') from error
   if isinstance(file, np.ndarray):
     raise errors.UserError(
       f'{path} is a single array; numpy.savez writes several, by name.'
+    )
+  members = file.zip.infolist()
+  claimed = sum(member.file_size for member in members)
+  limit = max(_SMALL, MAX_COMPRESSION * path.stat().st_size)
+  if claimed > limit or len(members) > _MAX_ARRAYS:
+    file.close()
+    raise errors.UserError(
+      f'{path} would unpack to {len(members)} arrays of {claimed} bytes; no '
+      f'more than {MAX_COMPRESSION} times its size are unpacked.'
     )
   return file
 
@@ -161,10 +180,30 @@ def _array(file, path, name):
       f'{path} has no array {name}; it has: {", ".join(file.files)}.'
     )
   try:
+    _check_claim(file.zip, f'{name}.npy')
     return file[name]
-  except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+  except Exception as error:  # Of any kind, as headers are Python's literals.
     # An array of Python objects would have to be unpickled: never done.
     raise errors.UserError(f'{name} in {path}: {error}') from error
+
+
+def _check_claim(archive, name):
+  """Raises ValueError where an array claims more than there is of it."""
+  member = archive.getinfo(name)
+  size = member.file_size
+  if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+    raise ValueError('it is packed as numpy.savez does not')
+  with archive.open(name) as stream:
+    version = np.lib.format.read_magic(stream)
+    read = _HEADERS.get(version)
+    if read is None:
+      raise ValueError(f'a version of .npy that is not known: {version}')
+    shape, _, dtype = read(stream)
+    if dtype.hasobject:
+      return  # NumPy refuses to unpickle it.
+    claimed = math.prod(shape) * dtype.itemsize
+    if min(shape, default=0) < 0 or stream.tell() + claimed != size:
+      raise ValueError(f'{shape} of {dtype} do not fit {size} bytes')
 
 
 def _check(images, labels, name):

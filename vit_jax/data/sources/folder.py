@@ -54,7 +54,7 @@ class FolderSource:
     return len(self.names)
 
   def __getitem__(self, index):
-    image = _read(self._path(index))
+    image = image_files.read(self._path(index))
     return {'image': image, 'label': int(self.labels[index])}
 
   def where(self, index):
@@ -156,6 +156,7 @@ class _DataSet:
 
   def __init__(self, data, asked):
     self.root = _open(data.dataset)
+    self._allow_outside = data.allow_outside
     self._listed = class_list.read(self.root)
     self._known_labels, self._tables = {}, {}
     training, evaluated = (
@@ -291,7 +292,9 @@ class _DataSet:
     return folders
 
   def _listed_files(self, split):
-    table, left_out = label_file.on_disk(self.root, self._table(split))
+    table, left_out = label_file.on_disk(
+      self.root, self._table(split), self._allow_outside
+    )
     labels = [
       -1 if label is None else self.classes.index(label)
       for label in table.labels
@@ -363,10 +366,3 @@ def _no_images(path, inside):
   return errors.UserError(
     f'{names.shown(path)} has no images: it holds {found}. Known are {known}.'
   )
-
-
-def _read(path):
-  if '://' in path:
-    return epath.Path(path).read_bytes()
-  with open(path, 'rb', buffering=0) as file:
-    return file.read()

@@ -9,13 +9,12 @@ label is the name of a class or its index; empty, -1 or null, there is none.
 
 import collections
 import csv
-import json
 import os
 import posixpath
 import re
 from typing import NamedTuple
 
-from vit_jax import errors
+from vit_jax import errors, files
 from vit_jax.data import image_files, names
 from vit_jax.data.sources import text_file
 
@@ -67,19 +66,27 @@ def read(path):
   return table
 
 
-def on_disk(root, table):
+def on_disk(root, table, allow_outside=False):
   """Returns the `Table` of the images that are there, and what is left out.
 
   A name is found in another spelling, too: of letters and accents, with spaces
   around it, or with the backslashes of Windows.
 
+  Args:
+    root: folder of the data set.
+    table: of a list in it.
+    allow_outside: whether images may lie in other folders, as ../photos/a.jpg.
+
   Returns:
     The table, and {kind of file: number} of listed files that are no images.
 
   Raises:
-    UserError: some are missing; says how many, and names the first.
+    UserError: some are missing; says how many, and names the first. Or one is
+      outside of the folder, and may not be.
   """
   root = os.fspath(root)
+  if not allow_outside:
+    _check_inside(root, table)
   own = f'{table.path.stem}/'
   folders = {}  # {path: {spelling: name}}
   kept, missing = Table(table.path, [], [], []), []
@@ -107,6 +114,18 @@ def on_disk(root, table):
       f'{image_files.describe(left_out)}.'
     )
   return kept, left_out
+
+
+def _check_inside(root, table):
+  """Raises UserError where an image is listed that is not in the folder."""
+  for row, image in enumerate(table.images):
+    name = posixpath.normpath(image.strip().replace('\\', '/'))
+    if name.startswith('../'):
+      raise errors.UserError(
+        f'{table.where(row)}: {names.shown(image)!r} is not in '
+        f'{names.shown(root)}. Lists of strangers name no files of yours: if '
+        'it is meant, allow it by --config.data.allow_outside=true.'
+      )
 
 
 def _spelt(root, image, folders):
@@ -237,8 +256,8 @@ def _jsonl(path, text):
     if not line.strip():
       continue
     try:
-      fields = json.loads(line)
-    except (ValueError, RecursionError) as error:
+      fields = files.parse_json(line, finite=False)
+    except ValueError as error:
       raise errors.UserError(f'{where} is not JSON: {error}') from error
     if not isinstance(fields, dict):
       raise errors.UserError(f'{where} is not an object with image and label.')

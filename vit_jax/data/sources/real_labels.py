@@ -5,14 +5,13 @@ their file names: the first is of ILSVRC2012_val_00000001.JPEG.
 """
 
 import dataclasses
-import json
 import os
 import re
 
 import numpy as np
 import tensorflow_datasets as tfds
 
-from vit_jax import errors
+from vit_jax import errors, files
 from vit_jax.data import sources
 
 ADDRESS = (
@@ -20,6 +19,7 @@ ADDRESS = (
   'master/real.json'
 )
 NUM_CLASSES = 1000
+MAX_BYTES = 4 << 20  # The released file has a quarter of it.
 # Those of TFDS that have the name of each file.
 DATASETS = ('imagenet2012', 'imagenet2012_real')
 
@@ -33,14 +33,17 @@ def read(path):
     UserError: the file is not a list of lists of class indices.
   """
   try:
-    with open(path) as file:
-      lists = json.load(file)
+    lists = files.read_json(path, MAX_BYTES)
+    if not all(type(each) is int for own in lists for each in own):
+      raise ValueError('a label is no whole number')
     counts = [len(each) for each in lists]
+    if max(counts) > NUM_CLASSES:
+      raise ValueError(f'an image has {max(counts)} labels')
     table = np.full((len(lists), max(counts)), -1, np.int32)
     for row, own in zip(table, lists):
       row[: len(own)] = own
-  except (OSError, ValueError, TypeError, RecursionError) as error:
-    raise _unlike(path, error) from error
+  except (OSError, ValueError, TypeError, OverflowError) as error:
+    raise _unlike(path, getattr(error, 'strerror', None) or error) from error
   flat = np.concatenate([row[:count] for row, count in zip(table, counts)])
   if not len(flat) or flat.min() < 0 or flat.max() >= NUM_CLASSES:
     raise _unlike(path, f'a label is not 0 to {NUM_CLASSES - 1}')

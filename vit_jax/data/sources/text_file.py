@@ -2,9 +2,12 @@
 
 import codecs
 import io
+import os
 
-from vit_jax import errors
+from vit_jax import errors, files
 from vit_jax.data import names
+
+MAX_BYTES = 1 << 30  # Lists of ten million images have fewer.
 
 _MARKS = {
   codecs.BOM_UTF8: 'utf-8-sig',
@@ -21,7 +24,7 @@ def read(path):
       line and byte.
   """
   try:
-    data = path.read_bytes()
+    data = _bytes(path)
   except OSError as error:
     raise errors.UserError(
       f'{names.shown(path)} can not be read: {error.strerror or error}.'
@@ -40,6 +43,14 @@ def read(path):
       'it as UTF-8.'
     )
   return text
+
+
+def _bytes(path):
+  if '://' not in os.fspath(path):
+    return files.read_bytes(path, MAX_BYTES)
+  if path.stat().length > MAX_BYTES:
+    raise OSError(f'over {MAX_BYTES} bytes')
+  return path.read_bytes()
 
 
 def lines(text):

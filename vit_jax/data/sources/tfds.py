@@ -52,14 +52,23 @@ class TfdsSource:
     return len(self.records)
 
   def __getitem__(self, index):
-    example = self.features.deserialize_example_np(
-      self._record(index), decoders={self._image: tfds.decode.SkipDecoding()}
-    )
-    image = example[self._image]
+    record = self._record(index)
+    try:
+      example = self.features.deserialize_example_np(
+        record, decoders={self._image: tfds.decode.SkipDecoding()}
+      )
+      image, label = example[self._image], int(self.label(example))
+    except errors.UserError:
+      raise
+    except Exception as error:  # Of any kind: the bytes can be anything.
+      raise errors.UserError(
+        f'{self.where(index)} has no image and label as '
+        f'{", ".join(self.features)} ({type(error).__name__}: {error}).'
+      ) from error
     if self.is_binary:
       image = decoding.decode(image)
       image = image * 255 if image.max() <= 1 else image
-    return {'image': image, 'label': int(self.label(example))}
+    return {'image': image, 'label': label}
 
   def where(self, index):
     file, number = self._place(index)
@@ -205,6 +214,8 @@ def _records(builder, split):
   splits = builder.info.splits
   try:
     files = splits[split].file_instructions
+    if not files:
+      raise ValueError('it has no examples')
     if format == tfds_builders.TFRECORD:
       name = f'{builder.name}-{"-".join(sorted(_names(split)))}'
       return tfrecord.read(files, name), files
@@ -215,7 +226,8 @@ def _records(builder, split):
     )
   except errors.UserError:
     raise
-  except (ValueError, AssertionError, KeyError) as error:
+  # TFDS parses what the files say; it may fail in any way.
+  except Exception as error:
     for name in _names(split):
       if name not in splits and name != 'all':
         raise errors.UserError(

@@ -12,6 +12,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from vit_jax import errors
+from vit_jax.data.sources import tfds_metadata
 
 ARRAY_RECORD = tfds.core.FileFormat.ARRAY_RECORD
 TFRECORD = tfds.core.FileFormat.TFRECORD
@@ -75,9 +76,11 @@ def builder(dataset, data_dir):
     data_dir: folder of data sets; None: TFDS's own.
 
   Raises:
-    UserError: there is no such data set, configuration or version.
+    UserError: there is no such data set, configuration or version; or its
+      files are none that TFDS has written: see `tfds_metadata`.
   """
   data_dir = data_dir and os.path.expanduser(data_dir)
+  tfds_metadata.check(dataset, data_dir)
   try:
     return tfds.builder(dataset, data_dir=data_dir)
   except tfds.core.DatasetNotFoundError as error:
@@ -88,11 +91,12 @@ def builder(dataset, data_dir):
       f'{data_dir or tfds.core.constants.DATA_DIR} holds none. '
       f'{errors.nearest(name, known)}'
     ) from error
-  except (ValueError, AssertionError, ImportError) as error:
-    # A missing version or configuration, a malformed name, or a data set whose
-    # code needs a package; TFDS says which.
+  # A missing version or configuration, a malformed name, a data set whose code
+  # needs a package: TFDS says which. Its files can make it raise anything.
+  except Exception as error:
+    kind = '' if isinstance(error, ValueError) else f'{type(error).__name__}: '
     raise errors.UserError(
-      f'data.dataset={dataset!r} does not fit TFDS: {error}'
+      f'data.dataset={dataset!r} does not fit TFDS: {kind}{error}'
     ) from error
 
 

@@ -3,15 +3,16 @@
 A TFRecord file is a sequence of records, each of 8 bytes of length, 4 bytes of
 the length's checksum, the data and 4 bytes of its checksum. One pass over the
 lengths gives an index of offsets; it is cached in a file beside the data or,
-where that folder is not writable, in the user's cache.
+where that folder is not writable, in the user's cache. A cached index is only
+used if it has the offsets of as many records, all of them within the files.
 """
 
 import bisect
 import dataclasses
 import hashlib
+import io
 import itertools
 import os
-import pathlib
 import struct
 
 import google_crc32c
@@ -19,8 +20,10 @@ import numpy as np
 import tqdm
 from etils import epath
 
-from vit_jax import errors
+from vit_jax import errors, files
 from vit_jax.data import bad_examples
+
+MAX_RECORD = 128 << 20  # Bytes; images that are decoded have fewer.
 
 _HEADER = struct.Struct('<QI')  # Length, and its checksum.
 _CHECKSUM = struct.Struct('<I')
@@ -58,6 +61,11 @@ class Records:
     with _open(file.filename) as opened:
       opened.seek(offset)
       length = _length(opened.read(_HEADER.size), file.filename, offset)
+      if length > MAX_RECORD:
+        raise errors.UserError(
+          f'{file.filename}: the record at byte {offset} has {length} bytes; '
+          f'no more than {MAX_RECORD} are read.'
+        )
       data = opened.read(length + _CHECKSUM.size)
     if len(data) < length + _CHECKSUM.size:
       raise _cut_off(file.filename, offset, length, offset + len(data))
@@ -70,26 +78,26 @@ class Records:
     return data
 
 
-def read(files, cache_name):
+def read(instructions, cache_name):
   """Returns the `Records` of TFDS's instructions for a split.
 
   Args:
-    files: the instructions.
+    instructions: which parts of which files, in order.
     cache_name: of the file that caches the index; one per split.
 
   Raises:
     BrokenShardError: a file is missing, truncated or not a TFRecord file, or
       has not as many records as it should; names file and offset.
   """
-  counts = {file.filename: file.examples_in_shard for file in files}
+  counts = {file.filename: file.examples_in_shard for file in instructions}
   sizes = {path: _size(path) for path in counts}
   text = '\n'.join(f'{path} {size}' for path, size in sizes.items())
   digest = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
   folder = os.path.dirname(next(iter(counts)))
   name = f'{cache_name}-{digest}.npy'
   caches = [epath.Path(folder) / '.vit_jax' / name, _user_cache() / name]
-  cached = next((path for path in caches if path.exists()), None)
-  if cached is None:
+  found = _cached(caches, sum(counts.values()), max(sizes.values()))
+  if found is None:
     found = np.concatenate(
       [
         _index(path, sizes[path], counts[path])
@@ -97,11 +105,9 @@ def read(files, cache_name):
       ]
     )
     _save(found, caches)
-  else:
-    with cached.open('rb') as opened:
-      found = np.load(opened, allow_pickle=False)
   ends = list(itertools.accumulate(counts.values()))
-  return Records(tuple(files), dict(zip(counts, np.split(found, ends[:-1]))))
+  offsets = dict(zip(counts, np.split(found, ends[:-1])))
+  return Records(tuple(instructions), offsets)
 
 
 def _user_cache():
@@ -109,18 +115,57 @@ def _user_cache():
   return epath.Path(home).expanduser() / 'vit_jax' / 'tfrecord_index'
 
 
-def _save(offsets, caches):
-  """Writes the index to the first writable path; having none is fine."""
+def _cached(caches, count, end):
+  """Returns the offsets of `count` records before `end` that a cache holds."""
+  header = io.BytesIO()
+  np.lib.format.write_array_header_1_0(
+    header,
+    {'descr': '<i8', 'fortran_order': False, 'shape': (count,)},
+  )
+  header = header.getvalue()
+  size = len(header) + 8 * count
   for path in caches:
-    unfinished = path.with_name(f'{path.name}.{os.getpid()}')
     try:
+      if _is_remote(path):
+        data = path.read_bytes() if path.stat().length == size else b''
+      else:
+        data = files.read_bytes(path, size)
+    except OSError:
+      continue
+    if len(data) == size and data.startswith(header):
+      found = np.frombuffer(data, '<i8', offset=len(header))
+      if not count or (found.min() >= 0 and found.max() < end):
+        return found
+  return None
+
+
+def _save(offsets, caches):
+  """Writes the index to the first writable path; having none is fine.
+
+  The folder of the data may be somebody else's: a link in it that leads to
+  another folder is not followed.
+  """
+  data = io.BytesIO()
+  np.save(data, offsets, allow_pickle=False)
+  for path in caches:
+    try:
+      if _is_remote(path):
+        path.write_bytes(data.getvalue())
+        return
+      if os.path.islink(path.parent):
+        continue
+      if path.parent == _user_cache():
+        files.make_private(path.parent.parent)
       path.parent.mkdir(parents=True, exist_ok=True)
-      with unfinished.open('wb') as opened:
-        np.save(opened, offsets, allow_pickle=False)
-      unfinished.replace(path)  # Atomic for concurrent readers.
+      with files.replacing(path) as opened:
+        opened.write(data.getvalue())
       return
     except OSError:
       continue
+
+
+def _is_remote(path):
+  return '://' in os.fspath(path)
 
 
 def _size(path):
@@ -144,19 +189,26 @@ def _index(path, size, count):
         raise _cut_off(path, offset, length, size)
       offsets.append(offset)
       offset = end
+      if len(offsets) > count:
+        break
   if len(offsets) != count:
     raise bad_examples.BrokenShardError(
-      f'{path} has {len(offsets)} records and should have {count}: it ends at '
-      f'byte {size}. Copy it again.'
+      f'{path} has {len(offsets)} records{" and more" * (offset < size)} and '
+      f'should have {count}: it ends at byte {size}. Copy it again.'
     )
   return np.array(offsets, np.int64)
 
 
 def _open(path):
-  if '://' in path:
+  if _is_remote(path):
     return epath.Path(path).open('rb')
   # Unbuffered: nothing of a record is read twice or in vain.
-  return pathlib.Path(path).open('rb', buffering=0)
+  try:
+    return files.open_regular(path, buffering=0)
+  except OSError as error:
+    raise bad_examples.BrokenShardError(
+      f'{path} can not be read: {error.strerror}.'
+    ) from error
 
 
 def _length(header, path, offset):

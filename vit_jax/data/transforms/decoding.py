@@ -19,7 +19,12 @@ from PIL import Image
 from vit_jax import errors
 from vit_jax.data import image_files
 
-MAX_PIXELS = 50_000_000  # 150 MB decoded; a small file can claim far more.
+# A small file can claim far more. With it, a thread takes up to 500 MB: 150 for
+# the result, the rest for what decoders hold meanwhile.
+MAX_PIXELS = 50_000_000
+# Their decoders hold several copies, or 32 bits of each colour: half as many.
+_HEAVY = ('WEBP', 'AVIF', 'JPEG2000')
+_BAND = 1 << 20  # Pixels that are converted at once.
 
 # Fresh memory costs a fifth of the decoding: each page is cleared and mapped.
 _MAX_SCRATCH = 3 * 2**22  # Bytes of a buffer that each thread reuses.
@@ -28,6 +33,13 @@ _scratch = threading.local()
 # PNG and TIFF. Values of a PGM are a fraction of the largest that it names.
 _MAY_HAVE_16_BITS = (b'\x89PNG', b'II*\0', b'MM\0*')
 _INKS = ('CMYK', 'YCCK')  # TurboJPEG and Pillow differ in what they become.
+
+MAX_SCANS = 100  # Of a progressive JPEG; libjpeg writes ten.
+_SCAN = b'\xff\xda'  # How each begins; never part of one.
+
+# Tags of TIFF.
+_TILE_COLUMNS, _TILE_ROWS, _SAMPLES = 322, 323, 277
+_STRIPS, _TILES = 273, 324
 
 _ORIENTATION = 0x0112  # The tag of EXIF; its values are those below.
 _UPRIGHT = {
@@ -122,6 +134,19 @@ def check_size(rows, columns, max_pixels=MAX_PIXELS):
     )
 
 
+def check_scans(image):
+  """Raises UserError for a JPEG that is refined more often than any is.
+
+  Each scan takes as long as the whole image, and only a few bytes.
+  """
+  count = image.count(_SCAN)
+  if count > MAX_SCANS:
+    raise errors.UserError(
+      f'A JPEG of {count} scans, of which photographs have a dozen; no more '
+      f'than {MAX_SCANS} are decoded.'
+    )
+
+
 def _from_array(image):
   if image.ndim == 2:
     image = image[..., None]
@@ -142,6 +167,7 @@ def _decode_jpeg(image, max_pixels, shrink, transient, exact):
   check_size(*size, max_pixels)
   if exact and color_space in _INKS:
     return None
+  check_scans(image)
   rows, columns = (-(-side // shrink) for side in size)
   try:
     return simplejpeg.decode_jpeg(
@@ -183,8 +209,11 @@ def _open(image):
 def _decode_with_pillow(image, max_pixels):
   try:
     with _open(image) as file:
-      check_size(file.height, file.width, max_pixels)
-      return np.asarray(_to_rgb(file))
+      is_heavy = file.format in _HEAVY
+      limit = min(max_pixels, MAX_PIXELS // (2 if is_heavy else 1))
+      check_size(file.height, file.width, limit)
+      _check_pieces(file, max_pixels)
+      return _pixels(file)
   except errors.UserError:
     raise
   except Image.UnidentifiedImageError as error:
@@ -194,10 +223,49 @@ def _decode_with_pillow(image, max_pixels):
     raise errors.UserError(f'A broken image: {error}') from error
 
 
-def _to_rgb(file):
+def _pixels(file):
+  """Returns a file of Pillow as uint8 [rows, columns, 3].
+
+  Large ones are converted band by band: Pillow holds four bytes of a pixel, and
+  would hold them three times.
+  """
+  rows = max(1, _BAND // file.width)
+  if rows >= file.height:
+    return np.asarray(_to_rgb(file))
+  pixels = np.empty((file.height, file.width, 3), np.uint8)
+  for top in range(0, file.height, rows):
+    bottom = min(top + rows, file.height)
+    band = file.crop((0, top, file.width, bottom))
+    pixels[top:bottom] = np.asarray(_to_rgb(band, file.format))
+  return pixels
+
+
+def _check_pieces(file, max_pixels):
+  """Raises UserError for a TIFF whose pieces are larger or more than fit.
+
+  Each is decoded whole, whatever of it is in the image.
+  """
+  if file.format != 'TIFF':
+    return
+  tags = file.tag_v2
+  rows, columns = tags.get(_TILE_ROWS, 1), tags.get(_TILE_COLUMNS, 1)
+  samples = tags.get(_SAMPLES, 1)
+  offsets = tags.get(_TILES) or tags.get(_STRIPS) or ()
+  count = len(offsets) if isinstance(offsets, tuple | list) else 1
+  if rows * columns > max_pixels or samples > 8 or count > max_pixels // 64:
+    raise errors.UserError(
+      f'A TIFF of {count} pieces of {rows} x {columns} pixels, each of '
+      f'{samples} samples, is none of a photograph.'
+    )
+
+
+def _to_rgb(file, file_format=None):
   # 16 bits of grey; Pillow reads 16 bits of colour by their upper 8, too. Of
   # PGM it stretches what is beyond 8 bits to 16 bits.
-  if file.mode.startswith('I;16') or (file.mode, file.format) == ('I', 'PPM'):
+  if file.mode.startswith('I;16') or (
+    file.mode,
+    file_format or file.format,
+  ) == ('I', 'PPM'):
     return Image.fromarray((np.asarray(file) >> 8).astype(np.uint8)).convert(
       'RGB'
     )

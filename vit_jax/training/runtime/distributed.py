@@ -119,15 +119,18 @@ def _arguments(coordinator, num_processes, process_id):
       f'--process_id={process_id} does not fit '
       f'--num_processes={num_processes}; it is from 0 to {num_processes - 1}.'
     )
-  _, colon, port = coordinator.rpartition(':')
+  host, colon, port = coordinator.rpartition(':')
   if not (colon and port.isdecimal() and 0 < int(port) < 65536):
     raise errors.UserError(
       f'--coordinator={coordinator} is not HOST:PORT, as 10.0.0.2:8476: the '
       'machine of process 0 and a port that is free there.'
     )
-  if process_id == 0:
-    _check_port(int(port))
+  listens = {}
+  if process_id == 0:  # At the given address, and at no other of the machine.
+    _check_port(host, int(port))
+    listens['coordinator_bind_address'] = coordinator
   return {
+    **listens,
     'coordinator_address': coordinator,
     'num_processes': num_processes,
     'process_id': process_id,
@@ -143,13 +146,16 @@ def _rank():
   return None
 
 
-def _check_port(port):
+def _check_port(host, port):
+  host = host.removeprefix('[').removesuffix(']')
+  family = socket.AF_INET6 if ':' in host else socket.AF_INET
   try:
-    socket.create_server(('', port)).close()
+    socket.create_server((host, port), family=family).close()
   except OSError as error:
     raise errors.UserError(
-      f'Process 0 cannot listen at port {port} ({error.strerror}); choose '
-      'another one for the --coordinator of all processes.'
+      f'Process 0 cannot listen at port {port} of {host} ({error.strerror}); '
+      'choose another port, or the address of the machine that process 0 is '
+      'on, for the --coordinator of all processes.'
     ) from error
 
 

@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 
-from vit_jax import errors
+from vit_jax import errors, files
 
 FILE = 'lock.json'
 BEAT_SECONDS = 3.0  # Between two heartbeats in the file.
@@ -32,17 +32,18 @@ class RunLock:
     self._path = pathlib.Path(workdir) / FILE
     self._say = say
     self._ended = threading.Event()
-    self._file = None
+    self._opened = self._file = None  # And its descriptor.
 
   def __enter__(self):
     """Raises UserError where another run holds the lock, or writing fails."""
     try:
-      self._file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
+      self._opened = files.opened_in_place(self._path, 'rb+')
     except OSError as error:
       raise errors.UserError(
         f'{self._path} cannot be written ({error.strerror}): does the run '
         'belong to someone else? Give this one its own --workdir.'
       ) from error
+    self._file = self._opened.fileno()
     try:
       fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -63,12 +64,12 @@ class RunLock:
     self._ended.set()
     self._thread.join()
     os.ftruncate(self._file, 0)
-    os.close(self._file)
+    self._opened.close()
 
   def _read(self):
     """Returns what the holder has written, or None."""
     try:
-      holder = json.loads(os.pread(self._file, 2 * _LENGTH, 0))
+      holder = files.parse_json(os.pread(self._file, 2 * _LENGTH, 0))
       return {name: holder[name] for name in ('host', 'pid', 'beats')}
     except (ValueError, KeyError, TypeError):
       return None
@@ -94,7 +95,7 @@ class RunLock:
     return False
 
   def _refuse(self, holder, error=None):
-    os.close(self._file)
+    self._opened.close()
     raise errors.UserError(
       f'{self._path.parent} is in use by {_name(holder)}; wait for it to end, '
       'stop it, or give this run its own --workdir.'

@@ -144,6 +144,7 @@ class RunLog:
       self._show(text)
 
   def _show(self, text):
+    text = errors.shown(text)
     if self._bar is None:
       print(text, file=self._stream, flush=True)
     else:
@@ -204,7 +205,7 @@ def read_metrics(workdir):
     )
   return [
     {name: math.nan if value is None else value for name, value in line.items()}
-    for line in map(json.loads, _whole_lines(path))
+    for line in _whole_lines(path)
   ]
 
 
@@ -240,25 +241,33 @@ class _Pace:
 
 
 def _whole_lines(path):
-  """Returns the lines of a metrics.jsonl, each an object with step and split.
+  """Returns what each line of a metrics.jsonl holds, {'step', 'split', ...}.
 
   Raises:
     UserError: a line before the last is invalid.
   """
-  lines = files.read_lines(path)
+  lines, records = files.read_lines(path), []
   for number, line in enumerate(lines, 1):
     try:
-      record = json.loads(line)
-      if record['split'] not in ('train', 'eval'):
-        raise ValueError(f'split {record["split"]!r}')
-      int(record['step'])
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+      records.append(_parse(line))
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
       if number == len(lines):
-        return lines[:-1]
+        break
       raise errors.UserError(
         f'{path}, line {number} is not a line of metrics ({error}).'
       ) from error
-  return lines
+  return records
+
+
+def _parse(line):
+  record = files.parse_json(line)
+  if record['split'] not in ('train', 'eval'):
+    raise ValueError(f'split {record["split"]!r}')
+  for name, value in record.items():
+    if name != 'split' and value is not None:
+      float(value)
+  int(record['step'])
+  return record
 
 
 def _line(record):

@@ -13,6 +13,8 @@ from vit_jax.sharding import mesh as meshes
 
 FOLDER = '~/.cache/vit_jax/compilation'
 
+_WRITE = stat.S_IWGRP | stat.S_IWOTH  # By others.
+
 # From malloc.h of glibc: how many pieces come from the system one by one, and
 # how much must be free at the end of the heap before that is given back.
 _MMAP_MAX, _TRIM_THRESHOLD = -4, -1
@@ -35,7 +37,6 @@ def use_compilation_cache():
   folder = pathlib.Path(given or FOLDER).expanduser()
   try:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    status = folder.stat()
   except OSError as error:
     print(
       f'vit_jax: compiled programs will not be cached: {folder} cannot be '
@@ -44,7 +45,7 @@ def use_compilation_cache():
     )
     jax.config.update('jax_compilation_cache_dir', None)
     return
-  _check(folder, status)
+  _check(folder)
   jax.config.update('jax_compilation_cache_dir', str(folder))
   # JAX partitions cuDNN's attention by a Python function, whose address, which
   # differs between processes, is part of the cache key by default; the version
@@ -77,11 +78,33 @@ def keep_freed_memory():
     library.mallopt(_TRIM_THRESHOLD, -1)  # Never.
 
 
-def _check(folder, status):
-  others = stat.S_IWGRP | stat.S_IWOTH
-  if status.st_mode & others or status.st_uid != os.geteuid():
+def _check(folder):
+  """Raises UserError where others may write to a folder or what is in it.
+
+  Those who may write to a folder above it may put another one in its place,
+  unless it is sticky, as /tmp is.
+  """
+  folder = folder.resolve()
+  status = folder.stat()
+  unsafe = None
+  if status.st_mode & _WRITE or status.st_uid != os.geteuid():
+    unsafe = folder
+  for parent in folder.parents:
+    above = parent.stat()
+    is_open = above.st_mode & _WRITE and not above.st_mode & stat.S_ISVTX
+    if is_open or above.st_uid not in (0, os.geteuid()):
+      unsafe = parent
+  # Whoever may not enter the folder may not write to its files.
+  group = stat.S_IWGRP if status.st_mode & stat.S_IXGRP else 0
+  others = stat.S_IWOTH if status.st_mode & stat.S_IXOTH else 0
+  for entry in os.scandir(folder):
+    inside = entry.stat(follow_symlinks=False)
+    is_open = inside.st_mode & (group | others) or entry.is_symlink()
+    if is_open or inside.st_uid not in (0, os.geteuid()):
+      unsafe = unsafe or pathlib.Path(entry.path)
+  if unsafe:
     raise errors.UserError(
-      f'Others may write to {folder}, and so make this process run any code: '
-      f'make it yours alone (chmod 700 {folder}), or set another folder in '
+      f'Others may write to {unsafe}, and so make this process run any code: '
+      f'make it yours alone (chmod 700 {unsafe}), or set another folder in '
       'JAX_COMPILATION_CACHE_DIR.'
     )

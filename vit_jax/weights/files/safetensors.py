@@ -10,7 +10,7 @@ import os
 import ml_dtypes
 import numpy as np
 
-from vit_jax import errors
+from vit_jax import errors, files
 from vit_jax.weights.files import weights_file
 
 DTYPES = {
@@ -116,28 +116,13 @@ def _read_header(path, file):
   if length > MAX_HEADER or start > os.path.getsize(path):
     raise _damaged(path, f'a header of {length} bytes does not fit')
   try:
-    entries = json.loads(
-      file.read(length).decode(),
-      object_pairs_hook=_unique,
-      parse_constant=_refuse,
-    )
-  except (ValueError, RecursionError) as error:
+    entries = files.parse_json(file.read(length))
+  except ValueError as error:
     raise _damaged(path, f'header: {error}') from error
   if not isinstance(entries, dict):
     raise _damaged(path, 'the header is no table of arrays')
   entries.pop(_METADATA, None)
   return entries, start
-
-
-def _unique(pairs):
-  table = dict(pairs)
-  if len(table) != len(pairs):
-    raise ValueError('a name is used twice')
-  return table
-
-
-def _refuse(constant):
-  raise ValueError(f'{constant} is no number of JSON')
 
 
 def _parse_entry(path, name, entry):

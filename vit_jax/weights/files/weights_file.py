@@ -132,7 +132,7 @@ def open_binary(path):
     WeightsFileError: there is none, or it can't be read.
   """
   try:
-    return open(path, 'rb')
+    return files.open_regular(path)
   except OSError as error:
     raise WeightsFileError(
       f'{os.fspath(path)} can not be read: {error.strerror}.'

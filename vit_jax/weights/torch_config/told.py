@@ -5,6 +5,7 @@ import math
 from typing import Any
 
 from vit_jax import errors
+from vit_jax.config import validation
 from vit_jax.data.datasets import class_names as known_names
 from vit_jax.weights import card as cards
 from vit_jax.weights import preprocessing as preparation
@@ -67,7 +68,9 @@ def pair(name, size):
   if sides and (
     not isinstance(sides, list)
     or len(sides) != 2
-    or not all(type(side) is int and side > 0 for side in sides)
+    or not all(
+      type(side) is int and 0 < side <= validation.MAX_SIDE for side in sides
+    )
   ):
     raise errors.UserError(f'{name}={size} is no size of an image.')
   return tuple(sides) or None
