@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 from vit_jax import errors
 from vit_jax.data import image_files, names
-from vit_jax.data.sources import class_list, label_file, slices
+from vit_jax.data.sources import slices
+from vit_jax.data.sources.folder import class_list, label_file
 
 # Names of a split that mean the same, and what may stand in for each other.
 _TRAIN = ('train', 'training')

@@ -1,7 +1,7 @@
 import pytest
 
 from vit_jax import errors
-from vit_jax.data.sources import class_list
+from vit_jax.data.sources.folder import class_list
 
 
 def folders(split, *labels):

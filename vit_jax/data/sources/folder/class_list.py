@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from vit_jax import errors
 from vit_jax.data import names
-from vit_jax.data.sources import text_file
+from vit_jax.data.sources.folder import text_file
 
 FILE = 'classes.txt'
 

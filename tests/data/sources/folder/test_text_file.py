@@ -1,7 +1,7 @@
 import pytest
 
 from vit_jax import errors
-from vit_jax.data.sources import text_file
+from vit_jax.data.sources.folder import text_file
 
 
 @pytest.mark.parametrize('encoding', ['utf-8', 'utf-8-sig', 'utf-16'])

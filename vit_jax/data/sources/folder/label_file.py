@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from vit_jax import errors, files
 from vit_jax.data import image_files, names
-from vit_jax.data.sources import text_file
+from vit_jax.data.sources.folder import text_file
 
 SUFFIXES = ('.csv', '.tsv', '.jsonl')
 

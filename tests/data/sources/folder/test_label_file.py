@@ -4,7 +4,7 @@ import pytest
 from etils import epath
 
 from vit_jax import errors
-from vit_jax.data.sources import class_list, label_file
+from vit_jax.data.sources.folder import class_list, label_file
 
 
 @pytest.fixture

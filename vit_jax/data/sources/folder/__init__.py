@@ -16,7 +16,8 @@ from etils import epath
 from vit_jax import errors
 from vit_jax.config import schema
 from vit_jax.data import image_files, names
-from vit_jax.data.sources import class_list, label_file, layout, slices
+from vit_jax.data.sources import slices
+from vit_jax.data.sources.folder import class_list, label_file, layout
 
 _MAX_SIZES = 10_000  # Files whose size is part of the fingerprint.
 _BESIDE = 'images beside the class folders'
