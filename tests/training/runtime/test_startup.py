@@ -64,6 +64,34 @@ def test_a_folder_that_others_may_write_to_is_refused(tmp_path, mode):
   startup.use_compilation_cache()
 
 
+@pytest.mark.parametrize('mode', [0o770, 0o707])
+def test_a_folder_that_others_may_replace_is_refused(tmp_path, mode):
+  folder = tmp_path / 'open/cache'
+  folder.mkdir(mode=0o700, parents=True)
+  folder.parent.chmod(mode)
+  jax.config.update(FOLDER, str(folder))
+  with pytest.raises(errors.UserError, match=f'write to {folder.parent},'):
+    startup.use_compilation_cache()
+  folder.parent.chmod(mode | stat.S_ISVTX)  # As /tmp.
+  startup.use_compilation_cache()
+
+
+def test_a_program_that_others_may_write_is_refused(tmp_path):
+  tmp_path.chmod(0o755)
+  jax.config.update(FOLDER, str(tmp_path))
+  program = tmp_path / 'program'
+  program.touch()
+  program.chmod(0o666)
+  with pytest.raises(errors.UserError, match=f'write to {program},'):
+    startup.use_compilation_cache()
+  tmp_path.chmod(0o700)  # Nobody else gets to it.
+  startup.use_compilation_cache()
+  program.unlink()
+  program.symlink_to('/elsewhere')
+  with pytest.raises(errors.UserError, match=f'write to {program},'):
+    startup.use_compilation_cache()
+
+
 def test_the_folder_of_another_user_is_refused(tmp_path, monkeypatch):
   monkeypatch.setattr(os, 'geteuid', lambda: tmp_path.stat().st_uid + 1)
   jax.config.update(FOLDER, str(tmp_path))
