@@ -190,13 +190,18 @@ class Target:
 
 
 def of_run(workdir, options):
-  """Returns the `Target` of a run: its newest checkpoint, at its resolution.
+  """Returns the `Target` of a run, at its resolution.
+
+  Args:
+    workdir: its folder, for its newest checkpoint; with ':best' behind it, for
+      its best.
+    options: what the user asks for.
 
   Raises:
     UserError: `workdir` holds no run or no checkpoint, or does not go with what
       was asked for.
   """
-  workdir = pathlib.Path(workdir).absolute()
+  workdir, is_best = loading.run_folder(pathlib.Path(workdir).absolute())
   if not (workdir / recipes.FILE).exists():
     raise errors.UserError(
       f'{workdir} holds no run: it has no {recipes.FILE}. '
@@ -207,10 +212,11 @@ def of_run(workdir, options):
       'A run is evaluated at its own resolution; to resize it, give '
       f'--checkpoint={workdir} in place of --workdir.'
     )
-  if parameters.find(workdir) is None:
+  if parameters.find(workdir, is_best) is None:
     raise errors.UserError(f'{workdir} has no checkpoint yet.')
   name = str(workdir)
-  return _of(_find(name, None, options), options, name, {'workdir': name})
+  found = f'{name}:{parameters.BEST}' if is_best else name
+  return _of(_find(found, None, options), options, found, {'workdir': name})
 
 
 def of_weights(checkpoint, model_name, options):
