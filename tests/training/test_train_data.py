@@ -16,6 +16,7 @@ from vit_jax import errors
 from vit_jax.config import schema
 from vit_jax.data import bad_examples
 from vit_jax.data.sources import checks
+from vit_jax.data.sources import folder as folders
 from vit_jax.evaluation import evaluate
 from vit_jax.training import train, validation
 from vit_jax.training.runtime import log
@@ -117,6 +118,34 @@ def test_what_the_error_says_of_a_broken_image_resumes_the_run(
     config.data.max_bad_fraction = 0.1
     train.run(config, tmp_path / 'other')
     assert trained(workdir) == trained(tmp_path / 'other')
+
+
+@pytest.mark.parametrize('ending', ['csv', 'jsonl'])
+def test_a_listed_image_that_is_removed_is_as_any_other(
+  config, folder, tmp_path, ending
+):
+  images = sorted((folder / 'train').glob('*/*.png'))
+  rows = [(str(p.relative_to(folder / 'train')), p.parent.name) for p in images]
+  if ending == 'csv':
+    lines = ['image,label', *map(','.join, rows)]
+  else:
+    lines = [json.dumps({'image': i, 'label': label}) for i, label in rows]
+  (folder / f'train.{ending}').write_text('\n'.join(lines))
+  path = folder / 'train/dark/07.png'
+  path.write_bytes(b'broken')
+  config.seed, config.mesh.data = SEED, 1
+  with pytest.raises(errors.UserError, match='Mend or remove these files, or'):
+    train.run(config, tmp_path / 'run')
+  path.unlink()
+  assert train.run(config, tmp_path / 'run')['num_examples'] == 10
+  assert [line['step'] for line in trained(tmp_path / 'run')] == [1, 2, 3, 4]
+  found = folders.summary(str(folder), eval_split='test')
+  assert found.splits == {'train': 23, 'test': 10}
+  images[0].unlink()
+  with pytest.raises(errors.UserError, match=r'bright/00\.png is gone'):
+    train.run(config, tmp_path / 'run')
+  with pytest.raises(errors.UserError, match=r'2 of 24 .* remove their lines'):
+    train.run(config, tmp_path / 'new')
 
 
 def test_a_resumed_run_goes_on_without_it_again_and_again(

@@ -67,11 +67,16 @@ def read(path):
   return table
 
 
-def on_disk(root, table):
+def on_disk(root, table, complete=True):
   """Returns the `Table` of the images that are there, and what is left out.
 
   A name is found in another spelling, too: of letters and accents, with spaces
   around it, or with the backslashes of Windows.
+
+  Args:
+    root: folder of the data set.
+    table: see `read`.
+    complete: whether all must be there; else those that are not are left out.
 
   Returns:
     The table, and {kind of file: number} of listed files that are no images.
@@ -95,11 +100,12 @@ def on_disk(root, table):
       kept.images.append(found)
       kept.labels.append(table.labels[row])
       kept.lines.append(table.lines[row])
-  if missing:
+  if missing and (complete or not kept.images):
     raise errors.UserError(
       f'{table.where(missing[0])}: there is no file '
       f'{names.shown(table.images[missing[0]])!r} in {names.shown(root)} '
-      f'({len(missing):,} of {len(table.images):,} listed images are missing).'
+      f'({len(missing):,} of {len(table.images):,} listed images are missing). '
+      'Put them there, or remove their lines from the list.'
     )
   if not kept.images:
     raise errors.UserError(
