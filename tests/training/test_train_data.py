@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -15,7 +16,7 @@ import vit_jax
 from vit_jax import errors
 from vit_jax.config import schema
 from vit_jax.data import bad_examples
-from vit_jax.data.sources import checks
+from vit_jax.data.sources import checks, listing
 from vit_jax.data.sources import folder as folders
 from vit_jax.evaluation import evaluate
 from vit_jax.training import train, validation
@@ -180,6 +181,25 @@ def test_slices_stay_what_they_were_without_a_file(config, folder, tmp_path):
   assert log.read_metrics(tmp_path / 'run') == log.read_metrics(
     tmp_path / 'whole'
   )
+
+
+@pytest.mark.parametrize('is_split', [True, False])
+def test_what_was_held_out_is_no_part_of_train_afterwards(
+  config, folder, tmp_path, is_split
+):
+  images = folder / 'train'
+  config.data.dataset = str(folder if is_split else images)
+  if is_split:
+    shutil.rmtree(folder / 'test')
+  config.data.eval_split = 'validation'
+  measured = train.run(config, tmp_path / 'run')['num_examples']
+  with np.load(tmp_path / 'run' / listing.FILE) as stored:
+    trained_on = len(stored['train/0/names'])
+  assert 0 < trained_on == 24 - measured
+  counts = {'train': trained_on, 'validation': measured, 'test': measured}
+  for split, count in counts.items():
+    found = evaluate.run(tmp_path / 'run', split=split)
+    assert found['num_examples'] == count
 
 
 @pytest.mark.parametrize('change', ['new', 'relabelled', 'resized'])
