@@ -248,3 +248,13 @@ def test_table_2_is_fine_tuned_at_its_resolutions_and_averaged():
     config = load(f'finetune/high_resolution.py:variant={variant}')
     assert config.data.resolution == (side,)
     assert config.optimizer.ema_decay == 0.9999
+
+
+def test_a_folder_is_not_trained_on_for_less_than_no_time(tmp_path):
+  for name in 'a/0.png', 'a/1.png', 'b/0.png', 'b/1.png':
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_bytes(b'')
+  spec = f'finetune/folder.py:data={tmp_path},init=none,epochs'
+  assert recipes.load(f'{spec}=8').run.num_steps == 3  # One is held out.
+  with pytest.raises(errors.UserError, match='epochs=-1 is negative'):
+    recipes.load(f'{spec}=-1')

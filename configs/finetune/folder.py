@@ -22,6 +22,7 @@ import math
 import os
 import sys
 
+from vit_jax import errors
 from vit_jax.config import schema
 from vit_jax.data.sources import folder
 from vit_jax.weights import catalog, loading
@@ -106,6 +107,10 @@ def _batch_size(num_images):
 
 
 def _num_steps(num_images, batch_size, epochs):
+  if epochs < 0:
+    raise errors.UserError(
+      f'epochs={epochs:g} is negative; 0 chooses by the number of images.'
+    )
   if epochs:
     return max(1, round(epochs * num_images / batch_size))
   epochs = 30 if num_images <= 20_000 else 10

@@ -12,7 +12,7 @@ from vit_jax import errors, pytrees
 from vit_jax.checkpoints import best, parameters, verify
 from vit_jax.config import recipes, schema
 from vit_jax.data import pipeline
-from vit_jax.evaluation import evaluate, metrics
+from vit_jax.evaluation import evaluate, metrics, records
 from vit_jax.training import best_step, train
 from vit_jax.training import session as sessions
 from vit_jax.training.runtime import log
@@ -91,7 +91,11 @@ def test_the_best_step_is_kept_and_can_be_used(
   _, other = loading.find(str(tmp_path)).load(shapes)
   assert other.step == 10
   assert jax.tree.leaves(params)[0].shape
-  assert evaluate.run(checkpoint=f'{tmp_path}:best') != evaluate.run(tmp_path)
+  of_best = evaluate.run(checkpoint=f'{tmp_path}:best')
+  assert of_best != evaluate.run(tmp_path)
+  assert of_best == evaluate.run(f'{tmp_path}:best')
+  steps = [line['step'] for line in records.read(tmp_path / records.FILE)]
+  assert steps[-2:] == [10, 4]
   lines, good = verify.run(tmp_path)
   assert good
   assert lines[1] == '         4  committed, verified, marked as the best'

@@ -171,6 +171,13 @@ def test_mixed_training_images_are_told(tmp_path, drawn, fields, said):
   assert any(said in text for text in texts)
 
 
+@pytest.mark.filterwarnings('error')
+@pytest.mark.parametrize('loss', [[0.0], [0.0, 0.0, 0.0]])
+def test_a_loss_of_zero_is_drawn_without_a_warning(tmp_path, loss):
+  write_metrics(tmp_path, of('train', loss=loss) + of('eval', loss=loss))
+  assert plots.learning_curve(tmp_path).exists()
+
+
 def test_a_single_point_is_seen(tmp_path):
   for split, color in (('train', drawing.BLUE), ('eval', drawing.RED)):
     write_metrics(tmp_path, of(split, accuracy=[0.5]))

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -15,7 +16,8 @@ import vit_jax
 from vit_jax import errors
 from vit_jax.config import schema
 from vit_jax.data import bad_examples
-from vit_jax.data.sources import checks
+from vit_jax.data.sources import checks, listing
+from vit_jax.data.sources import folder as folders
 from vit_jax.evaluation import evaluate
 from vit_jax.training import train, validation
 from vit_jax.training.runtime import log
@@ -119,6 +121,34 @@ def test_what_the_error_says_of_a_broken_image_resumes_the_run(
     assert trained(workdir) == trained(tmp_path / 'other')
 
 
+@pytest.mark.parametrize('ending', ['csv', 'jsonl'])
+def test_a_listed_image_that_is_removed_is_as_any_other(
+  config, folder, tmp_path, ending
+):
+  images = sorted((folder / 'train').glob('*/*.png'))
+  rows = [(str(p.relative_to(folder / 'train')), p.parent.name) for p in images]
+  if ending == 'csv':
+    lines = ['image,label', *map(','.join, rows)]
+  else:
+    lines = [json.dumps({'image': i, 'label': label}) for i, label in rows]
+  (folder / f'train.{ending}').write_text('\n'.join(lines))
+  path = folder / 'train/dark/07.png'
+  path.write_bytes(b'broken')
+  config.seed, config.mesh.data = SEED, 1
+  with pytest.raises(errors.UserError, match='Mend or remove these files, or'):
+    train.run(config, tmp_path / 'run')
+  path.unlink()
+  assert train.run(config, tmp_path / 'run')['num_examples'] == 10
+  assert [line['step'] for line in trained(tmp_path / 'run')] == [1, 2, 3, 4]
+  found = folders.summary(str(folder), eval_split='test')
+  assert found.splits == {'train': 23, 'test': 10}
+  images[0].unlink()
+  with pytest.raises(errors.UserError, match=r'bright/00\.png is gone'):
+    train.run(config, tmp_path / 'run')
+  with pytest.raises(errors.UserError, match=r'2 of 24 .* remove their lines'):
+    train.run(config, tmp_path / 'new')
+
+
 def test_a_resumed_run_goes_on_without_it_again_and_again(
   config, broken, tmp_path
 ):
@@ -151,6 +181,25 @@ def test_slices_stay_what_they_were_without_a_file(config, folder, tmp_path):
   assert log.read_metrics(tmp_path / 'run') == log.read_metrics(
     tmp_path / 'whole'
   )
+
+
+@pytest.mark.parametrize('is_split', [True, False])
+def test_what_was_held_out_is_no_part_of_train_afterwards(
+  config, folder, tmp_path, is_split
+):
+  images = folder / 'train'
+  config.data.dataset = str(folder if is_split else images)
+  if is_split:
+    shutil.rmtree(folder / 'test')
+  config.data.eval_split = 'validation'
+  measured = train.run(config, tmp_path / 'run')['num_examples']
+  with np.load(tmp_path / 'run' / listing.FILE) as stored:
+    trained_on = len(stored['train/0/names'])
+  assert 0 < trained_on == 24 - measured
+  counts = {'train': trained_on, 'validation': measured, 'test': measured}
+  for split, count in counts.items():
+    found = evaluate.run(tmp_path / 'run', split=split)
+    assert found['num_examples'] == count
 
 
 @pytest.mark.parametrize('change', ['new', 'relabelled', 'resized'])

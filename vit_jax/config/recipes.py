@@ -37,6 +37,10 @@ FOLDER = _PACKAGE / 'configs'
 if not FOLDER.is_dir():
   FOLDER = _PACKAGE.parent / 'configs'
 
+# What a config.json, which may be a stranger's, does not decide: for its user,
+# it is off unless it is given again.
+_ON_THE_COMMAND_LINE = {'data.allow_outside': False}
+
 # A run may resume with other values of these: they change where it runs, how
 # fast, and what it logs, not what it computes.
 MAY_CHANGE = (
@@ -79,7 +83,7 @@ def load(spec, overrides=()):
   path, knobs = _split(spec)
   if path.suffix == '.json':
     saved = _read_json(path)
-    given = versions.upgrade(saved)
+    given = versions.upgrade(saved) | _ON_THE_COMMAND_LINE
     _print_added(path, versions.ADDED.keys() - saved.keys())
   else:
     given = config_overrides.flatten(_run_recipe(path, knobs))

@@ -1,10 +1,9 @@
 """A run or released weights, evaluated."""
 
-import pathlib
-
 from vit_jax import errors
 from vit_jax.evaluation import records, registry
 from vit_jax.evaluation import target as targets
+from vit_jax.weights import loading
 
 
 def run(
@@ -16,14 +15,15 @@ def run(
   results_path=None,
   **options,
 ):
-  """Evaluates the newest checkpoint of a run, or weights.
+  """Evaluates a checkpoint of a run, or weights.
 
   Every mistake that can be found without computing is found before the first
   evaluator starts. What each measures is added to `results_path`, as
   `records` tells.
 
   Args:
-    workdir: folder of a run; or else
+    workdir: folder of a run, with ':best' behind it for its best checkpoint in
+      place of the newest; or else
     checkpoint, model_name: see `loading.find`.
     evaluators: names of `registry.EVALUATORS`.
     results_path: of the file that takes the results; None: that of the run,
@@ -48,10 +48,11 @@ def run(
   }
   options = targets.EvalOptions(**options)
   if workdir is not None:
+    folder, _ = loading.run_folder(workdir)
     if options.output_dir is None:
-      options = options._replace(output_dir=workdir)
+      options = options._replace(output_dir=folder)
     target = targets.of_run(workdir, options)
-    results_path = results_path or pathlib.Path(workdir) / records.FILE
+    results_path = results_path or folder / records.FILE
   else:
     target = targets.of_weights(checkpoint, model_name, options)
   ready = {name: make(target) for name, make in prepare.items()}

@@ -46,7 +46,7 @@ class PreparedEvaluator(NamedTuple):
 
 
 def _classification(target):
-  split = target.config.data.eval_split
+  split = target.split
   source = target.classified(split)
 
   def measure(predict, _):
@@ -61,12 +61,12 @@ def _real(target):
   labels = real_labels.read(fetch_real_labels())
   labels = np.where(labels < 0, labels, np.array(places, np.int32)[labels])
   data = target.config.data
-  source = real_labels.build(data, data.eval_split, len(labels))
+  source = real_labels.build(data, target.split, len(labels))
 
   def measure(predict, _):
     return real.evaluate(predict, target.batches(source), labels)
 
-  return PreparedEvaluator(measure, {'split': data.eval_split})
+  return PreparedEvaluator(measure, {'split': target.split})
 
 
 def _fewshot(target):
@@ -74,7 +74,7 @@ def _fewshot(target):
   usual = _FEWSHOT_SPLITS.get(data.dataset, data.train_split)
   train_split = target.options.train_split or usual
   train = target.source(train_split)
-  test = target.source(data.eval_split)
+  test = target.source(target.split)
   _check_classes(train, test)
   labels = subset.labels(train)
   draws = [
@@ -95,14 +95,14 @@ def _fewshot(target):
     )
 
   return PreparedEvaluator(
-    measure, {'split': data.eval_split, 'train_split': train_split}
+    measure, {'split': target.split, 'train_split': train_split}
   )
 
 
 def _knn(target):
   data = target.config.data
   train = target.source(data.train_split)
-  test = target.source(data.eval_split)
+  test = target.source(target.split)
   _check_classes(train, test)
   knn.check(len(train))
 
@@ -115,12 +115,12 @@ def _knn(target):
     )
 
   return PreparedEvaluator(
-    measure, {'split': data.eval_split, 'train_split': data.train_split}
+    measure, {'split': target.split, 'train_split': data.train_split}
   )
 
 
 def _per_class(target):
-  split = target.config.data.eval_split
+  split = target.split
   source = target.classified(split)
   names = target.card.class_names and target.card.names()
   folder = target.options.output_dir

@@ -69,6 +69,7 @@ class Target:
     config: whose parts model, data and mesh count.
     card: of the weights.
     options: what the user said of the data.
+    split: to measure on.
     mesh: of devices.
     chain: transforms of an image, from file to model.
     load: returns the parameters, on the mesh, and metadata of where they come
@@ -79,6 +80,7 @@ class Target:
   config: config_dict.ConfigDict
   card: cards.Card
   options: EvalOptions
+  split: str
   mesh: jax.sharding.Mesh
   chain: tuple
   load: Callable
@@ -146,7 +148,7 @@ class Target:
   def _mismatch(self, ours, theirs):
     data = self.config.data
     return errors.UserError(
-      f'{self.name} has {ours}, and {data.dataset} ({data.eval_split}) has '
+      f'{self.name} has {ours}, and {data.dataset} ({self.split}) has '
       f'{theirs} Give another --dataset, or --evaluators=fewshot,knn, which '
       'need no head.'
     )
@@ -190,13 +192,18 @@ class Target:
 
 
 def of_run(workdir, options):
-  """Returns the `Target` of a run: its newest checkpoint, at its resolution.
+  """Returns the `Target` of a run, at its resolution.
+
+  Args:
+    workdir: its folder, for its newest checkpoint; with ':best' behind it, for
+      its best.
+    options: what the user asks for.
 
   Raises:
     UserError: `workdir` holds no run or no checkpoint, or does not go with what
       was asked for.
   """
-  workdir = pathlib.Path(workdir).absolute()
+  workdir, is_best = loading.run_folder(pathlib.Path(workdir).absolute())
   if not (workdir / recipes.FILE).exists():
     raise errors.UserError(
       f'{workdir} holds no run: it has no {recipes.FILE}. '
@@ -207,10 +214,11 @@ def of_run(workdir, options):
       'A run is evaluated at its own resolution; to resize it, give '
       f'--checkpoint={workdir} in place of --workdir.'
     )
-  if parameters.find(workdir) is None:
+  if parameters.find(workdir, is_best) is None:
     raise errors.UserError(f'{workdir} has no checkpoint yet.')
   name = str(workdir)
-  return _of(_find(name, None, options), options, name, {'workdir': name})
+  found = f'{name}:{parameters.BEST}' if is_best else name
+  return _of(_find(found, None, options), options, found, {'workdir': name})
 
 
 def of_weights(checkpoint, model_name, options):
@@ -249,7 +257,7 @@ def _of(found, options, name, metadata):
         f'What is {name} to be evaluated on? Give --dataset=NAME, for '
         'example --dataset=imagenet2012.'
       )
-  _set_data(config.data, options)
+  split = _set_data(config.data, options)
   if options.resolution:
     config.data.resolution = options.resolution
   if options.batch_size:
@@ -257,7 +265,7 @@ def _of(found, options, name, metadata):
   mesh = _mesh(config)
   chain = found.card.preprocessing.chain(schema.image_size(config.data))
   load = functools.partial(_load, found, config, mesh, metadata)
-  return Target(name, config, found.card, options, mesh, chain, load)
+  return Target(name, config, found.card, options, split, mesh, chain, load)
 
 
 def _config_of(found):
@@ -299,7 +307,14 @@ def _mesh(config):
 
 
 def _set_data(data, options):
-  """Puts what the user said of the data into the configuration."""
+  """Puts what the user said of the data into the configuration.
+
+  Of a run, the split that it has held out stays held out: `train` is what it
+  was trained on.
+
+  Returns:
+    The split to measure on.
+  """
   data.data_dir = options.data_dir or data.data_dir
   if options.dataset:
     data.num_classes = None
@@ -309,12 +324,15 @@ def _set_data(data, options):
       data.train_split, data.eval_split = splits
     data.source = source
   data.train_split = options.train_split or data.train_split
-  data.eval_split = options.split or data.eval_split
-  if not data.eval_split:
+  split = options.split or data.eval_split
+  if options.dataset:
+    data.eval_split = split
+  if not split:
     raise errors.UserError(
       f'Which split of {options.dataset} is to be measured on? '
       'Give --split=NAME.'
     )
+  return split
 
 
 def _facts(dataset):

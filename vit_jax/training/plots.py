@@ -50,7 +50,8 @@ def learning_curve(workdir):
     _eval_line(axes, name, *_points(records, 'eval', name), best)
     _style(axes, name)
   losses = [record['loss'] for record in records if 'loss' in record]
-  panels[0].set_ylim(0, 1.05 * max(filter(math.isfinite, losses), default=1))
+  highest = max(filter(math.isfinite, losses), default=1)
+  panels[0].set_ylim(0, 1.05 * highest or 1)  # Of one class, the loss is 0.
   panels[1].set_ylim(0, 1)
   panels[1].yaxis.set_major_formatter(ticker.PercentFormatter(1))
   return drawing.save(picture, workdir / 'learning_curve.png')

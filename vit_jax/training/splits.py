@@ -37,15 +37,17 @@ class Splits:
     self._path = workdir / listing.FILE
     data = config.data
     self._names = data.train_split, data.eval_split
-    self.train = sources.build(data, data.train_split)
-    self.eval = sources.build(data, data.eval_split)
     folder = workdir / 'checkpoints'
     self._is_new = manager.CheckpointManager(
       folder, 1, read_only=True
     ).is_empty()
+    stored = {} if self._is_new else listing.load(self._path)
+    self.train, self.eval = (
+      sources.build(data, split, complete=not stored) for split in self._names
+    )
     fingerprint = None
     if not self._is_new:
-      fingerprint = self._restore(data, bad_examples.listed(workdir))
+      fingerprint = self._restore(data, stored, bad_examples.listed(workdir))
     self.facts = {
       'num_examples': len(self.train),
       'fingerprint': fingerprint or sources.fingerprint(self.train),
@@ -66,9 +68,8 @@ class Splits:
     if is_first and jax.process_index() == 0:
       listing.save(self._path, {'train': self.train, 'eval': self.eval})
 
-  def _restore(self, data, bad):
+  def _restore(self, data, stored, bad):
     """Puts back the examples of the first step; returns their fingerprint."""
-    stored = listing.load(self._path)
     num_gone = sum(
       listing.num_gone(source, stored, split)
       for split, source in (('train', self.train), ('eval', self.eval))

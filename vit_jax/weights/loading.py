@@ -104,7 +104,7 @@ def find(checkpoint, model_name=None, format_name=None, position_resize=None):
 
 
 def _find(checkpoint, model_name, format_name):
-  folder, is_best = _run_folder(checkpoint)
+  folder, is_best = run_folder(checkpoint)
   if is_best:
     return _from_orbax(folder, model_name, of_best=True)
   entry, path = _locate(checkpoint)
@@ -117,12 +117,13 @@ def _find(checkpoint, model_name, format_name):
   return _from_orbax(folder, model_name)
 
 
-def _run_folder(checkpoint):
-  """Returns the folder in 'run:best', and whether it is one."""
-  name, colon, part = str(checkpoint).rpartition(':')
+def run_folder(run):
+  """Returns the folder in 'run' or 'run:best', and whether it is the latter."""
+  name, _, part = str(run).rpartition(':')
   folder = pathlib.Path(name).expanduser()
-  is_best = bool(colon) and part == parameters.BEST and folder.is_dir()
-  return folder, is_best
+  if part == parameters.BEST and name and folder.is_dir():
+    return folder, True
+  return pathlib.Path(run).expanduser(), False
 
 
 def build(weights, num_classes=None):

@@ -14,6 +14,7 @@ number}, and `notes`, lines for the user.
 """
 
 import dataclasses
+import functools
 import hashlib
 
 from vit_jax import errors
@@ -40,18 +41,22 @@ CHOICES = {'data.source': SOURCES}
 describe = description.describe
 
 
-def build(data, split):
+def build(data, split, complete=True):
   """Returns the source of one split.
 
   Args:
     data: the part `data` of the configuration.
     split: name of the split, or slices of some, as in 'train[:99%]+extra'.
+    complete: whether a list of files must not name any that are gone; a run
+      that is resumed knows which it had (see `listing`).
 
   Raises:
     UserError: the data set, the split or a class isn't there, can't be read or
       prepared, or has more classes than data.num_classes.
   """
   make = errors.choose('data.source', data.source, SOURCES)
+  if make is folder.build:
+    make = functools.partial(make, complete=complete)
   parts = mixture.parse(data.dataset)
   if parts is None:
     source = make(data, split)

@@ -90,15 +90,19 @@ class Summary(NamedTuple):
   num_classes: int
 
 
-def build(data, split):
+def build(data, split, complete=True):
   """Returns the source of a split, or of slices, of the folder `data.dataset`.
+
+  Args:
+    data, split: see `sources.build`.
+    complete: whether a list must not name files that are not there.
 
   Raises:
     UserError: the folder, the split, a class or the images of one are missing,
       a list can't be parsed or lists what is not there, or classes don't fit.
   """
   asked = slices.parse(split)
-  found = _DataSet(data, [name for name, _ in asked])
+  found = _DataSet(data, [name for name, _ in asked], complete)
   paths, labels, left_out, notes = [], [], collections.Counter(), []
   for name, bounds in asked:
     part = found.layout.part(name)
@@ -132,7 +136,10 @@ def summary(dataset, train_split='train', eval_split='validation'):
   data = schema.default().data
   data.source, data.dataset = 'folder', dataset
   data.train_split, data.eval_split = train_split, eval_split
-  built = {split: build(data, split) for split in (train_split, eval_split)}
+  built = {
+    split: build(data, split, complete=False)  # A run that is resumed may be.
+    for split in (train_split, eval_split)
+  }
   source = built[train_split]
   counts = {split: len(each) for split, each in built.items()}
   return Summary(counts, source.class_names, source.num_classes)
@@ -153,10 +160,12 @@ class _DataSet:
   Args:
     data: the part `data` of the configuration.
     asked: names of splits to be read.
+    complete: see `build`.
   """
 
-  def __init__(self, data, asked):
+  def __init__(self, data, asked, complete):
     self.root = _open(data.dataset)
+    self._complete = complete
     self._allow_outside = data.allow_outside
     self._listed = class_list.read(self.root)
     self._known_labels, self._tables = {}, {}
@@ -294,7 +303,7 @@ class _DataSet:
 
   def _listed_files(self, split):
     table, left_out = label_file.on_disk(
-      self.root, self._table(split), self._allow_outside
+      self.root, self._table(split), self._complete, self._allow_outside
     )
     labels = [
       -1 if label is None else self.classes.index(label)

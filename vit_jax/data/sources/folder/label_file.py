@@ -66,7 +66,7 @@ def read(path):
   return table
 
 
-def on_disk(root, table, allow_outside=False):
+def on_disk(root, table, complete=True, allow_outside=False):
   """Returns the `Table` of the images that are there, and what is left out.
 
   A name is found in another spelling, too: of letters and accents, with spaces
@@ -74,7 +74,8 @@ def on_disk(root, table, allow_outside=False):
 
   Args:
     root: folder of the data set.
-    table: of a list in it.
+    table: see `read`.
+    complete: whether all must be there; else those that are not are left out.
     allow_outside: whether images may lie in other folders, as ../photos/a.jpg.
 
   Returns:
@@ -102,11 +103,12 @@ def on_disk(root, table, allow_outside=False):
       kept.images.append(found)
       kept.labels.append(table.labels[row])
       kept.lines.append(table.lines[row])
-  if missing:
+  if missing and (complete or not kept.images):
     raise errors.UserError(
       f'{table.where(missing[0])}: there is no file '
       f'{names.shown(table.images[missing[0]])!r} in {names.shown(root)} '
-      f'({len(missing):,} of {len(table.images):,} listed images are missing).'
+      f'({len(missing):,} of {len(table.images):,} listed images are missing). '
+      'Put them there, or remove their lines from the list.'
     )
   if not kept.images:
     raise errors.UserError(
