@@ -127,7 +127,7 @@ class Target:
       UserError: the data have classes that the head has not.
     """
     ours = self.card.class_names
-    if ours and names and not class_names.are_indices(names):
+    if ours and names and _are_names(names, ours):
       if ours[: len(names)] == tuple(names):
         return tuple(range(len(names)))
       try:
@@ -189,6 +189,15 @@ class Target:
       yield placement.to_devices(examples, self.mesh)
 
 
+def _are_names(names, ours):
+  """Returns whether names of classes count, not their order.
+
+  Numbers are indices, unless the model calls its classes so: sorted as text,
+  '10' comes before '2'.
+  """
+  return not class_names.are_indices(names) or set(names) <= set(ours)
+
+
 def of_run(workdir, options):
   """Returns the `Target` of a run: its newest checkpoint, at its resolution.
 
@@ -238,8 +247,7 @@ def _find(checkpoint, model_name, options):
 def _of(found, options, name, metadata):
   if options.position_resize:
     metadata['position_resize'] = options.position_resize
-  is_run = found.format == 'orbax'
-  if is_run:
+  if _is_run(found):
     config = recipes.load(str(pathlib.Path(found.path) / recipes.FILE))
     metadata['recipe'] = recipes.digest(config)
   else:
@@ -260,8 +268,15 @@ def _of(found, options, name, metadata):
   return Target(name, config, found.card, options, mesh, chain, load)
 
 
+def _is_run(found):
+  """Returns whether weights are those of a training, and no export."""
+  return found.format == 'orbax' and isinstance(
+    parameters.find(found.path), parameters.OfRun
+  )
+
+
 def _config_of(found):
-  """Returns the configuration of released weights: of no training."""
+  """Returns the configuration of weights that came without a training."""
   config = schema.default()
   config.model = found.model
   config.data.resolution = preprocessing.image_size(found.card, None)
