@@ -51,6 +51,25 @@ def test_a_card_is_read_as_written(tmp_path):
     {'preprocessing': None},
     {'source': 3},
     {'image_size': 'big'},
+    {'image_size': []},
+    {'image_size': [32]},
+    {'image_size': [32, 48, 3]},
+    {'image_size': [32.5, 48]},
+    {'image_size': [-32, 48]},
+    {'class_names': 'ab'},
+    {'class_names': {'0': 'a', '1': 'b'}},
+    {'class_names': ['a', None]},
+    {'num_classes': 2.5},
+    {'num_classes': True},
+    {'source': []},
+    {'preprocessing': {'exif_orientation': 'false'}},
+    {'preprocessing': {'exact_jpeg': 1}},
+    {'preprocessing': {'scale': True}},
+    {'preprocessing': {'mean': 'abc'}},
+    {'preprocessing': {'mean': [0.5]}},
+    {'preprocessing': {'std': [True, 1, 1]}},
+    {'preprocessing': {'crop': ['central']}},
+    {'preprocessing': {'rounding': 3}},
   ],
 )
 def test_what_is_no_card_is_told(said, tmp_path):
@@ -59,7 +78,7 @@ def test_what_is_no_card_is_told(said, tmp_path):
   path = tmp_path / cards.FILE
   content = json.loads(path.read_text())
   path.write_text(json.dumps(content | said if said else []))
-  with pytest.raises(errors.UserError):
+  with pytest.raises(errors.UserError, match=r'card.json is no .*[^.]\.$'):
     cards.read(tmp_path, card.model)
 
 
