@@ -39,6 +39,13 @@ def test_a_card_is_read_as_written(tmp_path):
   assert cards.read(tmp_path / 'nowhere', card.model) is None
 
 
+def test_names_are_shown_in_one_line(tmp_path):
+  card = make_card(num_classes=3, class_names=('a\nb', '\x1b[31mred', 'ключ'))
+  assert card.names() == ('a\ufffdb', '\ufffd[31mred', 'ключ')
+  cards.write(tmp_path, card)
+  assert cards.read(tmp_path, card.model).class_names == card.class_names
+
+
 @pytest.mark.parametrize(
   'said',
   [

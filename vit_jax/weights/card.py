@@ -14,6 +14,7 @@ from ml_collections import config_dict
 
 from vit_jax import errors, files
 from vit_jax.config import schema
+from vit_jax.data import names as spelling
 from vit_jax.data.datasets import class_names as known_names
 from vit_jax.weights import preprocessing as preparation
 
@@ -60,9 +61,12 @@ class Card:
       )
 
   def names(self):
-    """Returns what to call each class; 'class 0' where no name is known."""
+    """Returns what to call each class; 'class 0' where no name is known.
+
+    Each is one line of valid text, whatever a stranger's file says.
+    """
     if self.class_names is not None:
-      return known_names.readable(self.class_names)
+      return tuple(map(spelling.shown, known_names.readable(self.class_names)))
     return tuple(f'class {index}' for index in range(self.num_classes))
 
 
