@@ -123,3 +123,22 @@ def test_an_export_in_our_own_format_is_measured(workdir, tmp_path, asked):
   assert report['accuracy'] == 1
   with pytest.raises(errors.UserError, match='Give --dataset=NAME'):
     evaluate.run(**given)
+
+
+def test_classes_that_are_matched_by_order_are_told(workdir, tmp_path, capsys):
+  write_images(tmp_path / 'numbers', 'test', dict(zip('012', COLORS.values())))
+  write_images(tmp_path / 'names', 'test', COLORS)
+  npz = str(tmp_path / 'a.npz')  # Which has no place for names.
+  convert.run(str(workdir), npz, 'google')
+  for checkpoint, folder, word in (
+    (npz, 'names', 'its own are called; those of the data are blue'),
+    (str(workdir), 'numbers', 'the data number theirs (0, 1, 2)'),
+    (str(workdir), 'names', ''),
+  ):
+    capsys.readouterr()
+    evaluate.run(
+      checkpoint=checkpoint, dataset=str(tmp_path / folder), split='test'
+    )
+    told = capsys.readouterr().err
+    assert ('matched by their order' in told) == bool(word)
+    assert word in told

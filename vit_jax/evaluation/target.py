@@ -17,6 +17,7 @@ from vit_jax import errors, models, pytrees
 from vit_jax.checkpoints import parameters
 from vit_jax.config import recipes, schema, validation
 from vit_jax.data import batch, datasets, pipeline, sources, transforms
+from vit_jax.data import names as spelling
 from vit_jax.data.datasets import class_names, vtab
 from vit_jax.data.sources import relabelled
 from vit_jax.evaluation import fewshot
@@ -103,6 +104,7 @@ class Target:
     source = self.source(split)
     places = self.match(source.num_classes, source.class_names)
     if places == tuple(range(len(places))):
+      self._tell_assumed(source.class_names)
       return source
     names = self.card.class_names
     first = ', '.join(
@@ -115,6 +117,20 @@ class Target:
       file=sys.stderr,
     )
     return relabelled.Relabelled(source, places, self.num_classes, names)
+
+  def _tell_assumed(self, names):
+    """Tells that classes of other data are matched by nothing but order."""
+    ours = self.card.class_names
+    if not names or (ours and _are_names(names, ours)):
+      return
+    if self.options.dataset is None:  # A run, and its own data.
+      return
+    shown = spelling.quoted(names, _SHOWN)
+    reason = f'the data number theirs ({shown})'
+    if not ours:
+      reason = f'{self.name} does not say what its own are called'
+      reason += f'; those of the data are {shown}'
+    print(f'Classes are matched by their order: {reason}.', file=sys.stderr)
 
   def match(self, num_classes, names):
     """Returns the index of each class of some data among those of the head.
