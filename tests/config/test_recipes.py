@@ -372,3 +372,13 @@ def test_a_workdir_that_cannot_be_written_is_named(tmp_path, use):
       use(schema.default(), workdir)
   with pytest.raises(errors.UserError, match='gs://b/run is a URL'):
     use(schema.default(), 'gs://b/run')
+
+
+def test_a_config_json_does_not_say_what_lists_may_name(tmp_path):
+  config = recipes.load(str(recipes.FOLDER / 'quickstart.py'))
+  config.data.allow_outside = True
+  recipes.save(config, tmp_path)
+  path = str(tmp_path / recipes.FILE)
+  assert not recipes.load(path).data.allow_outside
+  given = recipes.load(path, ['--config.data.allow_outside=true'])
+  assert given.data.allow_outside

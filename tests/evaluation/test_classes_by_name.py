@@ -1,5 +1,6 @@
 """A model is evaluated on the classes that it knows, whatever their order."""
 
+import json
 import pathlib
 
 import numpy as np
@@ -10,6 +11,7 @@ from vit_jax import errors
 from vit_jax.config import schema
 from vit_jax.evaluation import evaluate
 from vit_jax.training import train
+from vit_jax.weights import convert
 
 COLORS = {'blue': (0, 0, 255), 'green': (0, 255, 0), 'red': (255, 0, 0)}
 
@@ -93,3 +95,50 @@ def test_indices_say_nothing_of_names(workdir, tmp_path):
   Image.new('RGB', (16, 16)).save(tmp_path / 'test/3/0.png')
   with pytest.raises(errors.UserError, match=r'head of 3 classes.* 4 classes'):
     accuracy(workdir, tmp_path)
+
+
+def test_numbers_that_are_names_of_the_model_are_found_by_name(
+  workdir, tmp_path, capsys
+):
+  """Folders 0 to n - 1 that another project has sorted as text."""
+  path = workdir / 'card.json'
+  saved = path.read_text()
+  names = ['2', '0', '1']
+  try:
+    path.write_text(json.dumps(json.loads(saved) | {'class_names': names}))
+    write_images(tmp_path, 'test', dict(zip(names, COLORS.values())))
+    assert accuracy(workdir, tmp_path) == 1
+    assert 'matched by name' in capsys.readouterr().err
+  finally:
+    path.write_text(saved)
+
+
+@pytest.mark.parametrize('asked', ['checkpoint', 'workdir'])
+def test_an_export_in_our_own_format_is_measured(workdir, tmp_path, asked):
+  convert.run(str(workdir), str(tmp_path / 'export'), 'orbax')
+  names = {'red': 'red', 'Green': 'green'}
+  write_images(tmp_path, 'test', {n: COLORS[c] for n, c in names.items()})
+  given = {asked: str(tmp_path / 'export')}
+  report = evaluate.run(**given, dataset=str(tmp_path), split='test')
+  assert report['accuracy'] == 1
+  with pytest.raises(errors.UserError, match='Give --dataset=NAME'):
+    evaluate.run(**given)
+
+
+def test_classes_that_are_matched_by_order_are_told(workdir, tmp_path, capsys):
+  write_images(tmp_path / 'numbers', 'test', dict(zip('012', COLORS.values())))
+  write_images(tmp_path / 'names', 'test', COLORS)
+  npz = str(tmp_path / 'a.npz')  # Which has no place for names.
+  convert.run(str(workdir), npz, 'google')
+  for checkpoint, folder, word in (
+    (npz, 'names', 'its own are called; those of the data are blue'),
+    (str(workdir), 'numbers', 'the data number theirs (0, 1, 2)'),
+    (str(workdir), 'names', ''),
+  ):
+    capsys.readouterr()
+    evaluate.run(
+      checkpoint=checkpoint, dataset=str(tmp_path / folder), split='test'
+    )
+    told = capsys.readouterr().err
+    assert ('matched by their order' in told) == bool(word)
+    assert word in told

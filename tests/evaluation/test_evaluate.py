@@ -24,7 +24,7 @@ from vit_jax.evaluation import (
   records,
 )
 from vit_jax.training import train
-from vit_jax.weights import loading, mapping
+from vit_jax.weights import convert, loading, mapping
 from vit_jax.weights.catalog import entry as entries
 from vit_jax.weights.files import download, npz
 from vit_jax.weights.tables import vit
@@ -217,6 +217,24 @@ def test_few_shot_sees_images_squashed_and_their_centre(released, monkeypatch):
   seen = _seen(monkeypatch, fewshot, 2, str(folder / 'a.npz'), folder)
   for pixels, split in zip(seen, ('train', 'test')):
     np.testing.assert_array_equal(pixels, pixels_of(folder, split, squashed)[0])
+
+
+def test_few_shot_turns_images_as_the_card_says(
+  released, monkeypatch, tmp_path
+):
+  folder, *_ = released
+  convert.run(str(folder / 'a.npz'), str(tmp_path / 'out'), 'huggingface')
+  turned = (transforms.DecodeCrop(_few_shot_crop(32), True, exact_jpeg=True),)
+  decoded = []
+  decode_crop = transforms.DecodeCrop
+
+  def record(*arguments, **options):
+    decoded.append(decode_crop(*arguments, **options))
+    return decoded[-1]
+
+  monkeypatch.setattr(transforms, 'DecodeCrop', record)
+  _seen(monkeypatch, fewshot, 2, str(tmp_path / 'out'), folder)
+  assert decoded[-1] == turned[0]
 
 
 def _seen(monkeypatch, evaluator, count, checkpoint, folder):

@@ -39,6 +39,13 @@ def test_a_card_is_read_as_written(tmp_path):
   assert cards.read(tmp_path / 'nowhere', card.model) is None
 
 
+def test_names_are_shown_in_one_line(tmp_path):
+  card = make_card(num_classes=3, class_names=('a\nb', '\x1b[31mred', 'ключ'))
+  assert card.names() == ('a\ufffdb', '\ufffd[31mred', 'ключ')
+  cards.write(tmp_path, card)
+  assert cards.read(tmp_path, card.model).class_names == card.class_names
+
+
 @pytest.mark.parametrize(
   'said',
   [
@@ -51,6 +58,25 @@ def test_a_card_is_read_as_written(tmp_path):
     {'preprocessing': None},
     {'source': 3},
     {'image_size': 'big'},
+    {'image_size': []},
+    {'image_size': [32]},
+    {'image_size': [32, 48, 3]},
+    {'image_size': [32.5, 48]},
+    {'image_size': [-32, 48]},
+    {'class_names': 'ab'},
+    {'class_names': {'0': 'a', '1': 'b'}},
+    {'class_names': ['a', None]},
+    {'num_classes': 2.5},
+    {'num_classes': True},
+    {'source': []},
+    {'preprocessing': {'exif_orientation': 'false'}},
+    {'preprocessing': {'exact_jpeg': 1}},
+    {'preprocessing': {'scale': True}},
+    {'preprocessing': {'mean': 'abc'}},
+    {'preprocessing': {'mean': [0.5]}},
+    {'preprocessing': {'std': [True, 1, 1]}},
+    {'preprocessing': {'crop': ['central']}},
+    {'preprocessing': {'rounding': 3}},
   ],
 )
 def test_what_is_no_card_is_told(said, tmp_path):
@@ -59,7 +85,7 @@ def test_what_is_no_card_is_told(said, tmp_path):
   path = tmp_path / cards.FILE
   content = json.loads(path.read_text())
   path.write_text(json.dumps(content | said if said else []))
-  with pytest.raises(errors.UserError):
+  with pytest.raises(errors.UserError, match=r'card.json is no .*[^.]\.$'):
     cards.read(tmp_path, card.model)
 
 

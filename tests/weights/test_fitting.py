@@ -83,10 +83,21 @@ def test_the_grid_of_the_model_is_never_guessed(zoo):
 def test_a_grid_that_is_no_square_must_be_told(zoo):
   model = zoo.small()
   given, wanted = zoo.params(model, 32, 96), zoo.params(model, 64)
-  with pytest.raises(errors.UserError, match=r'give given_grid=\(rows, col'):
+  with pytest.raises(errors.UserError, match='12 patches, which are no square'):
     fit(given, wanted, grid=(4, 4))
   _, report = fit(given, wanted, grid=(4, 4), given_grid=(2, 6))
   assert list(report.resized) == [POSITIONS]
+
+
+@pytest.mark.parametrize(('rows', 'columns'), [(2, 6), (6, 2), (1, 12)])
+def test_a_grid_that_can_be_no_square_is_the_one_asked_for(zoo, rows, columns):
+  model = zoo.small()
+  given = zoo.params(model, 16 * rows, 16 * columns)
+  fitted, report = fit(given, given, grid=(rows, columns))
+  assert not report.resized
+  np.testing.assert_array_equal(
+    pytrees.flatten(fitted)[POSITIONS], pytrees.flatten(given)[POSITIONS]
+  )
 
 
 def test_a_wrong_grid_is_refused(zoo):

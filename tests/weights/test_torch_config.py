@@ -211,7 +211,7 @@ def test_what_transformers_does_otherwise_is_refused(said, message, tmp_path):
     ({'input_size': [1, 224, 224]}, '3 channels'),
     ({'mean': [0.5]}, 'not of 3 channels'),
     ({'std': [0.5, 0.5, -1]}, 'std'),
-    ({'mean': 7}, 'does not describe'),
+    ({'mean': {'red': 7}}, 'is no number'),
     ({'crop_pct': 1e-320}, 'does not describe'),
     ({'crop_pct': float('nan')}, 'is no number'),
     ({'std': [float('inf')] * 3}, 'is no number'),
@@ -334,6 +334,13 @@ def test_timm_says_where_weights_come_from(tmp_path):
   }
 
 
+@pytest.mark.parametrize('values', [0.5, [0.5, 0.5, 0.5]])
+def test_one_number_of_timm_stands_for_all_channels(values, tmp_path):
+  config = {'pretrained_cfg': {'mean': values, 'std': values}}
+  prepared = read(tmp_path, 'timm', config).preprocessing
+  assert (prepared.mean, prepared.std) == ((0.5,) * 3, (0.5,) * 3)
+
+
 # What is written --------------------------------------------------------------
 
 SAYABLE = [
@@ -396,6 +403,12 @@ def test_timm_pads_as_a_letterbox(tmp_path):
       ['crop=central', 'called'],
     ),
     ('big_vision', LETTERBOX, (224, 224), ['crop=letterbox', 'called']),
+    (
+      'google',
+      LETTERBOX,
+      (32, 72),
+      ['crop=letterbox', '--resolution=32x72', 'called'],
+    ),
   ],
 )
 def test_what_can_not_be_said_is_told(project, prepared, size, words):

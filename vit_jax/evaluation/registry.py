@@ -83,7 +83,7 @@ def _fewshot(target):
   ]
   drawn, places = np.unique(np.stack(draws), return_inverse=True)
   places = places.reshape(np.shape(draws))
-  chain = _fewshot_chain(data)
+  chain = _fewshot_chain(target)
 
   def measure(_, embed):
     return fewshot.evaluate(
@@ -155,14 +155,20 @@ EVALUATORS = {
 }
 
 
-def _fewshot_chain(data):
+def _fewshot_chain(target):
   """Returns the transforms that few-shot results of papers are measured with.
 
-  They squash the image to 8/7 of the size and take the centre.
+  They squash the image to 8/7 of the size and take the centre. It is decoded
+  and turned as the card of the weights says.
   """
-  rows, columns = schema.image_size(data)
+  rows, columns = schema.image_size(target.config.data)
   crop = crops.Stretch(rows, columns, scale=_FEWSHOT_SCALE)
-  return (transforms.DecodeCrop(crop, data.exif_orientation),)
+  prepared = target.card.preprocessing
+  return (
+    transforms.DecodeCrop(
+      crop, prepared.exif_orientation, exact_jpeg=prepared.exact_jpeg
+    ),
+  )
 
 
 def fetch_real_labels():

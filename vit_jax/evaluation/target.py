@@ -17,6 +17,7 @@ from vit_jax import errors, models, pytrees
 from vit_jax.checkpoints import parameters
 from vit_jax.config import recipes, schema, validation
 from vit_jax.data import batch, datasets, pipeline, sources, transforms
+from vit_jax.data import names as spelling
 from vit_jax.data.datasets import class_names, vtab
 from vit_jax.data.sources import relabelled
 from vit_jax.evaluation import fewshot
@@ -105,6 +106,7 @@ class Target:
     source = self.source(split)
     places = self.match(source.num_classes, source.class_names)
     if places == tuple(range(len(places))):
+      self._tell_assumed(source.class_names)
       return source
     names = self.card.class_names
     first = ', '.join(
@@ -118,6 +120,20 @@ class Target:
     print(errors.shown(line), file=sys.stderr)
     return relabelled.Relabelled(source, places, self.num_classes, names)
 
+  def _tell_assumed(self, names):
+    """Tells that classes of other data are matched by nothing but order."""
+    ours = self.card.class_names
+    if not names or (ours and _are_names(names, ours)):
+      return
+    if self.options.dataset is None:  # A run, and its own data.
+      return
+    shown = spelling.quoted(names, _SHOWN)
+    reason = f'the data number theirs ({shown})'
+    if not ours:
+      reason = f'{self.name} does not say what its own are called'
+      reason += f'; those of the data are {shown}'
+    print(f'Classes are matched by their order: {reason}.', file=sys.stderr)
+
   def match(self, num_classes, names):
     """Returns the index of each class of some data among those of the head.
 
@@ -129,7 +145,7 @@ class Target:
       UserError: the data have classes that the head has not.
     """
     ours = self.card.class_names
-    if ours and names and not class_names.are_indices(names):
+    if ours and names and _are_names(names, ours):
       if ours[: len(names)] == tuple(names):
         return tuple(range(len(names)))
       try:
@@ -191,6 +207,15 @@ class Target:
       yield placement.to_devices(examples, self.mesh)
 
 
+def _are_names(names, ours):
+  """Returns whether names of classes count, not their order.
+
+  Numbers are indices, unless the model calls its classes so: sorted as text,
+  '10' comes before '2'.
+  """
+  return not class_names.are_indices(names) or set(names) <= set(ours)
+
+
 def of_run(workdir, options):
   """Returns the `Target` of a run, at its resolution.
 
@@ -246,8 +271,7 @@ def _find(checkpoint, model_name, options):
 def _of(found, options, name, metadata):
   if options.position_resize:
     metadata['position_resize'] = options.position_resize
-  is_run = found.format == 'orbax'
-  if is_run:
+  if _is_run(found):
     config = recipes.load(str(pathlib.Path(found.path) / recipes.FILE))
     metadata['recipe'] = recipes.digest(config)
   else:
@@ -268,8 +292,15 @@ def _of(found, options, name, metadata):
   return Target(name, config, found.card, options, split, mesh, chain, load)
 
 
+def _is_run(found):
+  """Returns whether weights are those of a training, and no export."""
+  return found.format == 'orbax' and isinstance(
+    parameters.find(found.path), parameters.OfRun
+  )
+
+
 def _config_of(found):
-  """Returns the configuration of released weights: of no training."""
+  """Returns the configuration of weights that came without a training."""
   config = schema.default()
   config.model = found.model
   config.data.resolution = preprocessing.image_size(found.card, None)

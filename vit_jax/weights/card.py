@@ -15,10 +15,20 @@ from ml_collections import config_dict
 
 from vit_jax import errors, files
 from vit_jax.config import schema
+from vit_jax.data import names as spelling
 from vit_jax.data.datasets import class_names as known_names
 from vit_jax.weights import preprocessing as preparation
 
 FILE = 'card.json'
+_KINDS = {  # What the types of JSON are called.
+  bool: 'true or false',
+  dict: 'an object',
+  float: 'a number with a point',
+  int: 'a whole number',
+  list: 'a list',
+  str: 'a text',
+  type(None): 'null',
+}
 MAX_BYTES = 8 << 20  # 21,843 class names, twice over, take 3.
 
 
@@ -52,9 +62,12 @@ class Card:
       )
 
   def names(self):
-    """Returns what to call each class; 'class 0' where no name is known."""
+    """Returns what to call each class; 'class 0' where no name is known.
+
+    Each is one line of valid text, whatever a stranger's file says.
+    """
     if self.class_names is not None:
-      return known_names.readable(self.class_names)
+      return tuple(map(spelling.shown, known_names.readable(self.class_names)))
     return tuple(f'class {index}' for index in range(self.num_classes))
 
 
@@ -121,25 +134,11 @@ def read(folder, model):
   path = pathlib.Path(folder) / FILE
   if not path.exists():
     return None
+  said = read_json(path)
   try:
-    said = read_json(path)
-    prepared = {name: _frozen(v) for name, v in said['preprocessing'].items()}
-    return Card(
-      model,
-      int(said['num_classes']),
-      said['class_names'] and tuple(map(str, said['class_names'])),
-      said['image_size'] and tuple(map(int, said['image_size'])),
-      preparation.Preprocessing(**prepared),
-      dict(said['source']),
-    )
-  except (
-    KeyError,
-    TypeError,
-    ValueError,
-    AttributeError,
-    OverflowError,
-  ) as error:
-    raise errors.UserError(f'{path} is no card of weights: {error}.') from error
+    return _parse(said, model)
+  except errors.UserError as error:
+    raise errors.UserError(f'{path} is no card of weights: {error}') from error
 
 
 def read_json(path):
@@ -158,5 +157,57 @@ def read_json(path):
   return said
 
 
-def _frozen(value):
-  return tuple(value) if isinstance(value, list) else value
+def _parse(said, model):
+  """Returns the card in the content of a file.
+
+  Raises:
+    UserError: a field is missing, or its value of another type than `write`'s.
+  """
+  num_classes = _typed(said, 'num_classes', int)
+  names = _typed(said, 'class_names', list, type(None))
+  size = _typed(said, 'image_size', list, type(None))
+  if not all(type(name) is str for name in names or ()):
+    raise errors.UserError('class_names is no list of texts.')
+  if size is not None and not (
+    len(size) == 2 and all(type(n) is int and n > 0 for n in size)
+  ):
+    raise errors.UserError(f'image_size={size} is not (rows, columns).')
+  return Card(
+    model,
+    num_classes,
+    None if names is None else tuple(names),
+    None if size is None else tuple(size),
+    _parse_preprocessing(_typed(said, 'preprocessing', dict)),
+    _typed(said, 'source', dict),
+  )
+
+
+def _parse_preprocessing(said):
+  parsed = {}
+  for field in dataclasses.fields(preparation.Preprocessing):
+    if field.name not in said:  # A card of before there was the field.
+      continue
+    if isinstance(field.default, tuple):
+      values = _typed(said, field.name, list)
+      channels = dict(enumerate(values))
+      parsed[field.name] = tuple(
+        _typed(channels, i, int, float) for i in channels
+      )
+    elif isinstance(field.default, float):
+      parsed[field.name] = _typed(said, field.name, int, float)
+    else:
+      parsed[field.name] = _typed(said, field.name, type(field.default))
+  unknown = said.keys() - parsed.keys()
+  if unknown:
+    raise errors.UserError(f'preprocessing has no {min(unknown)}.')
+  return preparation.Preprocessing(**parsed)
+
+
+def _typed(said, name, *types):
+  """Returns a field of one of several types; a bool is no int."""
+  if name not in said:
+    raise errors.UserError(f'{name} is missing.')
+  if type(said[name]) not in types:
+    kinds = ' or '.join(_KINDS[kind] for kind in types)
+    raise errors.UserError(f'{name}={said[name]!r} is not {kinds}.')
+  return said[name]

@@ -94,6 +94,14 @@ def untold(format_name, card):
     f'{prepared.exif_orientation}, their pixels in [-1, 1]; an .npz does not '
     'say so.'
   ]
+  rows, columns = card.image_size
+  if rows != columns:
+    said.append(
+      f'images are of {rows} x {columns} pixels, which an .npz does not say: '
+      'whoever reads it takes its positions for those of a square. Here, '
+      f'--resolution={rows}x{columns} reads it, unless its number of patches '
+      'is a square.'
+    )
   if card.class_names:
     said.append('an .npz does not say what classes are called.')
   return said

@@ -70,7 +70,7 @@ def find_grids(given, wanted, given_grid, grid):
     given: {path: shape} of the weights.
     wanted: {path: shape} of the model.
     given_grid: the grid of the weights; None: a square, as in every released
-      file, none of which tells.
+      file, none of which tells; if it can be none, that of the model.
     grid: the grid of the model; None: that of the weights.
 
   Raises:
@@ -81,10 +81,9 @@ def find_grids(given, wanted, given_grid, grid):
   new_num_patches = new_shape[1] - num_prefix_tokens(wanted)
   if shape == new_shape and num_patches == new_num_patches and grid is None:
     return None
-  side = math.isqrt(max(0, num_patches))
-  given_grid = _check_grid(
-    'given_grid', given_grid or (side, side), num_patches
-  )
+  if given_grid is None:
+    given_grid = _untold_grid(num_patches, grid)
+  given_grid = _check_grid('given_grid', given_grid, num_patches)
   if grid is None and num_patches != new_num_patches:
     raise errors.UserError(
       f'The file has position embeddings for {num_patches} patches, the model '
@@ -152,6 +151,20 @@ def resize_patches(kernel, patch):
   kernel = np.asarray(kernel, np.float64)
   kernel = np.einsum('rh,cw,hwid->rcid', rows, columns, kernel, optimize=True)
   return kernel.astype(np.float32)
+
+
+def _untold_grid(num_patches, grid):
+  side = math.isqrt(max(0, num_patches))
+  if side**2 == num_patches:
+    return side, side
+  if grid and grid[0] * grid[1] == num_patches:
+    return grid
+  raise errors.UserError(
+    f'The file has position embeddings for {num_patches} patches, which are no '
+    'square, and does not say how many rows they are. It can be used at the '
+    'size that it was trained at, for example by --resolution=ROWSxCOLUMNS of '
+    'predict and evaluate.'
+  )
 
 
 def _check_grid(field, grid, num_patches):

@@ -99,7 +99,7 @@ def _preprocessing(pretrained, image_size):
 
 
 def _channels(name, values):
-  if len(values) != 3:
+  if isinstance(values, list) and len(values) != 3:
     raise errors.UserError(f'{name}={values} is not of 3 channels.')
   return told.channels(name, values)
 
