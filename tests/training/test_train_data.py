@@ -185,7 +185,7 @@ def test_slices_stay_what_they_were_without_a_file(config, folder, tmp_path):
 
 @pytest.mark.parametrize('is_split', [True, False])
 def test_what_was_held_out_is_no_part_of_train_afterwards(
-  config, folder, tmp_path, is_split
+  config, folder, tmp_path, is_split, capsys
 ):
   images = folder / 'train'
   config.data.dataset = str(folder if is_split else images)
@@ -200,6 +200,11 @@ def test_what_was_held_out_is_no_part_of_train_afterwards(
   for split, count in counts.items():
     found = evaluate.run(tmp_path / 'run', split=split)
     assert found['num_examples'] == count
+  capsys.readouterr()
+  evaluate.run(tmp_path / 'run', ('classification', 'per_class'))
+  told = capsys.readouterr().err
+  assert told.count(f'{measured} images of 2 classes (validation)') == 1
+  assert told.count('a fifth of its images, chosen by their names, is') == 1
 
 
 @pytest.mark.parametrize('change', ['new', 'relabelled', 'resized'])

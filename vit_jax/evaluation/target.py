@@ -75,6 +75,7 @@ class Target:
     chain: transforms of an image, from file to model.
     load: returns the parameters, on the mesh, and metadata of where they come
       from, which JSON can hold.
+    told: lines that the user has seen.
   """
 
   name: str
@@ -85,6 +86,7 @@ class Target:
   mesh: jax.sharding.Mesh
   chain: tuple
   load: Callable
+  told: set = dataclasses.field(default_factory=set)
 
   @property
   def num_classes(self):
@@ -92,8 +94,19 @@ class Target:
     return self.card.num_classes
 
   def source(self, split):
-    """Returns the source of a split of the data set."""
-    return sources.build(self.config.data, split)
+    """Returns the source of a split of the data set.
+
+    Of files, it tells once what there is: a part may be held out.
+    """
+    source = sources.build(self.config.data, split)
+    if hasattr(source, 'notes') and jax.process_index() == 0:
+      counts = sources.describe([split], [source])[0]
+      lines = [
+        line for line in (counts, *source.notes) if line not in self.told
+      ]
+      print(*lines, sep='\n', end='\n' * bool(lines), file=sys.stderr)
+      self.told.update(lines)
+    return source
 
   def classified(self, split):
     """Returns the source of a split, whose labels are classes of the head.
