@@ -7,10 +7,12 @@ import textwrap
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 
 from vit_jax import errors
 from vit_jax.cli import main
 from vit_jax.config import recipes, schema
+from vit_jax.data import sources
 from vit_jax.data.datasets import suites
 from vit_jax.evaluation import records
 from vit_jax.training import sweep, train, trials
@@ -356,3 +358,27 @@ def test_digests_tell_runs_apart_and_not_how_they_are_run():
   three.seed += 1
   assert recipes.digest(one) == recipes.digest(two) != recipes.digest(three)
   assert len(recipes.digest(one)) == 16
+
+
+def test_trials_do_not_see_what_is_held_out_for_the_final_run(tmp_path):
+  for name in 'ab':
+    (tmp_path / 'set' / name).mkdir(parents=True)
+    for number in range(20):
+      Image.new('RGB', (8, 8)).save(tmp_path / 'set' / name / f'{number}.png')
+  spec = recipes.from_folder(
+    f'finetune/folder.py:data={tmp_path / "set"},init=none'
+  )
+  plan = sweep._plan(spec, (), tmp_path, (), 1, 20, set())
+  (_, trial), *_ = plan.trials()
+  (_, final), *_ = plan.finals(plan.settings[0])
+  seen, chosen_on, measured_on = (
+    set(sources.build(data, split).names)
+    for data, split in (
+      (trial.data, trial.data.train_split),
+      (trial.data, trial.data.eval_split),
+      (final.data, final.data.eval_split),
+    )
+  )
+  assert seen and chosen_on and measured_on
+  assert seen.isdisjoint(chosen_on)
+  assert measured_on.isdisjoint(seen | chosen_on)

@@ -164,7 +164,9 @@ def _plan(spec, overrides, folder, sweep, num_seeds, held_out, names):
   settings = grids.combinations(grid)
   splits = ()
   if len(settings) > 1:
-    splits = datasets.choosing(config.data, held_out)
+    data = config.data.copy_and_resolve_references()
+    data.train_split = sources.training_split(config.data)
+    splits = datasets.choosing(data, held_out)
   seeds = range(config.seed, config.seed + num_seeds)
   return Plan(folder, config, settings, splits, seeds, names)
 

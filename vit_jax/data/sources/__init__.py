@@ -91,6 +91,16 @@ def num_classes(data):
   return build(data, data.train_split).num_classes
 
 
+def training_split(data):
+  """Returns the training split, by a name that means it whatever is evaluated.
+
+  Of a folder without a split to evaluate on, a part of the training images is
+  held out: then it is the name of the others.
+  """
+  is_folder = data.source == 'folder' and mixture.parse(data.dataset) is None
+  return folder.training_split(data) if is_folder else data.train_split
+
+
 def fingerprint(source):
   """Returns 16 hexadecimal digits that identify a data set.
 

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from vit_jax import errors
 from vit_jax.config import schema
-from vit_jax.data import sources
+from vit_jax.data import datasets, sources
 from vit_jax.data.sources import folder
 
 
@@ -136,3 +137,31 @@ def test_a_home_folder_may_be_written_short(tmp_path, monkeypatch):
   monkeypatch.setenv('HOME', str(tmp_path))
   touch(tmp_path, *photos('set/train/a', 'set/test/a', count=1))
   assert folder.summary('~/set').splits == {'train': 1, 'validation': 1}
+
+
+def test_what_is_held_out_stays_out_of_every_part_of_the_rest(tmp_path):
+  for name in 'ab':
+    (tmp_path / name).mkdir()
+    for number in range(30):
+      Image.new('RGB', (2, 2)).save(tmp_path / name / f'{number}.png')
+  data = schema.default().data
+  data.source, data.dataset = 'folder', str(tmp_path)
+  held_out = set(folder.build(data, 'validation').names)
+  rest = set(folder.build(data, 'train').names)
+  assert held_out and rest and held_out.isdisjoint(rest)
+  data.train_split = folder.training_split(data)
+  splits = datasets.choosing(data)
+  data.train_split, data.eval_split = splits
+  chosen = [set(folder.build(data, split).names) for split in splits]
+  assert chosen[0].isdisjoint(chosen[1])
+  assert chosen[0] | chosen[1] == rest
+
+
+def test_without_a_part_held_out_the_training_split_has_its_name(tmp_path):
+  for split in 'train', 'test':
+    (tmp_path / split / 'a').mkdir(parents=True)
+    Image.new('RGB', (2, 2)).save(tmp_path / split / 'a/0.png')
+  data = schema.default().data
+  data.source, data.dataset = 'folder', str(tmp_path)
+  data.eval_split = 'test'
+  assert folder.training_split(data) == 'train'

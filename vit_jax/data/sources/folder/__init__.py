@@ -145,6 +145,21 @@ def summary(dataset, train_split='train', eval_split='validation'):
   return Summary(counts, source.class_names, source.num_classes)
 
 
+def training_split(data):
+  """Returns a name of the training split that is the same for any other split.
+
+  Where a part of it is held out to evaluate on, it is that of the rest.
+  """
+  asked = slices.parse(data.train_split)
+  found = _DataSet(data, [name for name, _ in asked], True).layout
+  if not found.holds_out or '[' in data.train_split:
+    return data.train_split
+  return '+'.join(
+    f'{name}{layout.HELD_IN}' if found.part(name).share == 'rest' else name
+    for name, _ in asked
+  )
+
+
 class _Files(NamedTuple):
   """The files of a split."""
 

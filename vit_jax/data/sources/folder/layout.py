@@ -26,6 +26,8 @@ _MEANINGS = {
   **dict.fromkeys(_TEST, (_TEST, _VALIDATION)),
 }
 
+# Behind the name of the training split: it without what is held out of it.
+HELD_IN = '-held_in'
 _HELD_OUT = 1 / 5  # Of the images of a data set without splits.
 
 
@@ -91,6 +93,10 @@ class Layout:
       UserError: there is no such split, or there are several.
     """
     training = self._training()
+    if name.endswith(HELD_IN) and self.find(name) is None:
+      split = self.find(name.removesuffix(HELD_IN))
+      if split is not None and split == training:
+        return Part(split, 'rest', '')
     split = self.find(name)
     if split is None and self.holds_out and is_evaluated(name):
       note = (
@@ -109,7 +115,8 @@ class Layout:
   def must_hold_out(self, wanted):
     """Returns whether one of the names is of a split that is not there."""
     return self._training() is not None and any(
-      is_evaluated(name) and self.find(name) is None for name in wanted
+      (is_evaluated(name) or name.endswith(HELD_IN)) and self.find(name) is None
+      for name in wanted
     )
 
   def usual(self):
