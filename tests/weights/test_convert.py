@@ -13,7 +13,7 @@ from vit_jax.cli import main
 from vit_jax.config import schema
 from vit_jax.weights import card as cards
 from vit_jax.weights import convert, loading, mapping, preprocessing
-from vit_jax.weights.files import npz, safetensors
+from vit_jax.weights.files import download, npz, safetensors
 from vit_jax.weights.tables import bit, mixer, vit
 
 TINY = {'width': 8, 'depth': 2, 'num_heads': 2, 'mlp_dim': 12}
@@ -178,7 +178,14 @@ def test_what_a_reader_would_make_up_is_refused(tmp_path):
   assert not (tmp_path / 'out').exists()
 
 
-def test_a_million_bytes_of_names_go_to_transformers(tmp_path):
+def test_a_file_that_only_has_the_name_of_a_released_one_is_not_it(tmp_path):
+  path = tmp_path / 'ViT-B_16.npz'
+  save(path, num_classes=21_843, **TINY)
+  assert loading.find(str(path)).card.class_names is None
+
+
+def test_a_million_bytes_of_names_go_to_transformers(tmp_path, monkeypatch):
+  monkeypatch.setattr(download, 'is_far', lambda size, about: False)
   path = tmp_path / 'ViT-B_16.npz'  # The name of Google's file.
   save(path, num_classes=21_843, **TINY)
   convert.run(str(path), str(tmp_path / 'out'), 'huggingface')

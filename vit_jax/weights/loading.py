@@ -317,17 +317,22 @@ def _names(path, told, num_classes):
 def _released(path, format_name, num_classes):
   """Returns the row of the catalogue whose file this seems to be, or None.
 
-  It has the name of the file and its number of classes.
+  It has the name and the size of the file, and its number of classes.
   """
   if format_name in torch_config.PROJECTS or not num_classes:
     return None
-  name = pathlib.Path(formats.split(path)[0]).name
+  given = pathlib.Path(formats.split(path)[0])
   for entry in catalog.ENTRIES.values():
     file, _ = formats.split(entry.address)
-    if file.endswith(f'/{name}') and entry.num_classes == num_classes:
+    if (
+      file.endswith(f'/{given.name}')
+      and entry.num_classes == num_classes
+      and entry.num_bytes
+      and not download.is_far(given.stat().st_size, entry.num_bytes)
+    ):
       print(
         f'{path}: classes are called as those of {entry.name}, a released '
-        'file of this name.',
+        'file of this name and size.',
         file=sys.stderr,
       )
       return entry

@@ -149,7 +149,7 @@ def _check_cached(target, num_bytes, wanted):
   """Raises DownloadError where a file is not the one that was asked for."""
   problem = _difference(target, wanted)
   size = target.stat().st_size
-  if num_bytes and _is_far(size, num_bytes):
+  if num_bytes and is_far(size, num_bytes):
     problem = f'it has {size} bytes and should have about {num_bytes}'
   if problem:
     raise DownloadError(
@@ -158,7 +158,8 @@ def _check_cached(target, num_bytes, wanted):
     )
 
 
-def _is_far(size, about):
+def is_far(size, about):
+  """Returns whether a size in bytes is not about another, to `TOLERANCE`."""
   return abs(size - about) > TOLERANCE * about
 
 
@@ -254,7 +255,7 @@ def _fetch(session, url, target, num_bytes, wanted):
 
 def _limit(url, size, num_bytes):
   """Returns how many bytes may come at most."""
-  if num_bytes and size is not None and _is_far(size, num_bytes):
+  if num_bytes and size is not None and is_far(size, num_bytes):
     raise DownloadError(
       f'{url} has {size} bytes and should have about {num_bytes}; it is not '
       'the file that was released.'
