@@ -169,3 +169,17 @@ def test_synsets_are_shown_in_words():
   synsets = class_names.imagenet(1000)
   card = cards.Card(schema.default().model, 1000, synsets)
   assert card.names()[0] == 'tench, Tinca tinca'
+
+
+def test_more_layers_than_there_are_are_refused_before_they_are_traced(
+  workdir, tmp_path
+):
+  target = tmp_path / 'exported'
+  main.main(['convert', str(workdir), str(target), '--to=orbax'])
+  path = target / 'config.json'
+  config = json.loads(path.read_text())
+  for depth, message in (900, 'there are .* parameters'), (10**6, 'from 1 to'):
+    config['model']['depth'] = depth
+    path.write_text(json.dumps(config))
+    with pytest.raises(errors.UserError, match=message):
+      loading.find(str(target))
