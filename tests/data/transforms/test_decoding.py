@@ -266,3 +266,21 @@ def test_bands_give_the_pixels_of_the_whole(mode, monkeypatch):
   whole = decoding.decode(data)
   monkeypatch.setattr(decoding, '_BAND', 7 * PICTURE.width)
   np.testing.assert_array_equal(decoding.decode(data), whole)
+
+
+@pytest.mark.parametrize(
+  ('count', 'num_pixels', 'is_read'),
+  [
+    (100, 10_000_000, True),
+    (101, 1, False),
+    (20, decoding.MAX_PIXELS, True),
+    (21, decoding.MAX_PIXELS, False),
+  ],
+)
+def test_work_on_an_image_is_bounded(count, num_pixels, is_read):
+  image = b'\xff\xda\x00' * count
+  if is_read:
+    decoding.check_scans(image, num_pixels)
+    return
+  with pytest.raises(errors.UserError, match=f'A JPEG of {count} scans'):
+    decoding.check_scans(image, num_pixels)

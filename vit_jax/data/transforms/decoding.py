@@ -35,6 +35,7 @@ _MAY_HAVE_16_BITS = (b'\x89PNG', b'II*\0', b'MM\0*')
 _INKS = ('CMYK', 'YCCK')  # TurboJPEG and Pillow differ in what they become.
 
 MAX_SCANS = 100  # Of a progressive JPEG; libjpeg writes ten.
+MAX_SCANNED = 20 * MAX_PIXELS  # Pixels times scans: seconds of decoding.
 _SCAN = b'\xff\xda'  # How each begins; never part of one.
 
 # Tags of TIFF.
@@ -134,16 +135,21 @@ def check_size(rows, columns, max_pixels=MAX_PIXELS):
     )
 
 
-def check_scans(image):
+def check_scans(image, num_pixels):
   """Raises UserError for a JPEG that is refined more often than any is.
 
   Each scan takes as long as the whole image, and only a few bytes.
+
+  Args:
+    image: the bytes of the file.
+    num_pixels: of the image, rows times columns.
   """
   count = image.count(_SCAN)
-  if count > MAX_SCANS:
+  limit = min(MAX_SCANS, MAX_SCANNED // max(1, num_pixels))
+  if count > limit:
     raise errors.UserError(
       f'A JPEG of {count} scans, of which photographs have a dozen; no more '
-      f'than {MAX_SCANS} are decoded.'
+      f'than {limit} are decoded of {num_pixels:,} pixels.'
     )
 
 
@@ -167,7 +173,7 @@ def _decode_jpeg(image, max_pixels, shrink, transient, exact):
   check_size(*size, max_pixels)
   if exact and color_space in _INKS:
     return None
-  check_scans(image)
+  check_scans(image, size[0] * size[1])
   rows, columns = (-(-side // shrink) for side in size)
   try:
     return simplejpeg.decode_jpeg(
