@@ -317,7 +317,7 @@ def test_missing_reassessed_labels_are_told_before_the_first_run(
     ({'suite': 'vtb'}, r"suite='vtb' is unknown.* mean vtab"),
     ({'sweep': ['run.batch_size=16,-1']}, r'run\.batch_size=-1 does not fit'),
     ({'sweep': ['optimizer.warmup_steps=0,99']}, r'warmup_steps=99 is longer'),
-    ({'sweep': ['data.source=synthetic,folder']}, r"splits or classes"),
+    ({'sweep': ['data.source=synthetic,folder']}, r'splits or classes'),
     ({'sweep': ['init=/gone/a.npz,/gone/b.npz']}, r'/gone/a\.npz is no file'),
     (
       {'overrides': ['--config.data.train_split=train[:9]']},
