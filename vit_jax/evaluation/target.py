@@ -100,10 +100,8 @@ class Target:
     """
     source = sources.build(self.config.data, split)
     if hasattr(source, 'notes') and jax.process_index() == 0:
-      counts = sources.describe([split], [source])[0]
-      lines = [
-        line for line in (counts, *source.notes) if line not in self.told
-      ]
+      said = sources.counts([split], [source]), *source.notes
+      lines = [line for line in said if line not in self.told]
       print(*lines, sep='\n', end='\n' * bool(lines), file=sys.stderr)
       self.told.update(lines)
     return source

@@ -38,6 +38,7 @@ SOURCES = {
 
 CHOICES = {'data.source': SOURCES}
 
+counts = description.counts
 describe = description.describe
 
 

@@ -19,7 +19,7 @@ def describe(splits, sources):
     splits: names, of which the first is that of training.
     sources: one for each.
   """
-  lines = [_counts(splits, sources)]
+  lines = [counts(splits, sources)]
   for source in sources:
     lines += getattr(source, 'notes', ())
   for split, source in zip(splits, sources):
@@ -47,7 +47,7 @@ def _shared(splits, sources):
   return lines
 
 
-def _counts(splits, sources):
+def counts(splits, sources):
   """Returns '2,310 images of 12 classes (train), 411 (test)', and so on."""
   rows = []
   left_out = collections.Counter()
