@@ -69,6 +69,21 @@ def compiled_in_less_time():
   jax.clear_caches()
 
 
+@pytest.fixture
+def drawn(monkeypatch):
+  """The figures that are saved, which are drawn as well."""
+  from vit_jax.evaluation import drawing
+
+  drawn, save = [], drawing.save
+
+  def keep(picture, path):
+    drawn.append(picture)
+    return save(picture, path)
+
+  monkeypatch.setattr(drawing, 'save', keep)
+  return drawn
+
+
 @pytest.fixture(scope='session')
 def wait_until():
   """Waits for what another thread or process does, however busy all are."""

@@ -6,7 +6,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from vit_jax.evaluation import confusion_figure, drawing, per_class
+from vit_jax.evaluation import confusion_figure, per_class
 
 
 def of(matrix):
@@ -22,19 +22,6 @@ def of(matrix):
 
 def diagonal(size, **mistakes):
   return {(label, label): 9 for label in range(size)} | mistakes
-
-
-@pytest.fixture
-def drawn(monkeypatch):
-  """The figures that are saved, which are drawn as well."""
-  drawn, save = [], drawing.save
-
-  def keep(picture, path):
-    drawn.append(picture)
-    return save(picture, path)
-
-  monkeypatch.setattr(drawing, 'save', keep)
-  return drawn
 
 
 def test_a_few_classes_are_all_shown(tmp_path, drawn):

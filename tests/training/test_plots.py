@@ -10,19 +10,6 @@ from vit_jax.evaluation import drawing
 from vit_jax.training import plots, validation
 
 
-@pytest.fixture
-def drawn(monkeypatch):
-  """The figures that are saved, which are drawn as well."""
-  drawn, save = [], drawing.save
-
-  def keep(picture, path):
-    drawn.append(picture)
-    return save(picture, path)
-
-  monkeypatch.setattr(drawing, 'save', keep)
-  return drawn
-
-
 def shown(path):
   """Returns the pixels of a picture, uint8 [rows, columns, 3]."""
   return np.asarray(PIL.Image.open(path).convert('RGB'))
