@@ -22,7 +22,7 @@ from etils import epath
 
 from vit_jax import pytrees
 from vit_jax.checkpoints import manager
-from vit_jax.training.runtime import log
+from vit_jax.training.runtime import metrics_file
 
 HERE = pathlib.Path(__file__).parent
 NUM_STEPS = 12
@@ -207,7 +207,7 @@ class Runs:
       pathlib.Path(workdir) / 'checkpoints', keep=1, read_only=True
     )
     assert saved.latest_step() == NUM_STEPS
-    metrics = (pathlib.Path(workdir) / log.FILE).read_text()
+    metrics = (pathlib.Path(workdir) / metrics_file.FILE).read_text()
     return {'metrics': metrics, **Runs.arrays(workdir)}
 
   @staticmethod

@@ -7,7 +7,7 @@ plain SGD, whose updates are as close as the gradients are.
 import numpy as np
 import pytest
 
-from vit_jax.training.runtime import log
+from vit_jax.training.runtime import metrics_file
 
 fault = pytest.mark.fault
 
@@ -40,7 +40,7 @@ def assert_close(runs, given_dir, wanted_dir):
       np.testing.assert_allclose(
         given[path], wanted[path], rtol=0, atol=1e-5, err_msg=path
       )
-  lines = [log.read_metrics(folder) for folder in (given_dir, wanted_dir)]
+  lines = [metrics_file.read(folder) for folder in (given_dir, wanted_dir)]
   for ours, theirs in zip(*lines, strict=True):
     assert ours.pop('split') == theirs.pop('split')
     assert ours == pytest.approx(theirs, rel=1e-4)
@@ -66,7 +66,7 @@ def test_the_first_process_alone_writes_logs(together):
 
 
 def test_every_example_is_evaluated_exactly_once(together):
-  lines = log.read_metrics(together[0])
+  lines = metrics_file.read(together[0])
   counts = [line['num_examples'] for line in lines if line['split'] == 'eval']
   assert counts == [40] * 3
 
@@ -74,7 +74,7 @@ def test_every_example_is_evaluated_exactly_once(together):
 def test_evaluating_together_gives_what_the_run_reported(runs, together):
   processes = runs.start_together(['evaluate', f'--workdir={together[0]}'])
   assert [process.wait() for process in processes] == [0, 0]
-  *_, reported = log.read_metrics(together[0])
+  *_, reported = metrics_file.read(together[0])
   told = dict(line.split() for line in str(processes[0]).splitlines()[-3:])
   assert told.keys() == {'accuracy', 'loss', 'num_examples'}
   for name, value in told.items():

@@ -13,7 +13,7 @@ from vit_jax.config import recipes
 from vit_jax.sharding import mesh as meshes
 from vit_jax.sharding import placement
 from vit_jax.training import assembly, train_step
-from vit_jax.training.runtime import log
+from vit_jax.training.runtime import metrics_file
 
 fault = pytest.mark.fault
 
@@ -128,7 +128,7 @@ def test_no_step_is_made_after_too_many_were_skipped(components):
 def skipped(workdir):
   return {
     line['step']: line['skipped']
-    for line in log.read_metrics(workdir)
+    for line in metrics_file.read(workdir)
     if line['split'] == 'train'
   }
 

@@ -15,7 +15,7 @@ from vit_jax.data import pipeline
 from vit_jax.evaluation import evaluate, metrics, records
 from vit_jax.training import best_step, train
 from vit_jax.training import session as sessions
-from vit_jax.training.runtime import log
+from vit_jax.training.runtime import metrics_file
 from vit_jax.weights import loading
 
 pytestmark = pytest.mark.usefixtures('compiled_in_less_time')
@@ -66,7 +66,7 @@ def outcome(workdir):
   params, step = parameters.find(workdir).load(
     ['head/kernel'], lambda _, array: array
   )
-  metrics = (workdir / log.FILE).read_text()
+  metrics = (workdir / metrics_file.FILE).read_text()
   return metrics, steps, best.read(folder), step, params['head/kernel']
 
 

@@ -13,7 +13,7 @@ from vit_jax.config import recipes, schema
 from vit_jax.data import pipeline
 from vit_jax.sharding import mesh as meshes
 from vit_jax.training import assembly, train, validation
-from vit_jax.training.runtime import log
+from vit_jax.training.runtime import metrics_file
 
 pytestmark = pytest.mark.usefixtures('compiled_in_less_time')
 
@@ -51,7 +51,7 @@ def outcome(workdir):
     assert saved.latest_step() == NUM_STEPS
     state, _ = saved.restore(components.state)
   state = state.replace(rng=jax.random.key_data(state.rng))
-  metrics = (workdir / log.FILE).read_text()
+  metrics = (workdir / metrics_file.FILE).read_text()
   return metrics, pytrees.flatten(jax.device_get(state))
 
 

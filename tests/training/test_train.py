@@ -16,7 +16,7 @@ from vit_jax.data import pipeline
 from vit_jax.evaluation import evaluate
 from vit_jax.sharding import mesh as meshes
 from vit_jax.training import assembly, train
-from vit_jax.training.runtime import log
+from vit_jax.training.runtime import metrics_file
 
 NUM_STEPS = 6  # An epoch: 100 images in batches of 16.
 
@@ -60,7 +60,7 @@ def finished(tmp_path_factory):
 def test_a_run_leaves_its_record(finished):
   workdir, report = finished
   assert report['num_examples'] == 100
-  lines = log.read_metrics(workdir)
+  lines = metrics_file.read(workdir)
   assert [line['step'] for line in lines if line['split'] == 'train'] == list(
     range(1, NUM_STEPS + 1)
   )
@@ -101,7 +101,9 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
   assert ours.keys() == theirs.keys()
   for path in ours:
     np.testing.assert_array_equal(ours[path], theirs[path], err_msg=path)
-  lines = [(path / log.FILE).read_text() for path in (tmp_path, finished[0])]
+  lines = [
+    (path / metrics_file.FILE).read_text() for path in (tmp_path, finished[0])
+  ]
   assert lines[0] == lines[1]
 
 
@@ -113,7 +115,7 @@ def test_a_run_of_an_older_version_goes_on(tmp_path, capsys):
   config.mesh.data = 1
   report = train.run(config, workdir)
   assert 'resumed at step 3' in capsys.readouterr().err
-  lines = log.read_metrics(workdir)
+  lines = metrics_file.read(workdir)
   trained = [line for line in lines if line['split'] == 'train']
   assert [line['step'] for line in trained] == list(range(1, 13))
   assert trained[2]['loss'] == 1.3580259084701538  # Of then.
@@ -142,9 +144,9 @@ def test_a_resume_reads_and_verifies_its_step_once(finished, monkeypatch):
 
 def test_a_finished_run_is_not_trained_further(finished):
   workdir, report = finished
-  before = final_state(workdir), log.read_metrics(workdir)
+  before = final_state(workdir), metrics_file.read(workdir)
   assert train.run(tiny_config(), workdir) == report
-  after = final_state(workdir), log.read_metrics(workdir)
+  after = final_state(workdir), metrics_file.read(workdir)
   np.testing.assert_equal(after, before)
 
 

@@ -20,7 +20,7 @@ from vit_jax.data.sources import checks, listing
 from vit_jax.data.sources import folder as folders
 from vit_jax.evaluation import evaluate
 from vit_jax.training import train, validation
-from vit_jax.training.runtime import log
+from vit_jax.training.runtime import metrics_file
 
 pytestmark = pytest.mark.usefixtures('compiled_in_less_time')
 
@@ -95,7 +95,7 @@ def broken(config, folder, tmp_path):
 
 
 def trained(workdir):
-  lines = log.read_metrics(workdir)
+  lines = metrics_file.read(workdir)
   return [line for line in lines if line['split'] == 'train']
 
 
@@ -178,7 +178,7 @@ def test_slices_stay_what_they_were_without_a_file(config, folder, tmp_path):
     path.unlink()
   config.data.max_bad_fraction = 0.0
   train.run(config, tmp_path / 'run')
-  assert log.read_metrics(tmp_path / 'run') == log.read_metrics(
+  assert metrics_file.read(tmp_path / 'run') == metrics_file.read(
     tmp_path / 'whole'
   )
 
@@ -313,7 +313,7 @@ def test_a_mixed_run_has_soft_targets_and_ends_with_numbers(config, tmp_path):
   config.data.cutmix, config.data.random_erasing = 1.0, 0.3
   config.data.repeated_augmentation = 2
   report = train.run(config, tmp_path / 'run')
-  lines = log.read_metrics(tmp_path / 'run')
+  lines = metrics_file.read(tmp_path / 'run')
   losses = [line['loss'] for line in lines if line['split'] == 'train']
   assert len(losses) == 4 and np.isfinite(losses).all()
   assert report['num_examples'] == 10 and np.isfinite(report['loss'])

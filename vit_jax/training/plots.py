@@ -10,7 +10,7 @@ from vit_jax.config import recipes
 from vit_jax.data.transforms import mixing
 from vit_jax.evaluation import drawing, metrics
 from vit_jax.evaluation import predictions as predicting
-from vit_jax.training.runtime import log
+from vit_jax.training.runtime import metrics_file
 
 _SMOOTHED = 16  # Points from which a line of training is smoothed.
 
@@ -30,7 +30,7 @@ def learning_curve(workdir):
     UserError: `workdir` has no metrics.
   """
   workdir = pathlib.Path(workdir)
-  records = log.read_metrics(workdir)
+  records = metrics_file.read(workdir)
   picture = drawing.blank(8, 3.4)
   note = _note(workdir)
   picture.set_layout_engine(

@@ -8,6 +8,7 @@ from tensorboardX.proto import event_pb2
 
 from vit_jax import errors
 from vit_jax.training.runtime import log as logs
+from vit_jax.training.runtime import metrics_file
 
 
 class Clock:
@@ -140,7 +141,7 @@ def test_the_metrics_come_back(make_log, tmp_path):
     log.start(0, [])
     log.train(50, {'loss': 2.5})
     log.evaluation(50, {'accuracy': 0.25, 'num_examples': 8})
-  train, evaluation = logs.read_metrics(tmp_path)
+  train, evaluation = metrics_file.read(tmp_path)
   assert train['step'] == 50 and train['split'] == 'train'
   assert train['loss'] == 2.5
   assert evaluation == {
@@ -155,7 +156,7 @@ def test_each_line_is_on_disk_at_once(make_log, tmp_path):
   with make_log() as log:
     log.start(0, [])
     log.train(50, {'loss': 2.5})
-    assert logs.read_metrics(tmp_path)[0]['loss'] == 2.5
+    assert metrics_file.read(tmp_path)[0]['loss'] == 2.5
 
 
 @pytest.mark.parametrize('value', [math.nan, math.inf, -math.inf])
@@ -170,7 +171,7 @@ def test_what_is_not_finite_is_null_in_strict_json(
     log.train(50, {'loss': value})
   line = (tmp_path / 'metrics.jsonl').read_text()
   assert json.loads(line, parse_constant=refuse)['loss'] is None
-  assert math.isnan(logs.read_metrics(tmp_path)[0]['loss'])
+  assert math.isnan(metrics_file.read(tmp_path)[0]['loss'])
   assert f'loss {value}' in stream.getvalue()
 
 
@@ -195,7 +196,7 @@ def steps_after(make_log, tmp_path, start):
   with make_log() as log:
     log.start(start, saved)
     log.train(start + 50, {'loss': 2.0})
-  return [(m['step'], m['loss']) for m in logs.read_metrics(tmp_path)]
+  return [(m['step'], m['loss']) for m in metrics_file.read(tmp_path)]
 
 
 def test_resuming_replaces_the_lines_of_later_steps(make_log, tmp_path):
@@ -227,7 +228,7 @@ def test_the_file_holds_nothing_that_a_clock_tells(make_log, tmp_path):
   with make_log() as log:
     log.start(0, [])
     log.train(50, {'loss': 2.5}, {'data_wait': 0.25})
-  assert logs.read_metrics(tmp_path) == [
+  assert metrics_file.read(tmp_path) == [
     {'step': 50, 'split': 'train', 'loss': 2.5}
   ]
   assert scalars(tmp_path)['train/data_wait', 50] == 0.25
@@ -243,7 +244,7 @@ def test_what_a_full_disk_refused_comes_later(make_log, tmp_path, stream):
     log.train(100, {'loss': 2.0})
     path.rmdir()
     log.train(150, {'loss': 1.0})
-  losses = [line['loss'] for line in logs.read_metrics(tmp_path)]
+  losses = [line['loss'] for line in metrics_file.read(tmp_path)]
   assert losses == [3.0, 2.0, 1.0]
   assert stream.getvalue().count('cannot be written') == 1
 
@@ -263,11 +264,11 @@ def test_a_line_cut_short_by_a_crash_is_dropped(make_log, tmp_path):
     log_before.train(50, {'loss': 1.0})
   path = tmp_path / 'metrics.jsonl'
   path.write_text(path.read_text() + '{"step": 100, "split": "tra')
-  assert len(logs.read_metrics(tmp_path)) == 1
+  assert len(metrics_file.read(tmp_path)) == 1
   with make_log() as log:
     log.start(100, log_before.records)
     log.train(150, {'loss': 1.0})
-  assert [m['step'] for m in logs.read_metrics(tmp_path)] == [50, 150]
+  assert [m['step'] for m in metrics_file.read(tmp_path)] == [50, 150]
 
 
 @pytest.mark.parametrize(
@@ -285,12 +286,12 @@ def test_a_broken_line_is_named(tmp_path, line):
   good = '{"step": 50, "split": "train"}'
   (tmp_path / 'metrics.jsonl').write_text(f'{good}\n{line}\n{good}\n')
   with pytest.raises(errors.UserError, match=r'metrics\.jsonl, line 2 is not'):
-    logs.read_metrics(tmp_path)
+    metrics_file.read(tmp_path)
 
 
 def test_a_folder_without_metrics_is_named(tmp_path):
   with pytest.raises(errors.UserError, match=r'has no metrics\.jsonl; give'):
-    logs.read_metrics(tmp_path)
+    metrics_file.read(tmp_path)
 
 
 def test_only_the_writer_shows_and_writes(make_log, tmp_path, stream):

@@ -1,15 +1,11 @@
 """The metrics logger of a run.
 
 To a terminal: a progress bar. To a log: a line for each set of metrics. To the
-workdir: metrics.jsonl, a JSON object per line, and TensorBoard event files.
-metrics.jsonl holds what the run computes and no timings: it is the same
-whatever the machine and however often the run was interrupted.
+workdir: metrics.jsonl (see `metrics_file`) and TensorBoard event files.
 """
 
 import contextlib
 import datetime
-import json
-import math
 import pathlib
 import sys
 import time
@@ -17,9 +13,8 @@ import time
 import tensorboardX
 import tqdm
 
-from vit_jax import errors, files
-
-FILE = 'metrics.jsonl'
+from vit_jax import errors
+from vit_jax.training.runtime import metrics_file
 
 
 class RunLog:
@@ -55,7 +50,7 @@ class RunLog:
     self._pace = _Pace(num_steps, batch_size, clock)
     self._open = contextlib.ExitStack()
     self._board = self._bar = None
-    self._is_whole = True  # The file holds all records.
+    self._file = metrics_file.MetricsFile(workdir, self._show)
     self.records = []  # All so far, as metrics.jsonl holds them.
 
   def __enter__(self):
@@ -77,7 +72,7 @@ class RunLog:
     if not self._is_writer:
       return
     self._pace.start(step)
-    self._rewrite()
+    self._file.rewrite(self.records)
     self._board = self._open.enter_context(
       tensorboardX.SummaryWriter(
         str(self._workdir / 'tensorboard'), purge_step=step + 1
@@ -151,62 +146,19 @@ class RunLog:
       self._bar.write(text, file=self._stream)
 
   def _record(self, step, split, values):
-    values = {name: _finite(value) for name, value in values.items()}
+    values = {
+      name: metrics_file.finite(value) for name, value in values.items()
+    }
     self.records.append({'step': step, 'split': split, **values})
     return self.records[-1]
 
   def _write(self, record):
-    if self._is_whole:
-      self._append(record)
-    else:
-      self._rewrite()
+    self._file.append(self.records)
     for name, value in record.items():
       if name not in ('step', 'split') and value is not None:
         self._board.add_scalar(
           f'{record["split"]}/{name}', value, record['step']
         )
-
-  def _append(self, record):
-    try:
-      files.append_line(self._workdir / FILE, _line(record))
-    except OSError as error:
-      self._miss(error)
-
-  def _rewrite(self):
-    text = ''.join(f'{_line(record)}\n' for record in self.records)
-    try:
-      files.write_text(self._workdir / FILE, text)
-      self._is_whole = True
-    except OSError as error:
-      self._miss(error)
-
-  def _miss(self, error):
-    """A full disk is no reason to stop: the records are kept for later."""
-    if self._is_whole:
-      self._show(
-        f'{self._workdir / FILE} cannot be written ({error}); continuing'
-      )
-    self._is_whole = False
-
-
-def read_metrics(workdir):
-  """Returns the metrics of a run: [{'step': 50, 'split': 'train', ...}].
-
-  A metric that was not a finite number is nan. A last line truncated by a crash
-  is left out.
-
-  Raises:
-    UserError: there is no metrics.jsonl, or it can't be parsed.
-  """
-  path = pathlib.Path(workdir) / FILE
-  if not path.exists():
-    raise errors.UserError(
-      f'{workdir} has no {FILE}; give the --workdir of a run.'
-    )
-  return [
-    {name: math.nan if value is None else value for name, value in line.items()}
-    for line in _whole_lines(path)
-  ]
 
 
 class _Pace:
@@ -238,46 +190,6 @@ class _Pace:
       self._origin = (step, now)
       self._is_first = False
     return rate, seconds * (self._num_steps - step)
-
-
-def _whole_lines(path):
-  """Returns what each line of a metrics.jsonl holds, {'step', 'split', ...}.
-
-  Raises:
-    UserError: a line before the last is invalid.
-  """
-  lines, records = files.read_lines(path), []
-  for number, line in enumerate(lines, 1):
-    try:
-      records.append(_parse(line))
-    except (ValueError, KeyError, TypeError, OverflowError) as error:
-      if number == len(lines):
-        break
-      raise errors.UserError(
-        f'{path}, line {number} is not a line of metrics ({error}).'
-      ) from error
-  return records
-
-
-def _parse(line):
-  record = files.parse_json(line)
-  if record['split'] not in ('train', 'eval'):
-    raise ValueError(f'split {record["split"]!r}')
-  for name, value in record.items():
-    if name != 'split' and value is not None:
-      float(value)
-  int(record['step'])
-  return record
-
-
-def _line(record):
-  return json.dumps(record, allow_nan=False)
-
-
-def _finite(value):
-  """Returns the number for JSON: None where it is not finite."""
-  value = value if isinstance(value, int) else float(value)
-  return value if math.isfinite(value) else None
 
 
 def _text(values):
