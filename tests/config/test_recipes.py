@@ -203,7 +203,8 @@ def test_recipes_import_no_recipe():
   'spec, message',
   [
     ('https://example.org/recipe.py', 'is a URL; .* local file only'),
-    ('gs://bucket/config.json', 'is a URL'),
+    ('gs://bucket/recipe.py', 'is a URL; .* local file only'),
+    ('hdfs://host/config.json', 'hdfs:// is not supported'),
     ('configs/quickstart', 'neither a recipe .* nor the config.json'),
     ('recipe.txt', 'neither a recipe'),
     ('', 'neither a recipe'),
@@ -370,8 +371,8 @@ def test_a_workdir_that_cannot_be_written_is_named(tmp_path, use):
   for workdir in tmp_path / 'file', tmp_path / 'file' / 'run':
     with pytest.raises(errors.UserError, match=r'file.* cannot be written'):
       use(schema.default(), workdir)
-  with pytest.raises(errors.UserError, match='gs://b/run is a URL'):
-    use(schema.default(), 'gs://b/run')
+  with pytest.raises(errors.UserError, match='hdfs:// is not supported'):
+    use(schema.default(), 'hdfs://b/run')
 
 
 def test_a_config_json_does_not_say_what_lists_may_name(tmp_path):

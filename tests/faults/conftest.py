@@ -18,10 +18,9 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
-from etils import epath
 
-from vit_jax import pytrees
-from vit_jax.checkpoints import manager
+from vit_jax import files, pytrees
+from vit_jax.checkpoints import manager, orbax_stores
 from vit_jax.training.runtime import metrics_file
 
 HERE = pathlib.Path(__file__).parent
@@ -91,7 +90,7 @@ class Run:
 class Runs:
   """Starts runs, by zygote.py, and looks at what they leave."""
 
-  def __init__(self, folder, cache_dir):
+  def __init__(self, folder, cache_dir, environment=None):
     self._folder = folder
     self._count = itertools.count()
     self._lock = threading.Lock()
@@ -109,7 +108,7 @@ class Runs:
       stdin=subprocess.PIPE,
       stdout=subprocess.PIPE,
       text=True,
-      env={**os.environ, 'JAX_PLATFORMS': 'cpu'},
+      env={**os.environ, 'JAX_PLATFORMS': 'cpu', **(environment or {})},
       start_new_session=True,
     )
 
@@ -187,7 +186,8 @@ class Runs:
   @staticmethod
   def arrays(workdir, step=NUM_STEPS):
     """Returns {path: NumPy array} of a checkpoint, read by orbax alone."""
-    folder = epath.Path(workdir) / 'checkpoints' / str(step) / 'state'
+    folder = files.path(workdir) / 'checkpoints' / str(step) / 'state'
+    folder = orbax_stores.path(folder)
     handler = ocp.StandardCheckpointHandler()
     sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     shapes = jax.tree.map(
@@ -204,10 +204,10 @@ class Runs:
   def outcome(workdir):
     """Returns all that a finished run leaves and that must be the same bits."""
     saved = manager.CheckpointManager(
-      pathlib.Path(workdir) / 'checkpoints', keep=1, read_only=True
+      files.path(workdir) / 'checkpoints', keep=1, read_only=True
     )
     assert saved.latest_step() == NUM_STEPS
-    metrics = (pathlib.Path(workdir) / metrics_file.FILE).read_text()
+    metrics = (files.path(workdir) / metrics_file.FILE).read_text()
     return {'metrics': metrics, **Runs.arrays(workdir)}
 
   @staticmethod

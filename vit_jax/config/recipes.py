@@ -14,7 +14,6 @@ import pathlib
 import re
 import runpy
 import sys
-import tempfile
 import traceback
 
 from ml_collections import config_dict
@@ -210,9 +209,11 @@ def find(name):
   Raises:
     UserError: there is neither; it names the nearest.
   """
-  path = pathlib.Path(name).expanduser()
+  path = files.path(name).expanduser()
   if path.is_file():
     return path
+  if files.is_remote(name):
+    raise errors.UserError(f'There is no file {name}.')
   short = name.removeprefix('configs/')
   installed = _installed()
   if short in installed:
@@ -244,7 +245,7 @@ def _installed():
 
 def _split(spec):
   """Splits 'path:knobs' into the path and the text of the knobs."""
-  if '://' in spec:
+  if files.is_remote(spec) and not spec.endswith('.json'):
     raise errors.UserError(
       f'{spec} is a URL; a recipe is read from a local file only. '
       'Download it, read it, and give its path.'
@@ -405,17 +406,11 @@ def _resolve_paths(config):
 
 def _writable(workdir):
   """Creates a folder if needed and returns its path; it must be writable."""
-  if '://' in str(workdir):
-    raise errors.UserError(
-      f'--workdir={workdir} is a URL; give a local folder, '
-      'or mount the bucket and give the mount point.'
-    )
-  workdir = pathlib.Path(workdir).expanduser()
+  workdir = files.path(workdir).expanduser()
   try:
-    workdir.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=workdir):
-      files.refuse_links(workdir, WRITTEN)
-      return workdir
+    files.check_folder(workdir)
+    files.refuse_links(workdir, WRITTEN)
+    return workdir
   except OSError as error:
     raise errors.UserError(
       f'--workdir={workdir} cannot be written ({error.strerror}); '
