@@ -10,7 +10,7 @@ import pathlib
 import jax
 
 from vit_jax.config import paths, recipes, schema
-from vit_jax.data import bad_examples, pipeline, prefetch
+from vit_jax.data import bad_examples, pipeline, prefetch, threads
 from vit_jax.evaluation import drawing
 from vit_jax.sharding import mesh as meshes
 from vit_jax.sharding import placement
@@ -59,7 +59,7 @@ def run(config, workdir):
     config, workdir, components, num_steps, data.facts, card
   ) as session:
     session.log.say(f'{len(devices)} {devices[0].platform} device(s)')
-    for line in data.describe():
+    for line in (*data.describe(), threads.describe(config.data)):
       session.log.say(line)
     state = session.restore_or_init()
     data.remember()
