@@ -15,7 +15,9 @@ if [[ ${1:-} == --dry-run ]]; then
   shift
   run() { cat; }
 fi
-if [[ $# -lt 7 ]]; then sed -n '2,8s/^# \?//p' "${BASH_SOURCE[0]}" >&2 && exit 2; fi
+if [[ $# -lt 7 || ! $3/$4 =~ ^[1-9][0-9]*/[1-9][0-9]*$ ]]; then
+  sed -n '2,8s/^# \?//p' "${BASH_SOURCE[0]}" >&2 && exit 2
+fi
 if [[ -n ${CLAIM:-} && -n ${BUCKET:-} ]]; then
   echo 'gke_jobset.sh: /data is CLAIM or BUCKET; both are set' >&2
   exit 2

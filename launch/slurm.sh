@@ -11,7 +11,9 @@ if [[ ${1:-} == --dry-run ]]; then
   shift
   run() { printf '%q ' "$@" && echo; }
 fi
-if [[ $# -lt 3 ]]; then sed -n '2,7s/^# \?//p' "${BASH_SOURCE[0]}" >&2 && exit 2; fi
+if [[ $# -lt 3 || ! $1/$2 =~ ^[1-9][0-9]*/[1-9][0-9]*$ ]]; then
+  sed -n '2,7s/^# \?//p' "${BASH_SOURCE[0]}" >&2 && exit 2
+fi
 nodes=$1 gpus=$2 && shift 2
 launch=${LAUNCH:-$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)}
 

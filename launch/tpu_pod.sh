@@ -23,6 +23,7 @@ while [[ ${1:-} == --* ]]; do
   shift
 done
 if [[ $task == start && $# -lt 3 || $task != start && $# != 2 ]]; then usage; fi
+if [[ $2 == -* || ${3:-} == -* ]]; then usage; fi # A name is missing.
 pod=$1 zone=$2 && shift 2
 # shellcheck disable=SC2088  # The tilde is for the machines to expand.
 home='~/'
