@@ -59,8 +59,9 @@ def run(config, workdir):
     config, workdir, components, num_steps, data.facts, card
   ) as session:
     session.log.say(f'{len(devices)} {devices[0].platform} device(s)')
-    for line in (*data.describe(), threads.describe(config.data)):
+    for line in data.describe():
       session.log.say(line)
+    session.log.say(threads.describe(config.data))
     state = session.restore_or_init()
     data.remember()
     step = int(state.step)
