@@ -28,3 +28,14 @@ def test_the_entry_point_starts_once(machine, monkeypatch):
   done = machine.start('keep_going.sh', 'vit_jax', *machine.train)
   assert (done.returncode, done.stderr) == (75, '')
   assert machine.noted('vit_jax') == [[*machine.train]]
+
+
+def test_the_image_asks_for_extras_that_there_are(machine):
+  setup = (machine.launch.parent / 'setup.py').read_text()
+  extras = set(re.findall(r"^    '(\w+)': \[", setup, re.M))
+  text = (machine.launch / 'Dockerfile').read_text()
+  page = (machine.launch / 'README.md').read_text()
+  forms = r'EXTRAS=([\w,]+)|vit_jax\[(\w+)\]|\.\[([\w,]+)\]'
+  asked = re.findall(forms, text + page)
+  named = {name for found in asked for name in ''.join(found).split(',')}
+  assert {'tpu', 'gcs', 'cuda', 's3'} <= named <= extras
