@@ -21,7 +21,7 @@ if [[ ${#hosts[@]} == 0 ]]; then
   run "${train[@]}"
   exit
 fi
-train+=("--coordinator=${hosts[0]}:${PORT:-8476}" "--num_processes=${#hosts[@]}")
+train+=("--coordinator=${hosts[0]##*@}:${PORT:-8476}" "--num_processes=${#hosts[@]}")
 started=()
 for number in "${!hosts[@]}"; do
   # On a terminal, so that the command ends with the connection.

@@ -19,6 +19,9 @@ STARTS = {
     (*MEETING, '--process_id=0'),
     (*MEETING, '--process_id=1'),
   ],
+  ('gpu_node.sh', 'me@one', '--'): [
+    ('--coordinator=one:8476', '--num_processes=1', '--process_id=0')
+  ],
   ('tpu_pod.sh', 'pod', 'us-central2-b'): [()],
   ('tpu_pod.sh', '--queued-resource', 'slices', 'us-central2-b'): [()],
   ('slurm.sh', '2', '8'): [()],
