@@ -62,6 +62,19 @@ attend() {
   return "$status"
 }
 
+# shellcheck disable=SC2329  # By signals.
+forward() {
+  interrupted=1 stopping=early
+  if [[ -n $child ]]; then stopping=1 && tell_to_stop; fi
+}
+
+is_session_leader() {
+  local fields session
+  fields=$(<"/proc/$$/stat")
+  read -r _ _ _ session _ <<<"${fields##*) }"
+  [[ $session == "$$" ]]
+}
+
 tell_to_stop() { kill -TERM "$child" 2>/dev/null; } # It may have ended.
 
 # Has all lines of this process and of those it starts begin with a label.
@@ -100,9 +113,11 @@ for argument; do
 done
 if [[ $tries == 1 ]]; then exec "$@"; fi
 if [[ -n ${LABEL:-} || ! -t 1 || ! -t 2 ]]; then label_lines; fi
-trap 'interrupted=1
-  if [[ $child ]]; then stopping=1; tell_to_stop; else stopping=early; fi' TERM INT
-trap 'interrupted=1 stopping=1' HUP # The terminal signals the command, too; a second one kills it.
+trap forward TERM INT
+# A second signal would end the command at once. Of a terminal that is closed, as when
+# a connection breaks, the kernel tells the leader of the session alone; an
+# interactive shell tells the command as well.
+if is_session_leader; then trap forward HUP; else trap 'interrupted=1 stopping=1' HUP; fi
 keep_going "$@"
 ended=$?
 exec >&- 2>&-

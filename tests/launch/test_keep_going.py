@@ -1,5 +1,6 @@
 """Restarts: for as long as that helps, later and later; a stop is a stop."""
 
+import contextlib
 import os
 import re
 import signal
@@ -111,6 +112,35 @@ def test_told_to_stop_as_the_command_starts_it_tells_the_command(
   done = machine.start('keep_going.sh', run)
   assert done.returncode == 75, done.stderr
   assert up.read_text() == '\n'
+
+
+@pytest.mark.parametrize('is_leader', [True, False])
+def test_a_closed_terminal_is_told_once(machine, is_leader):
+  """To the leader of a session by the kernel; else to all by a shell."""
+  told = machine.home / 'told'
+  traps = ' '.join(
+    f"trap 'echo {name} >>{told}' {name};" for name in ('HUP', 'TERM', 'INT')
+  )
+  wait = f'until [[ -e {told} ]]; do sleep 0.01; done; sleep 0.3; exit 75'
+  machine.script('run', f'{traps} echo up; {wait}')
+  command = ['bash', machine.launch / 'keep_going.sh', machine.home / 'run']
+  if not is_leader:
+    command = ['bash', '-c', '"$@"; exit $?', 'shell', *command]
+  with subprocess.Popen(
+    command, stdout=subprocess.PIPE, text=True, start_new_session=True
+  ) as running:
+    try:
+      assert running.stdout.readline().endswith('] up\n')
+      if is_leader:
+        os.kill(running.pid, signal.SIGHUP)
+        assert running.wait(60) == 75
+      else:
+        os.killpg(running.pid, signal.SIGHUP)
+        running.stdout.read()  # Until all have ended.
+    finally:
+      with contextlib.suppress(ProcessLookupError):
+        os.killpg(running.pid, signal.SIGKILL)
+  assert len(told.read_text().split()) == 1
 
 
 @pytest.mark.parametrize('status', [75, 2, 0])
