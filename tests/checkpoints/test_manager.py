@@ -85,6 +85,30 @@ def test_a_step_that_is_there_is_left_as_it_is(saved):
   assert float(saved.restore(ABSTRACT)[0]['weights'][0]) == 1
 
 
+@pytest.mark.parametrize('fails', [False, True])
+def test_a_step_that_another_process_has_yet_to_commit_is_saved_once(
+  saved, monkeypatch, fails
+):
+  """A process that saved it again would wait for the others for ever."""
+  started = []
+  content = step_folder.content
+
+  def count(*args):
+    started.append(args[0]['step'])
+    return content(*args)
+
+  monkeypatch.setattr(step_folder, 'content', count)
+  with monkeypatch.context() as patch:
+    if fails:
+      break_saves(patch)
+    saved.save(3, state(3), {})
+    failed = saved.wait()
+  assert failed == fails
+  monkeypatch.setattr(saved, 'steps', lambda: [])  # As it cannot see it.
+  saved.finish(3, state(3), {})
+  assert started == ([3, 3] if fails else [3])
+
+
 def test_a_given_step_is_restored(saved):
   for step in 1, 2:
     saved.finish(step, state(step), {})

@@ -54,7 +54,7 @@ class CheckpointManager:
     self._manager = None
     self._thread = None  # Finishes a save,
     self._error = None  # whose error it leaves here.
-    self._step = None  # Of the save under way.
+    self._step = None  # Of the last save.
     self._num_failures = 0
     if self._is_writer:
       self._tidy()
@@ -151,7 +151,10 @@ class CheckpointManager:
       self._say(
         f'step {step} had to wait {waited:.0f} s for the save before it'
       )
-    if step in self.steps():
+    # The first process may not have committed the step yet, which the others
+    # can't see: all must come to the same answer, as they save together.
+    is_saved = step == self._step and not self._num_failures
+    if is_saved or step in self.steps():
       return
     self._step = step
     content = step_folder.content(
@@ -323,6 +326,7 @@ class CheckpointManager:
       UserError: there is none, none is whole, the given one is not, or it
         doesn't fit the given tree.
     """
+    self._step = None  # It may be one that is damaged, to be saved once more.
     candidates = self.folders() if step is None else [step]
     if not candidates:
       raise errors.UserError(f'{self._directory} has no checkpoint.')
