@@ -12,7 +12,7 @@ import pytest
 from vit_jax import errors, pytrees
 from vit_jax.checkpoints import manager, manifest, step_folder
 from vit_jax.config import recipes, schema
-from vit_jax.data import pipeline
+from vit_jax.data import pipeline, threads
 from vit_jax.evaluation import evaluate
 from vit_jax.sharding import mesh as meshes
 from vit_jax.training import assembly, train
@@ -114,7 +114,9 @@ def test_a_run_of_an_older_version_goes_on(tmp_path, capsys):
   config = recipes.load(str(workdir / recipes.FILE))
   config.mesh.data = 1
   report = train.run(config, workdir)
-  assert 'resumed at step 3' in capsys.readouterr().err
+  told = capsys.readouterr().err
+  assert 'resumed at step 3' in told
+  assert f'{threads.describe(config.data)}\n' in told
   lines = metrics_file.read(workdir)
   trained = [line for line in lines if line['split'] == 'train']
   assert [line['step'] for line in trained] == list(range(1, 13))

@@ -10,7 +10,7 @@ import jax
 
 from vit_jax import files
 from vit_jax.config import paths, recipes, schema
-from vit_jax.data import bad_examples, pipeline, prefetch
+from vit_jax.data import bad_examples, pipeline, prefetch, threads
 from vit_jax.evaluation import drawing
 from vit_jax.sharding import mesh as meshes
 from vit_jax.sharding import placement
@@ -61,6 +61,7 @@ def run(config, workdir):
     session.log.say(f'{len(devices)} {devices[0].platform} device(s)')
     for line in data.describe():
       session.log.say(line)
+    session.log.say(threads.describe(config.data))
     state = session.restore_or_init()
     data.remember()
     step = int(state.step)

@@ -109,10 +109,13 @@ def test_without_room_for_a_folder_it_goes_on_without(tmp_path, capsys):
   assert 'JAX_COMPILATION_CACHE_DIR sets another' in told
 
 
-def test_a_bucket_is_left_to_its_own_rules():
-  jax.config.update(FOLDER, 'gs://bucket/cache')
+@pytest.mark.parametrize('bucket', ['gs://bucket/cache', 's3://bucket/cache'])
+def test_a_bucket_is_left_to_its_own_rules(bucket):
+  jax.config.update(FOLDER, bucket)
+  jax.config.update(POINTER, False)
   startup.use_compilation_cache()
-  assert jax.config.jax_compilation_cache_dir == 'gs://bucket/cache'
+  assert jax.config.jax_compilation_cache_dir == bucket
+  assert getattr(jax.config, POINTER)  # Else attention is compiled each time.
 
 
 @pytest.fixture
