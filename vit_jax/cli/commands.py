@@ -103,13 +103,14 @@ def _verify(args):
 
 
 def _inspect(args):
-  import jax
-
   from vit_jax.config import recipes
   from vit_jax.planning import inspection
+  from vit_jax.sharding import mesh
 
   config = recipes.load(args.config, args.overrides)
-  print(inspection.text(config, args.devices or jax.device_count()))
+  devices = mesh.devices()
+  num_devices = args.devices or len(devices)
+  print(inspection.text(config, num_devices, devices[0].platform))
 
 
 def _plan(args):

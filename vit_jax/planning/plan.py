@@ -87,6 +87,7 @@ def run(config, topology, mesh=None, mfu=None, price=None):
   """
   topology, mfu = chips.parse(topology), mfu or MFU
   assembly.validate(config, topology.num_devices)
+  _devices(topology)  # First: whatever asks JAX for devices would fix them.
   if mesh is None:
     return report.text(make(config, topology), mfu, price)
   found, candidates = search(config, topology)
