@@ -174,6 +174,22 @@ def in_a_fresh_process(*arguments, code=None):
   return shown
 
 
+@pytest.mark.parametrize(
+  ('mesh', 'told'), [([], 'DOES NOT FIT'), (['--mesh=auto'], 'No candidate')]
+)
+def test_what_does_not_fit_is_told_by_the_status(
+  mesh, told, made, monkeypatch, capsys
+):
+  tight = plan.dataclasses.replace(made, capacity=1)
+  monkeypatch.setattr(plan, 'make', lambda *_: tight)
+  monkeypatch.setattr(plan, '_devices', lambda _: None)
+  argv = ['plan', '--config=configs/quickstart.py', '--topology=h100:8', *mesh]
+  assert main.main([*argv, '--config.run.batch_size=16']) == 1
+  assert told in capsys.readouterr().out
+  monkeypatch.setattr(plan, 'make', lambda *_: made)
+  assert main.main([*argv, '--config.run.batch_size=16']) == 0
+
+
 def test_the_command_plans_on_more_devices_than_there_are():
   # With 16 devices; others have started with 8. In bfloat16, the choice of
   # attention depends on the platform.

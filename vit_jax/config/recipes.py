@@ -153,17 +153,19 @@ def _may_change(flat):
   return set(MAY_CHANGE) - fixed
 
 
-def digest(config):
-  """Returns 16 hexadecimal digits that identify what a run computes.
+def fields_that_count(config):
+  """Returns {field: value} of what decides what a run computes.
 
-  Fields of `MAY_CHANGE` don't count.
+  Those of `MAY_CHANGE` don't.
   """
   flat = config_overrides.flatten(config)
   ignored = _may_change(flat)
-  fields_that_count = {
-    field: value for field, value in flat.items() if field not in ignored
-  }
-  text = json.dumps(fields_that_count, sort_keys=True)
+  return {field: value for field, value in flat.items() if field not in ignored}
+
+
+def digest(config):
+  """Returns 16 hexadecimal digits that identify what a run computes."""
+  text = json.dumps(fields_that_count(config), sort_keys=True)
   return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
