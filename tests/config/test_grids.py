@@ -51,6 +51,30 @@ def test_a_value_with_a_colon_is_left_alone_where_a_field_is_alone():
   }
 
 
+def test_values_may_be_urls_paths_and_tuples():
+  grid = grids.parse(
+    [
+      "init=gs://b/x.npz,'runs/a,b:best',\"it's.npz\",it's.npz",
+      'data.resolution=(32,48),64',
+      "data.dataset:run.num_steps='ds/c:1.0.0':5,dtd:6",
+    ]
+  )
+  assert grid == {
+    'init': ('gs://b/x.npz', 'runs/a,b:best', "it's.npz", "it's.npz"),
+    'data.resolution': ((32, 48), (64,)),
+    'data.dataset:run.num_steps': (('ds/c:1.0.0', 5), ('dtd', 6)),
+  }
+
+
+def test_a_long_value_still_names_a_folder(tmp_path):
+  names = [
+    grids.name({'init': f'https://{"é" * 300}/{end}'}) for end in ('a', 'b')
+  ]
+  assert len({*names}) == 2
+  for name in names:
+    (tmp_path / name).mkdir()
+
+
 def test_a_recipe_s_fields_take_as_many_values_as_they_are():
   for wrong in (500,), 500:
     with pytest.raises(errors.UserError, match=r'seed:run.* are 2 fields'):

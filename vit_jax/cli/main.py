@@ -53,6 +53,8 @@ RECIPES = """
 A recipe is a Python file, given by its path, or one of those that ship with
 vit_jax, by its name in configs/, from any folder; the part after : sets knobs:
   --config=quickstart.py   --config=finetune/transfer.py:dataset=cifar10
+  --config=finetune/transfer.py:init=gs://bucket/x.npz,dataset=cifar10
+A value with a comma is in quotes: init='a,b.npz'.
 """
 
 OVERRIDES = """

@@ -129,9 +129,10 @@ def _transferred(method, context):
       method.pretraining, _where_it_runs(context.overrides)
     )
     init = str(_folder(context, method.pretraining, pretraining))
-  spec = recipes.from_folder(f'{method.recipe},init={init}')
+  recipe = recipes.with_knob(method.recipe, 'init', init)
+  spec = recipes.from_folder(recipe)
   config = recipes.load(spec, context.overrides)
-  changed = costs.changed(f'{method.recipe},init={init}', context.overrides)
+  changed = costs.changed(recipe, context.overrides)
   metadata = {
     'way': dataclasses.asdict(method),
     'recipe': recipes.digest(config),
