@@ -81,6 +81,21 @@ def test_a_recipe_s_fields_take_as_many_values_as_they_are():
       grids.combinations({'seed:run.num_steps': (wrong,)})
 
 
+@pytest.mark.parametrize(
+  'entry, override',
+  [
+    ('optimizer.learning_rate', '--config.optimizer.learning_rate=0.1'),
+    ('run.num_steps:seed', '--config.seed=3'),
+    ('data.flip:seed', '--noconfig.data.flip'),
+  ],
+)
+def test_what_a_grid_would_undo_is_refused(entry, override):
+  others = ('--config.run.batch_size=8', '--config.model.name=seed')
+  grids.check_overrides({entry: ()}, others)
+  with pytest.raises(errors.UserError, match=f'^{override} has no effect'):
+    grids.check_overrides({entry: ()}, (*others, override))
+
+
 def test_a_setting_is_applied_to_a_copy_and_names_a_folder():
   config = schema.default()
   setting = {'optimizer.learning_rate': 0.03, 'model.name': 'ViT-S/16'}

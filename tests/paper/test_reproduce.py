@@ -226,6 +226,10 @@ def test_a_dry_run_of_what_takes_nothing_is_a_line():
     (('table1', True, None, 'ViT-B, Width '), 'Did you mean ViT-B, Width'),
     (('table5', True, None, 'I21k CIFAR10, B/16'), 'mean I21k CIFAR-10, B/16'),
     (('all', True, None, 'I21k Flowers'), 'matches none of all'),
+    (
+      ('augreg-table5', True, None, '*', ('--config.run.num_steps=3',)),
+      'num_steps=3 has no effect: each run of the grid sets run.num_steps',
+    ),
   ],
 )
 def test_what_there_is_not_is_told(arguments, message):

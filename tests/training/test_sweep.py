@@ -384,6 +384,14 @@ def test_trials_do_not_see_what_is_held_out_for_the_final_run(tmp_path):
   assert measured_on.isdisjoint(seen | chosen_on)
 
 
+def test_an_override_that_the_grid_undoes_is_refused(recipe, runs, tmp_path):
+  rate = ['--config.optimizer.learning_rate=0.5']
+  with pytest.raises(errors.UserError, match='has no effect'):
+    sweep.run(recipe, rate, tmp_path)
+  sweep.run(recipe, rate, tmp_path, ['seed=1,2'])
+  assert {config.optimizer.learning_rate for _, config in runs} == {0.5}
+
+
 @pytest.mark.parametrize(
   'overrides, sweep_of, wanted',
   [

@@ -43,6 +43,25 @@ def parse(texts):
   return grid
 
 
+def check_overrides(grid, texts):
+  """Finds what a grid would undo.
+
+  Args:
+    grid: a grid.
+    texts: overrides '--config.FIELD=VALUE'.
+
+  Raises:
+    UserError: an override sets a field of the grid.
+  """
+  for field in (field for entry in grid for field in entry.split(_AND)):
+    for text in texts:
+      if text.partition('=')[0].partition('config.')[2] == field:
+        raise errors.UserError(
+          f'{text} has no effect: each run of the grid sets {field}. Leave it '
+          f'out; `vit_jax sweep` takes other values as --sweep={field}=...'
+        )
+
+
 def combinations(grid):
   """Returns [{field: value}] of every combination, the last entry fastest.
 

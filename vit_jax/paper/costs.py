@@ -102,8 +102,13 @@ def tried(recipe, overrides=()):
   """Returns the configurations that a recipe chooses from; () if only one.
 
   Args: see `load`.
+
+  Raises:
+    UserError: an override sets what the grid does.
   """
-  settings = grids.combinations(recipes.grid(recipes.from_folder(recipe)))
+  grid = recipes.grid(recipes.from_folder(recipe))
+  grids.check_overrides(grid, overrides)
+  settings = grids.combinations(grid)
   if len(settings) == 1:
     return ()
   config = load(recipe, overrides)

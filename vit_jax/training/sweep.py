@@ -164,6 +164,7 @@ def _plan(spec, overrides, folder, sweep, num_seeds, held_out, names):
   """Returns the `Plan` of a recipe."""
   config = recipes.load(spec, overrides)
   grid = grids.parse(sweep) if sweep else recipes.grid(spec)
+  grids.check_overrides(grid, overrides)
   if not grid and num_seeds == 1:
     raise errors.UserError(
       f'There is nothing to sweep: {spec} has no function get_grid. Give '
