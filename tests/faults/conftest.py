@@ -81,7 +81,9 @@ class Run:
       time.sleep(0.005)
 
   def signal(self, number):
+    """Sends a signal; what `injections.tell` holds goes on after it."""
     os.kill(self.pid, number)
+    self._output.with_name(f'{self._output.name}.signalled').touch()
 
   def __str__(self):
     return self._output.read_text() if self._output.exists() else ''
@@ -315,8 +317,12 @@ def pytest_terminal_summary(terminalreporter, exitstatus):
   table = '\n'.join([*header, *rows])
   terminalreporter.write_line(table)
   path = pathlib.Path(config.getoption('--faults-table'))
-  if exitstatus != pytest.ExitCode.OK:
-    terminalreporter.write_line(f'{path} is left unchanged: a test failed.')
+  stats = terminalreporter.stats
+  why = 'a test failed' if exitstatus != pytest.ExitCode.OK else ''
+  if stats.get('deselected') or stats.get('skipped'):
+    why = why or 'some tests were left out'
+  if why:
+    terminalreporter.write_line(f'{path} is left unchanged: {why}.')
     return
   above = path.read_text().partition(TABLE_BEGINS)[0]
   path.write_text(f'{above}{TABLE_BEGINS}\n\n{table}\n')
