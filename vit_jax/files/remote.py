@@ -5,6 +5,7 @@ not at all, under its full name, and replaces what had that name. What local
 files do beyond that is made of this alone (see docs/faults.md).
 """
 
+import base64
 import collections
 import contextlib
 import errno
@@ -31,6 +32,11 @@ _LASTING = (
 _DENIED = ('forbidden', 'access denied', 'accessdenied', '403', 'unauthorized')
 
 Status = collections.namedtuple('Status', ['st_size', 'st_mtime'])
+# Which one of all that had its name an object is: a text that no other has, its
+# bytes, and their MD5 in hexadecimal, or None.
+Version = collections.namedtuple('Version', ['text', 'size', 'md5'])
+_VERSIONED = ('generation', 'etag', 'ETag', 'mtime', 'LastModified')
+_BEYOND = ('416', 'not satisfiable', 'invalidrange')  # Of a range of bytes.
 
 
 def is_remote(path):
@@ -56,6 +62,7 @@ def check(path):
     raise errors.UserError(
       f'{scheme}:// needs {SCHEMES[scheme]}: pip install "vit_jax[{extra}]".'
     ) from error
+  _configure()
 
 
 class RemotePath:
@@ -198,21 +205,42 @@ class RemotePath:
     written = info.get('mtime') or info.get('LastModified')
     return Status(info['size'], written.timestamp() if written else 0.0)
 
+  def version(self):
+    """Returns the `Version` of an object.
+
+    Raises:
+      OSError: there is none, or the store can't be asked.
+    """
+    info = self._call('info', refresh=True)
+    if info['type'] != 'file':
+      raise FileNotFoundError(errno.ENOENT, 'there is no file', str(self))
+    text = ' '.join(f'{info.get(name)}' for name in _VERSIONED)
+    md5 = info.get('md5Hash')
+    md5 = base64.b64decode(md5).hex() if isinstance(md5, str) else None
+    return Version(f'{text} {info["size"]}', info['size'], md5)
+
   def iterdir(self):
     """Returns the paths in this folder, sorted; empty if there is none."""
     return [path for path, _ in self.entries()]
 
   def entries(self):
     """Returns (path, whether it is a folder) of all in this folder, sorted."""
+    return sorted((self / name, size is None) for name, size in self.listing())
+
+  def listing(self):
+    """Returns [(name, bytes; None of a folder)] of all in this folder."""
     try:
       found = self._call('ls', detail=True, refresh=True)
     except FileNotFoundError:
       return []
-    return sorted(
-      (self / info['name'].rstrip('/').split('/')[-1], info['type'] != 'file')
+    return [
+      (
+        info['name'].rstrip('/').split('/')[-1],
+        info['size'] if info['type'] == 'file' else None,
+      )
       for info in found
       if info['name'].rstrip('/') != self.key
-    )
+    ]
 
   def glob(self, pattern):
     """Returns the paths in this folder whose names match, as of `fnmatch`."""
@@ -237,10 +265,17 @@ class RemotePath:
   def read_bytes(self, start=None, end=None):
     """Returns an object, or its bytes from `start` to `end`.
 
+    There are fewer where the object ends before.
+
     Raises:
       OSError: it can't be read.
     """
-    return self._call('cat_file', start=start, end=end)
+    try:
+      return self._call('cat_file', start=start, end=end)
+    except OSError as error:
+      if start is not None and any(w in str(error).lower() for w in _BEYOND):
+        return b''
+      raise
 
   def read_text(self, encoding='utf-8'):
     """Returns an object as text."""
@@ -344,6 +379,9 @@ def _configure():
     fsspec.config.conf.setdefault(protocol, {})['use_listings_cache'] = False
   if 'STORAGE_EMULATOR_HOST' in os.environ:  # Only real buckets have a kind.
     os.environ.setdefault('GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT', 'false')
+    os.environ.setdefault(  # ArrayRecord's own reader looks here.
+      'CLOUD_STORAGE_EMULATOR_ENDPOINT', os.environ['STORAGE_EMULATOR_HOST']
+    )
 
 
 @contextlib.contextmanager
