@@ -40,3 +40,10 @@ def store(request, _started, monkeypatch):
 def folder(store):
   """An empty folder of the store."""
   return files.path(f'{store.url}/{next(_NUMBERS)}')
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+  """An empty folder for copies of objects."""
+  monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+  return tmp_path / 'cache/vit_jax/objects'

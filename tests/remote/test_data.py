@@ -9,6 +9,7 @@ import pytest
 from array_record.python import array_record_module
 
 from tests.data import small_data_sets
+from tests.remote.local import upload
 from tests.security import samples
 from vit_jax import errors, files
 from vit_jax.config import schema
@@ -31,11 +32,8 @@ def data():
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-  """An empty cache of copies; and threads read few images ahead."""
-  monkeypatch.setattr(pipeline, 'PIECE', 2)
-  monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
-  return tmp_path / 'cache'
+def _little_ahead(monkeypatch):
+  monkeypatch.setattr(pipeline, 'PIECE', 2)  # Rows that a thread makes.
 
 
 @pytest.fixture
@@ -51,15 +49,6 @@ def photos(tmp_path):
   (folder / 'train/cat/note.txt').write_text('of no use')
   (folder / 'train/cat/.hidden.png').write_bytes(b'')
   return folder
-
-
-def upload(local, remote):
-  """Copies a file, or a folder and all below it, to a store."""
-  paths = [p for p in local.rglob('*') if p.is_file()] or [local]
-  for path in paths:
-    name = path.relative_to(local).as_posix()
-    (remote / name if name != '.' else remote).upload(path)
-  return str(remote)
 
 
 def batches(data, source, count=3):
@@ -215,6 +204,7 @@ def test_files_of_a_first_step_are_compared(data, photos, folder, tmp_path):
   ],
   ids=['503', '429', 'lost'],
 )
+@pytest.mark.remote
 def test_a_store_in_trouble_gives_the_same_batches(
   data, photos, folder, store, faults
 ):
@@ -222,6 +212,16 @@ def test_a_store_in_trouble_gives_the_same_batches(
   upload(photos, folder)
   with store.failing(**faults):
     assert_same(data, photos, str(folder))
+
+
+def test_a_store_in_trouble_loses_no_image(data, photos, folder, store):
+  data.source = 'folder'
+  data.dataset = upload(photos, folder)
+  source = sources.build(data, 'validation')
+  data.dataset = str(photos)
+  wanted = sources.build(data, 'validation')
+  with store.failing(failing=0.1, lost=0.1):
+    assert [source[i] for i in range(6)] == [wanted[i] for i in range(6)]
 
 
 def test_a_store_that_refuses_is_not_taken_for_bad_images(
@@ -268,7 +268,7 @@ def test_arrays_are_copied_once(data, folder, tmp_path, store, cache, capsys):
   upload(tmp_path / 'a.npz', folder / 'a.npz')
   assert_same(data, tmp_path / 'a.npz', folder / 'a.npz')
   assert asked <= 3  # Whether it is still the same.
-  for path in (cache / 'vit_jax/objects').rglob('*'):
+  for path in cache.rglob('*'):
     assert not path.name.endswith('.part')
 
 
@@ -335,7 +335,7 @@ def test_a_data_set_of_tfds_gives_the_same_batches(
     for key in mine:
       np.testing.assert_array_equal(mine[key], other[key])
   is_copied = name == 'array_record' and store.kind == 's3'
-  assert (cache / 'vit_jax/objects').exists() == is_copied
+  assert cache.exists() == is_copied
 
 
 def _at(data, data_dir):
@@ -370,6 +370,7 @@ def test_an_index_of_records_is_read_in_pieces(
     np.testing.assert_array_equal(one, two)
 
 
+@pytest.mark.remote
 @pytest.mark.parametrize('name', ['array_record', 'tfrecord'])
 @pytest.mark.parametrize(
   'faults',
@@ -397,13 +398,14 @@ def test_a_file_that_is_gone_is_named(data, folder, digits, name):
     sources.build(_at(data, folder), 'test')
 
 
+@pytest.mark.remote
 def test_without_credentials_array_records_are_copied(
   data, folder, digits, store, cache, monkeypatch
 ):
   monkeypatch.undo()  # What other processes would not know.
   for variable, value in store.environment.items():
     monkeypatch.setenv(variable, value)
-  monkeypatch.setenv('XDG_CACHE_HOME', str(cache))
+  monkeypatch.setenv('XDG_CACHE_HOME', str(cache.parents[1]))
   monkeypatch.setattr(array_record, '_has_credentials', lambda: False)
   data.dataset = 'digits'
   upload(digits['array_record'], folder)

@@ -1,7 +1,6 @@
 """config.json of transformers; its image processors are in `processor`."""
 
 import dataclasses
-import pathlib
 import re
 
 from vit_jax import errors
@@ -20,7 +19,7 @@ _UNNAMED = re.compile(r'LABEL_\d+')  # What a class without a name is called.
 
 def read(folder):
   """See `torch_config.read`."""
-  path = pathlib.Path(folder) / told.CONFIG
+  path = told.config_in(folder)
   if path.exists():
     found = told.read_json(path, _read_config)
   else:

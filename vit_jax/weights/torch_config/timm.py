@@ -4,7 +4,6 @@ As timm does by default, `input_size` and `crop_pct` count, not those of a test.
 """
 
 import math
-import pathlib
 
 from vit_jax import errors
 from vit_jax.data.datasets import class_names
@@ -37,7 +36,7 @@ _RULE = whole_pixels.ROUNDINGS['timm']
 
 def read(folder):
   """See `torch_config.read`."""
-  path = pathlib.Path(folder) / told.CONFIG
+  path = told.config_in(folder)
   if path.exists():
     return told.read_json(path, _read)
   return told.Told(
