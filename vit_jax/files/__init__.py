@@ -61,6 +61,18 @@ def exists(path):
     return _path(path).exists()
 
 
+def is_folder(path):
+  """Returns whether there is such a folder.
+
+  Raises:
+    UserError: it is in a store that can't be asked.
+  """
+  if not is_remote(path):
+    return os.path.isdir(path)
+  with asking(path):
+    return _path(path).is_dir()
+
+
 @contextlib.contextmanager
 def asking(path):
   """Turns an OSError into a `UserError`: `path` can not be read."""

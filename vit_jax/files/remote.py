@@ -31,12 +31,17 @@ _LASTING = (
 )
 _DENIED = ('forbidden', 'access denied', 'accessdenied', '403', 'unauthorized')
 
+
+class _BeyondError(OSError):
+  """No byte of the range that was asked for is there."""
+
+
 Status = collections.namedtuple('Status', ['st_size', 'st_mtime'])
 # Which one of all that had its name an object is: a text that no other has, its
 # bytes, and their MD5 in hexadecimal, or None.
 Version = collections.namedtuple('Version', ['text', 'size', 'md5'])
 _VERSIONED = ('generation', 'etag', 'ETag', 'mtime', 'LastModified')
-_BEYOND = ('416', 'not satisfiable', 'invalidrange')  # Of a range of bytes.
+_BEYOND = ('not satisfiable', 'cannot be satisfied', 'invalidrange')  # Ranges.
 
 
 def is_remote(path):
@@ -272,8 +277,8 @@ class RemotePath:
     """
     try:
       return self._call('cat_file', start=start, end=end)
-    except OSError as error:
-      if start is not None and any(w in str(error).lower() for w in _BEYOND):
+    except _BeyondError:
+      if self.stat().st_size <= start:
         return b''
       raise
 
@@ -354,7 +359,7 @@ class RemotePath:
           call = getattr(filesystem(self._scheme), method)
           names = [*args, self.key] if reverse else [self.key, *args]
           return call(*names, **options)
-      except _LASTING:
+      except (*_LASTING, _BeyondError):
         raise
       except OSError:
         if number == _TRIES - 1:
@@ -393,8 +398,9 @@ def _as_os_error(path):
     raise
   except Exception as error:
     text = ' '.join(str(error).split()) or type(error).__name__
-    denied = any(word in text.lower() for word in _DENIED)
-    kind, number = (
-      (PermissionError, errno.EACCES) if denied else (OSError, errno.EIO)
-    )
+    kind, number = OSError, errno.EIO
+    if any(word in text.lower() for word in _DENIED):
+      kind, number = PermissionError, errno.EACCES
+    elif any(word in text.lower() for word in _BEYOND):
+      kind, number = _BeyondError, errno.EINVAL
     raise kind(number, text[:300], str(path)) from error

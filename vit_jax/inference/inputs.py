@@ -132,9 +132,7 @@ def find(source):
   """
   paths, left_out = [], collections.Counter()
   for path in given(source):
-    with files.asking(path):
-      is_folder = path.is_dir()
-    if is_folder:
+    if files.is_folder(path):
       found = image_files.find(path)
       paths += sorted(path / name for name in found.names)
       left_out += found.left_out

@@ -152,5 +152,5 @@ def open_images(source, found, resolution):
 def _is_file(source):
   """Returns whether there is such a file, and not several parted by commas."""
   path, *others = inputs.given(source)
-  with files.asking(path):
-    return not others and path.is_file()
+  is_there = not others and files.exists(path)
+  return is_there and not files.is_folder(path)

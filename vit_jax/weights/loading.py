@@ -114,12 +114,11 @@ def _find(checkpoint, model_name, format_name):
       return _from_orbax(folder, model_name, of_best=True)
   entry, path = _locate(checkpoint)
   folder = files.path(path)
-  with files.asking(folder):
-    if not folder.is_dir():
-      return _from_file(path, model_name, format_name, entry)
-    if (folder / publishing.WEIGHTS).exists():
-      path = str(folder / publishing.WEIGHTS)
-      return _from_file(path, model_name, format_name, entry)
+  if not files.is_folder(folder):
+    return _from_file(path, model_name, format_name, entry)
+  if files.exists(folder / publishing.WEIGHTS):
+    path = str(folder / publishing.WEIGHTS)
+    return _from_file(path, model_name, format_name, entry)
   return _from_orbax(folder, model_name)
 
 
@@ -127,11 +126,8 @@ def run_folder(run):
   """Returns the folder in 'run' or 'run:best', and whether it is the latter."""
   run = os.path.expanduser(run)
   name, _, part = run.rpartition(':')
-  if part == parameters.BEST and name:
-    folder = files.path(name)
-    with files.asking(folder):
-      if folder.is_dir():
-        return folder, True
+  if part == parameters.BEST and name and files.is_folder(name):
+    return files.path(name), True
   return files.path(run), False
 
 

@@ -379,9 +379,7 @@ def _open(dataset):
   root = files.path(os.path.expanduser(dataset))
   if files.is_remote(root):
     root = listed.ListedPath(root)
-  with files.asking(root):
-    is_folder = root.is_dir()
-  if not is_folder:
+  if not files.is_folder(root):
     raise errors.UserError(
       f'data.dataset={os.fspath(root)!r} is not a folder; with '
       'data.source=folder it holds <split>/<class>/<image>.'
