@@ -370,6 +370,21 @@ def test_an_index_of_records_is_read_in_pieces(
     np.testing.assert_array_equal(one, two)
 
 
+def test_a_record_that_is_too_large_is_not_read(
+  data, folder, digits, store, monkeypatch
+):
+  data.dataset = 'digits'
+  upload(digits['tfrecord'], folder)
+  source = sources.build(_at(data, folder), 'test')
+  monkeypatch.setattr(tfrecord, 'MAX_RECORD', 50)
+  with store.failing():
+    with pytest.raises(
+      errors.UserError, match=r'bytes; no more than 50'
+    ):
+      source.records[0]
+    assert not store.counts()
+
+
 @pytest.mark.remote
 @pytest.mark.parametrize('name', ['array_record', 'tfrecord'])
 @pytest.mark.parametrize(

@@ -124,6 +124,33 @@ def test_figures_are_written_to_a_store(weights, photos, folder, tmp_path):
     assert found[name] == (tmp_path / 'figures' / name).read_bytes()
 
 
+def test_weights_are_evaluated_on_images_of_a_store(
+  photos, folder, tmp_path, capsys
+):
+  checkpoint = upload(save_weights(tmp_path / 'b.npz', 2), folder / 'b.npz')
+  for label in 'cat', 'dog':
+    path = photos / f'test/{label}/0.png'
+    path.parent.mkdir(parents=True)
+    path.write_bytes(small_data_sets.picture(label))
+  upload(photos / 'test', folder / 'set/test')
+  said = []
+  for dataset, output in (
+    (f'{folder}/set', f'{folder}/figures'),
+    (photos, f'{tmp_path}/figures'),
+  ):
+    arguments = f'--checkpoint={checkpoint}', f'--dataset={dataset}'
+    outputs = f'--output={output}', f'--results={output}/results.jsonl'
+    chosen = '--split=test', '--evaluators=classification,per_class'
+    assert run('evaluate', *arguments, *outputs, *chosen) == 0
+    said.append(capsys.readouterr().out)
+  assert said[0] == said[1]
+  written = {p.name for p in (folder / 'figures').iterdir()}
+  assert written == {p.name for p in (tmp_path / 'figures').iterdir()}
+  assert {'confusion.png', 'mistakes.csv', 'results.jsonl'} <= written
+  lines = files.read_lines(folder / 'figures/results.jsonl')
+  assert len(lines) == 2 and f'"dataset": "{folder}/set"' in lines[0]
+
+
 @pytest.mark.remote
 def test_the_command_line_reads_and_writes_a_store(
   weights, photos, folder, store, tmp_path

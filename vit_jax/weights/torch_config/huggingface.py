@@ -20,7 +20,7 @@ _UNNAMED = re.compile(r'LABEL_\d+')  # What a class without a name is called.
 def read(folder):
   """See `torch_config.read`."""
   path = told.config_in(folder)
-  if path.exists():
+  if path is not None:
     found = told.read_json(path, _read_config)
   else:
     found = dataclasses.replace(_read_config({}), num_heads=None)

@@ -87,7 +87,7 @@ def read(folder, image_size):
   """
   for name in _NESTED[0], FILE:
     path = files.path(folder) / name
-    if path.exists():
+    if files.exists(path):
       found = told.read_json(path, _parse(nested=name == _NESTED[0]))
       if found is not None:
         _check_size(path, found[1], image_size)

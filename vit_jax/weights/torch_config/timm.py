@@ -37,7 +37,7 @@ _RULE = whole_pixels.ROUNDINGS['timm']
 def read(folder):
   """See `torch_config.read`."""
   path = told.config_in(folder)
-  if path.exists():
+  if path is not None:
     return told.read_json(path, _read)
   return told.Told(
     assumed=f'no {told.CONFIG} says how images are prepared; assumed: as those '

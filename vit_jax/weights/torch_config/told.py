@@ -45,8 +45,9 @@ class Told:
 
 
 def config_in(folder):
-  """Returns the path of `CONFIG` in a folder, which may be in a store."""
-  return files.path(folder) / CONFIG
+  """Returns the path of `CONFIG` in a folder; None: it has none."""
+  path = files.path(folder) / CONFIG
+  return path if files.exists(path) else None
 
 
 def read_json(path, parse):
