@@ -61,3 +61,10 @@ def reference(runs, tmp_path_factory):
   workdir = tmp_path_factory.mktemp('reference')
   runs.finish(workdir)
   return runs.outcome(workdir)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+  """An empty folder for copies of objects."""
+  monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+  return tmp_path / 'cache/vit_jax/objects'

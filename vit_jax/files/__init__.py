@@ -49,6 +49,41 @@ def path(name):
 _path = path  # Where an argument has that name.
 
 
+def exists(path):
+  """Returns whether there is such a file or folder.
+
+  Raises:
+    UserError: it is in a store that can't be asked.
+  """
+  if not is_remote(path):
+    return os.path.exists(path)
+  with asking(path):
+    return _path(path).exists()
+
+
+def is_folder(path):
+  """Returns whether there is such a folder.
+
+  Raises:
+    UserError: it is in a store that can't be asked.
+  """
+  if not is_remote(path):
+    return os.path.isdir(path)
+  with asking(path):
+    return _path(path).is_dir()
+
+
+@contextlib.contextmanager
+def asking(path):
+  """Turns an OSError into a `UserError`: `path` can not be read."""
+  try:
+    yield
+  except OSError as error:
+    raise errors.UserError(
+      f'{os.fspath(path)} can not be read: {error.strerror or error}.'
+    ) from error
+
+
 @contextlib.contextmanager
 def replacing(path):
   """Yields a binary file that takes the place of `path` once all went well.
@@ -365,6 +400,26 @@ def walk(folder):
   return found
 
 
+def sizes(paths):
+  """Returns {path: bytes} of files; a folder of a store is asked for once.
+
+  Raises:
+    OSError: one is not there, or can't be asked for; it names the path.
+  """
+  listed, found = {}, {}
+  for name in paths:
+    path = _path(name)
+    if not is_remote(path):
+      found[name] = path.stat().st_size
+      continue
+    if path.parent not in listed:
+      listed[path.parent] = dict(path.parent.listing())
+    found[name] = listed[path.parent].get(path.name)
+    if found[name] is None:
+      raise FileNotFoundError(errno.ENOENT, 'there is no file', str(path))
+  return found
+
+
 def remove_folder(folder, first=()):
   """Removes a folder and all in it; does nothing if there is none.
 
@@ -424,9 +479,10 @@ def _append_to_object(path, line):
 
 
 def _read_object(path, max_bytes):
-  if path.stat().st_size > max_bytes:
+  data = path.read_bytes(0, max_bytes + 1)  # One request, whatever its size.
+  if len(data) > max_bytes:
     raise OSError(errno.EFBIG, f'over {max_bytes} bytes', str(path))
-  return path.read_bytes()
+  return data
 
 
 def _check_regular(descriptor, path):
