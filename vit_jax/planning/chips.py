@@ -1,47 +1,11 @@
-"""Accelerators to plan for: memory, speed and price; and topologies of them.
-
-Sources: cloud.google.com/tpu/docs (a page per version), NVIDIA's data sheets
-(dense bfloat16); prices, on demand and 'starting at', cloud.google.com/tpu.
-"""
+"""Topologies to plan for: chips of one kind, and how they are wired."""
 
 import dataclasses
 import math
 import re
-from typing import NamedTuple
 
 from vit_jax import errors
-
-GIB = 2**30
-
-
-class Chip(NamedTuple):
-  """A row of the table.
-
-  Attributes:
-    memory: bytes of HBM.
-    peak: bfloat16 operations per second.
-    dimensions: of the network between chips; None: it is not a torus.
-    devices: number of JAX devices per chip, which share its memory.
-    price: US dollars per hour; None: no list price is known.
-  """
-
-  memory: int
-  peak: float
-  dimensions: int | None
-  devices: int = 1
-  price: float | None = None
-
-
-CHIPS = {
-  'v3': Chip(32 * GIB, 123e12, 2, devices=2),
-  'v4': Chip(32 * GIB, 275e12, 3, price=3.22),  # Two cores act as one device.
-  'v5e': Chip(16 * GIB, 197e12, 2, price=1.20),
-  'v5p': Chip(95 * GIB, 459e12, 3, price=4.20),
-  'v6e': Chip(32 * GIB, 918e12, 2, price=2.70),
-  'a100': Chip(80 * GIB, 312e12, None),
-  'h100': Chip(80 * GIB, 989e12, None),
-  'h200': Chip(141 * 10**9, 989e12, None),
-}
+from vit_jax.sharding import accelerators
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +14,7 @@ class Topology:
 
   Attributes:
     name: as the user wrote it.
-    kind: a name in `CHIPS`, or 'cpu'.
+    kind: a name in `accelerators.CHIPS`, or 'cpu'.
     shape: chips along each dimension of the network.
   """
 
@@ -60,8 +24,8 @@ class Topology:
 
   @property
   def chip(self):
-    """The `Chip`; None for a CPU, whose specifications are unknown."""
-    return CHIPS.get(self.kind)
+    """The `accelerators.Chip`; None for a CPU: its specifications vary."""
+    return accelerators.CHIPS.get(self.kind)
 
   @property
   def num_chips(self):
@@ -93,12 +57,12 @@ def parse(name):
     raise errors.UserError(
       f'--topology={name} is neither CHIP:SHAPE, as v5p:8x8x8, nor '
       'CHIP:NUMBER, as h100:64, nor a number. '
-      f'The chips: {", ".join(CHIPS)}, cpu.'
+      f'The chips: {", ".join(accelerators.CHIPS)}, cpu.'
     )
   kind = match[1] or 'cpu'
   shape = tuple(int(size) for size in match[2].split('x'))
   if kind != 'cpu':
-    errors.choose('The chip of --topology', kind, CHIPS)
+    errors.choose('The chip of --topology', kind, accelerators.CHIPS)
   topology = Topology(name, kind, shape)
   dimensions = topology.chip.dimensions if topology.is_tpu else 1
   if len(shape) != dimensions:

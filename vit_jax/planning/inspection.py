@@ -7,7 +7,8 @@ import numpy as np
 from vit_jax import models, pytrees
 from vit_jax.config import overrides
 from vit_jax.data import sources
-from vit_jax.planning import compute_cost, report
+from vit_jax.nn import flop_count
+from vit_jax.planning import report
 from vit_jax.sharding import mesh as meshes
 from vit_jax.sharding import placement, rules
 from vit_jax.training import assembly
@@ -98,7 +99,7 @@ def _split(sharding):
 def _cost(components, mesh):
   """Returns FLOPs per image and bytes per device."""
   images = jax.ShapeDtypeStruct((1, *components.image_size, 3), jnp.uint8)
-  forward = compute_cost.forward_flops(
+  forward = flop_count.forward_flops(
     components.objective.predict, components.state.params, {'image': images}
   )
   params = placement.bytes_per_device(components.state.params)
