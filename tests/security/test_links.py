@@ -60,7 +60,7 @@ def hold_lock(run):
 
 
 def log_metrics(run):
-  with log.RunLog(run, num_steps=2, batch_size=1) as logger:
+  with log.RunLog(run, num_steps=2) as logger:
     logger.start(0, [])
     logger.evaluation(1, {'loss': 1.0})
 

@@ -1,7 +1,6 @@
 """Summary of a run before it starts: its parameters, FLOPs and bytes."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from vit_jax import models, pytrees
@@ -98,9 +97,10 @@ def _split(sharding):
 
 def _cost(components, mesh):
   """Returns FLOPs per image and bytes per device."""
-  images = jax.ShapeDtypeStruct((1, *components.image_size, 3), jnp.uint8)
   forward = flop_count.forward_flops(
-    components.objective.predict, components.state.params, {'image': images}
+    components.objective.predict,
+    components.state.params,
+    components.one_image(),
   )
   params = placement.bytes_per_device(components.state.params)
   optimizer = placement.bytes_per_device(components.state.opt_state)

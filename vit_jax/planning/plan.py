@@ -9,7 +9,6 @@ import re
 import time
 
 import jax
-import jax.numpy as jnp
 
 from vit_jax.data import sources
 from vit_jax.nn import flop_count
@@ -174,9 +173,10 @@ def _compiler(devices):
 
 
 def _flops(config, components):
-  image = jax.ShapeDtypeStruct((1, *components.image_size, 3), jnp.uint8)
   return config.run.batch_size * flop_count.training_flops(
-    components.objective.predict, components.state.params, {'image': image}
+    components.objective.predict,
+    components.state.params,
+    components.one_image(),
   )
 
 

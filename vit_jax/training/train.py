@@ -17,6 +17,7 @@ from vit_jax.sharding import placement
 from vit_jax.training import (
   assembly,
   initialization,
+  overview,
   plots,
   progress,
   splits,
@@ -54,11 +55,15 @@ def run(config, workdir):
   mesh = meshes.build(config.mesh, devices)
   components = assembly.build(config, data.train.num_classes, mesh, num_steps)
 
+  speed = overview.speed(config, components, data.train.num_classes)
+
   card = _card(config, data.train, data.facts)
   with sessions.Session(
-    config, workdir, components, num_steps, data.facts, card
+    config, workdir, components, num_steps, data.facts, card, speed
   ) as session:
-    session.log.say(f'{len(devices)} {devices[0].platform} device(s)')
+    size = len(data.train)
+    for line in overview.lines(config, components, speed, num_steps, size):
+      session.log.say(line)
     for line in data.describe():
       session.log.say(line)
     state = session.restore_or_init()
@@ -69,7 +74,7 @@ def run(config, workdir):
     evaluation = _make_evaluation(
       config, components, predict, data.eval, workdir, session
     )
-    session.mark_ready()
+    session.mark_ready(step)
     report, evaluated = None, None  # The last one, and its step.
     try:
       if _must_evaluate(config, step) and not session.log.has_evaluation(step):
@@ -163,15 +168,16 @@ def _make_evaluation(config, components, predict, source, workdir, session):
   count = validation.num_batches(config, source)
 
   def evaluation(step, state):
-    report = validation.report(
-      config,
-      components,
-      predict,
-      state.eval_params,
-      source,
-      functools.partial(session.iterate_evaluation, count=count),
-      bad_examples.path(workdir, jax.process_index()),
-    )
+    with session.timings.spending('evaluation'):
+      report = validation.report(
+        config,
+        components,
+        predict,
+        state.eval_params,
+        source,
+        functools.partial(session.iterate_evaluation, count=count),
+        bad_examples.path(workdir, jax.process_index()),
+      )
     session.log_evaluation(step, report)
     return report
 

@@ -1,0 +1,176 @@
+"""What a process says: to its terminal, and into a log of its own.
+
+The log is WORKDIR/logs/process_<k>.log; each start of the run appends to it. It
+holds all lines of the process, warnings and logging of other packages, and the
+error that ends it, each line with its time, host and process. What is said
+before the workdir is known comes first.
+"""
+
+import contextlib
+import datetime
+import logging
+import pathlib
+import socket
+import sys
+import threading
+import traceback
+import warnings
+
+from vit_jax import errors, files
+
+FOLDER = 'logs'
+PATIENCE = 2  # Seconds in which another thread may finish a line of its own.
+
+
+class ProcessLog:
+  """The log of this process; there is one at a time, `CURRENT`.
+
+  Args:
+    now: returns a `datetime.datetime` with a time zone.
+  """
+
+  def __init__(self, now=lambda: datetime.datetime.now().astimezone()):
+    self._now = now
+    self._path = None
+    self._early = []  # Lines from before the file is known.
+    self._lock = threading.Lock()
+    self._is_told = False
+
+  @contextlib.contextmanager
+  def opened(self, workdir, plain=(errors.UserError,)):
+    """A context in which lines go to the log in the folder of a run.
+
+    Whatever ends it, the reason is the last line. A file that can't be written
+    ends nothing: that is told once.
+
+    Args:
+      workdir: folder of the run; exists.
+      plain: errors whose message says all; others come with a traceback.
+    """
+    self._path = path(workdir, _process()[0])
+    with contextlib.suppress(OSError):
+      self._path.parent.mkdir(exist_ok=True)
+    early, self._early = self._early, []
+    self._append(early)
+    try:
+      with _captured(self.write):
+        yield
+    except BaseException as error:
+      self.write(_reason(error, plain))
+      raise
+    else:
+      self.write('end: done')
+    finally:
+      self._path = None
+
+  def write(self, text):
+    """Writes lines into the log, if not to the terminal."""
+    if text.strip():
+      self._append([self._stamped(line) for line in _lines(text)])
+
+  def shown(self, text):
+    """Returns lines as the terminal shows them: with their time.
+
+    Of several processes, also with the number of this one and its host.
+    """
+    number, count = _process()
+    who = f' [{number} {socket.gethostname()}]' if count > 1 else ''
+    time = f'{self._now():%Y-%m-%d %H:%M:%S}'
+    return '\n'.join(f'{time}{who} {line}' for line in _lines(text))
+
+  def say(self, text):
+    """Shows lines at once, from any thread, and writes them into the log."""
+    print(self.shown(text), file=sys.stderr, flush=True)
+    self.write(text)
+
+  def _stamped(self, line):
+    time = self._now().isoformat(timespec='milliseconds')
+    return f'{time} {socket.gethostname()} process {_process()[0]}: {line}'
+
+  def _append(self, lines):
+    # A thread may end the process while another one is stuck in here.
+    has_lock = self._lock.acquire(timeout=PATIENCE)
+    try:
+      if self._path is None:
+        self._early += lines
+        return
+      for line in lines:
+        files.append_line(self._path, line)
+    except OSError as error:
+      if not self._is_told:
+        self._is_told = True
+        print(
+          f'{self._path} cannot be written ({error}); continuing',
+          file=sys.stderr,
+          flush=True,
+        )
+    finally:
+      if has_lock:
+        self._lock.release()
+
+
+CURRENT = ProcessLog()
+
+
+def path(workdir, number):
+  """Returns the path of the log of a process."""
+  return pathlib.Path(workdir) / FOLDER / f'process_{number}.log'
+
+
+def _process():
+  """Returns the number of this process, and how many there are.
+
+  It imports no JAX, and has it look for no devices.
+  """
+  distributed = sys.modules.get('jax._src.distributed')
+  if distributed is None:
+    return 0, 1
+  state = distributed.global_state
+  return state.process_id, state.num_processes
+
+
+def _lines(text):
+  return errors.shown(text).rstrip().split('\n')
+
+
+def _reason(error, plain):
+  if isinstance(error, plain):
+    notes = getattr(error, '__notes__', ())
+    return '\n'.join([f'end: {error}', *notes])
+  return ''.join(traceback.format_exception(error)) + 'end: an error, as above'
+
+
+@contextlib.contextmanager
+def _captured(write):
+  """A context in which warnings and logging are written, too."""
+  root, show = logging.getLogger(), warnings.showwarning
+
+  def show_and_write(message, category, filename, lineno, *rest, **options):
+    show(message, category, filename, lineno, *rest, **options)
+    write(f'{category.__name__}: {message} ({filename}:{lineno})')
+
+  # Where there is no handler, Python has one of last resort.
+  added = [] if root.handlers else [logging.lastResort]
+  added.append(_Handler(write))
+  for handler in added:
+    root.addHandler(handler)
+  warnings.showwarning = show_and_write
+  try:
+    yield
+  finally:
+    if warnings.showwarning is show_and_write:
+      warnings.showwarning = show
+    for handler in added:
+      root.removeHandler(handler)
+
+
+class _Handler(logging.Handler):
+  """Writes what other packages log, from warnings on."""
+
+  def __init__(self, write):
+    super().__init__(logging.WARNING)
+    self._write = write
+
+  def emit(self, record):
+    with contextlib.suppress(Exception):  # As logging itself: it ends nothing.
+      self._write(f'{record.levelname}: {record.name}: {record.getMessage()}')
