@@ -3,7 +3,7 @@
 The log is WORKDIR/logs/process_<k>.log; each start of the run appends to it. It
 holds all lines of the process, warnings and logging of other packages, and the
 error that ends it, each line with its time, host and process. What is said
-before the workdir is known comes first.
+before the workdir is known comes first; what is said after the run, last.
 """
 
 import contextlib
@@ -60,8 +60,11 @@ class ProcessLog:
       raise
     else:
       self.write('end: done')
-    finally:
-      self._path = None
+
+  @property
+  def folder(self):
+    """The folder of the run; None before there is one."""
+    return None if self._path is None else self._path.parents[1]
 
   def write(self, text):
     """Writes lines into the log, if not to the terminal."""
