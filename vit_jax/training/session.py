@@ -23,6 +23,7 @@ from vit_jax.training.runtime import (
   lock,
   log,
   preemption,
+  profiling,
   timings,
   watchdog,
 )
@@ -70,6 +71,10 @@ class Session:
     self.log = log.RunLog(workdir, num_steps, is_writer=is_writer)
     file = timings.TimingsFile(workdir, self.log.say) if is_writer else None
     self.timings = timings.Timings(num_steps, speed, file)
+    number = jax.process_index() if jax.process_count() > 1 else None
+    self._profiler = profiling.Profiler(
+      workdir, config.run.profile_steps, self.log.say, number
+    )
     self._progress = progress.Progress(
       self.log,
       self.timings,
@@ -91,6 +96,7 @@ class Session:
       if run.log_compiles:
         stack.enter_context(jax.log_compiles())
       self.timings.open()
+      stack.enter_context(self._profiler)
       self._checkpoints = stack.enter_context(
         manager.CheckpointManager(
           self._workdir / 'checkpoints',
@@ -187,8 +193,19 @@ class Session:
     """Returns the stop flags, which `train_step` takes as `halt`."""
     return self._agreement.flags(self._stop.is_requested)
 
+  def dispatching(self, step):
+    """Returns a context in which a step is dispatched; see `profiling`."""
+    if self._profiler.starts(step):
+      with self.timings.spending('profile'):
+        self._profiler.start(step)
+    return self._profiler.annotated(step)
+
   def log_step(self, step, means, now):
     """Logs the metrics of a step; see `progress.Progress.log_step`."""
+    if self._profiler.stops(step):
+      self._watchdog.beat(watchdog.PATIENCE)
+      with self.timings.spending('profile'):
+        self._profiler.stop(means)
     self._progress.log_step(step, means, now, self._batches.take_wait)
     first = self.timings.first_steps(step)
     if first is not None:

@@ -80,7 +80,8 @@ def run(config, workdir):
       if _must_evaluate(config, step) and not session.log.has_evaluation(step):
         report, evaluated = evaluation(step, state), step  # Interrupted.
       while step < num_steps and not session.has_lost_patience():
-        state, means = train_step(state, next(batches), session.stop_flags())
+        with session.dispatching(step + 1):
+          state, means = train_step(state, next(batches), session.stop_flags())
         step += 1
         evaluating, saving = (
           _must_evaluate(config, step),
