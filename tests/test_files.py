@@ -320,5 +320,6 @@ def test_no_other_module_writes_files():
     for path in package.rglob('*.py')
     if (writes := set(_writes(ast.parse(path.read_text()))))
   }
-  assert found.pop('files.py') == {'open', 'os.open', 'os.replace'}
+  assert found.pop('files/__init__.py') >= {'open', 'os.open', 'os.replace'}
+  assert found.pop('files/remote.py') == {'write_bytes'}
   assert found == OTHERS

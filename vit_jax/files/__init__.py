@@ -1,8 +1,10 @@
-"""Files on the disk: written whole or line by line, read within limits.
+"""Files on a disk or in a store: written whole or line by line, read in limits.
 
 No other module writes files. What is written through a symbolic link would
 land on somebody else's file, so links are never followed for it. What is read
 may come from strangers: only regular files are, of a bounded size.
+
+A path with a scheme, gs:// or s3://, is that of an object (see `remote`).
 """
 
 import contextlib
@@ -12,9 +14,15 @@ import json
 import os
 import pathlib
 import secrets
+import shutil
 import stat
+import tempfile
 
 from vit_jax import errors
+from vit_jax.files import remote
+from vit_jax.files.remote import is_remote
+
+__all__ = ['is_remote']
 
 UNFINISHED = '.tmp'  # How the names of files end that are being written.
 MAX_JSON = 4 << 20  # Bytes; parsed, it takes up to 25 times as many.
@@ -22,6 +30,23 @@ MAX_DEPTH = 32  # Of lists and objects in JSON.
 MAX_LINES = 256 << 20  # Bytes of a file of lines.
 
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+
+
+def path(name):
+  """Returns the `pathlib.Path` of a name, or a `remote.RemotePath`.
+
+  Raises:
+    UserError: it is of a store that can't be used here.
+  """
+  if not is_remote(name):
+    return pathlib.Path(name)
+  if not isinstance(name, remote.RemotePath):
+    remote.check(name)
+    name = remote.RemotePath(name)
+  return name
+
+
+_path = path  # Where an argument has that name.
 
 
 @contextlib.contextmanager
@@ -36,7 +61,11 @@ def replacing(path):
   Raises:
     OSError: the file can't be written.
   """
-  path = pathlib.Path(path)
+  path = _path(path)
+  if is_remote(path):
+    with _uploading(path) as file:
+      yield file
+    return
   name = f'{path.name}.{secrets.token_hex(4)}{UNFINISHED}'
   unfinished = path.with_name(name)
   try:
@@ -58,7 +87,7 @@ def saving(path, error=errors.UserError):
     path: of the file.
     error: a `UserError`, raised where the file can't be written.
   """
-  path = pathlib.Path(path)
+  path = _path(path)
   with reported(path, error):
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as file:
@@ -85,11 +114,15 @@ def write_text(path, text):
 def append_line(path, line):
   """Appends a line in one write, and closes the file: a crash loses none.
 
-  After a line that a crash cut short, this one starts afresh.
+  After a line that a crash cut short, this one starts afresh. In a store, all
+  lines are written anew: only for files of few lines, with one writer.
 
   Raises:
     OSError: the file can't be written, or is a symbolic link or no file.
   """
+  if is_remote(path):
+    _append_to_object(_path(path), line)
+    return
   with opened_in_place(path, 'ab+') as file:
     is_cut = False
     if file.seek(0, os.SEEK_END):
@@ -123,6 +156,8 @@ def refuse_links(folder, patterns):
     folder: in which something is going to be written.
     patterns: of the names that are written, as of `fnmatch`.
   """
+  if is_remote(folder):
+    return
   for entry in os.scandir(folder):
     if entry.is_symlink() and any(
       fnmatch.fnmatch(entry.name, pattern) for pattern in patterns
@@ -136,8 +171,11 @@ def refuse_links(folder, patterns):
 def make_private(folder):
   """Makes a folder that nobody else may read or write.
 
-  From one that is there already, others lose the permission to write.
+  From one that is there already, others lose the permission to write. Who may
+  write to a store is for its bucket to say.
   """
+  if is_remote(folder):
+    return
   folder = pathlib.Path(folder)
   folder.mkdir(mode=0o700, parents=True, exist_ok=True)
   status = folder.stat()
@@ -155,6 +193,8 @@ def open_regular(path, buffering=-1):
   Raises:
     OSError: it can't be read, or is no regular file.
   """
+  if is_remote(path):
+    return _path(path).open()
   descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
   try:
     _check_regular(descriptor, path)
@@ -170,6 +210,8 @@ def read_bytes(path, max_bytes):
   Raises:
     OSError: it can't be read, is no regular file, or is larger than that.
   """
+  if is_remote(path):
+    return _read_object(_path(path), max_bytes)
   with open_regular(path) as file:
     is_over = os.fstat(file.fileno()).st_size > max_bytes
     data = b'' if is_over else file.read(max_bytes + 1)
@@ -263,6 +305,87 @@ def sync(path):
       raise
   finally:
     os.close(descriptor)
+
+
+def walk(folder):
+  """Returns {path: bytes} of all files in a folder and those below.
+
+  Links are not followed; what is removed meanwhile is left out.
+  """
+  folder = _path(folder)
+  if is_remote(folder):
+    return folder.walk()
+  found = {}
+  for parent, _, names in os.walk(folder):
+    for name in names:
+      file = pathlib.Path(parent, name)
+      with contextlib.suppress(OSError):
+        found[file] = file.lstat().st_size
+  return found
+
+
+def remove_folder(folder, first=()):
+  """Removes a folder and all in it; does nothing if there is none.
+
+  Args:
+    folder: path.
+    first: names of files in it that go before all others.
+
+  Raises:
+    OSError: something in it can't be removed.
+  """
+  folder = _path(folder)
+  for name in first:
+    (folder / name).unlink(missing_ok=True)
+  if is_remote(folder):
+    for file in folder.walk():
+      file.unlink(missing_ok=True)
+  elif folder.exists():
+    shutil.rmtree(folder)
+
+
+def move_folder(folder, target, first=()):
+  """Gives a folder another name, where there is none.
+
+  Args:
+    folder: path.
+    target: path of the same kind.
+    first: names of files that, in a store, are the first to leave `folder`:
+      half moved, it is not taken for a whole one.
+
+  Raises:
+    OSError: it can't be moved.
+  """
+  folder, target = _path(folder), _path(target)
+  if not is_remote(folder):
+    folder.rename(target)
+    return
+  for file in folder.walk():
+    file.copy(target / file.relative_to(folder))
+  remove_folder(folder, first)
+
+
+@contextlib.contextmanager
+def _uploading(path):
+  """Yields a local file that becomes an object once all went well."""
+  with tempfile.NamedTemporaryFile(suffix=path.suffix) as file:
+    yield file
+    file.flush()
+    path.upload(file.name)
+
+
+def _append_to_object(path, line):
+  try:
+    text = path.read_bytes()
+  except FileNotFoundError:
+    text = b''
+  path.write_bytes(text + f'{line}\n'.encode())
+
+
+def _read_object(path, max_bytes):
+  if path.stat().st_size > max_bytes:
+    raise OSError(errno.EFBIG, f'over {max_bytes} bytes', str(path))
+  return path.read_bytes()
 
 
 def _check_regular(descriptor, path):

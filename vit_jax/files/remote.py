@@ -1,0 +1,362 @@
+"""Files of object stores, gs:// and s3://, reached through fsspec.
+
+A store has no folders, links, renames and appends: an object appears whole or
+not at all, under its full name, and replaces what had that name. What local
+files do beyond that is made of this alone (see docs/faults.md).
+"""
+
+import collections
+import contextlib
+import errno
+import fnmatch
+import functools
+import importlib
+import os
+import posixpath
+import random
+import time
+
+import fsspec
+
+from vit_jax import errors
+
+SCHEMES = {'gs': 'gcsfs', 's3': 's3fs'}  # And the library that each needs.
+
+_TRIES = 4  # Of a call whose failure may pass; the libraries try, too.
+_PAUSE = 0.5  # Seconds before the second of them; then twice as many.
+_LASTING = (
+  *(FileNotFoundError, FileExistsError, PermissionError, NotADirectoryError),
+  *(IsADirectoryError, ValueError, TypeError, NotImplementedError),
+)
+_DENIED = ('forbidden', 'access denied', 'accessdenied', '403', 'unauthorized')
+
+Status = collections.namedtuple('Status', ['st_size', 'st_mtime'])
+
+
+def is_remote(path):
+  """Returns whether a path has a scheme, as gs://bucket/folder."""
+  return '://' in os.fspath(path)
+
+
+def check(path):
+  """Raises UserError where a path is of a store that can't be used here."""
+  scheme, _, rest = os.fspath(path).partition('://')
+  if scheme not in SCHEMES:
+    known = ', '.join(f'{name}://' for name in SCHEMES)
+    raise errors.UserError(
+      f'{os.fspath(path)}: {scheme}:// is not supported; give a path on a '
+      f'disk or one of {known}.'
+    )
+  if not rest.strip('/').partition('/')[0]:
+    raise errors.UserError(f'{os.fspath(path)} names no bucket.')
+  try:
+    importlib.import_module(SCHEMES[scheme])
+  except ImportError as error:
+    extra = {'gs': 'gcs'}.get(scheme, scheme)
+    raise errors.UserError(
+      f'{scheme}:// needs {SCHEMES[scheme]}: pip install "vit_jax[{extra}]".'
+    ) from error
+
+
+class RemotePath:
+  """The path of an object, or of all objects whose names start with it.
+
+  Has those methods of `pathlib.Path` that make sense in a store.
+
+  Args:
+    path: text, as gs://bucket/folder/name.
+  """
+
+  def __init__(self, path):
+    self._scheme, _, rest = os.fspath(path).partition('://')
+    rest = posixpath.normpath(f'/{rest}').lstrip('/')
+    self.parts = tuple(rest.split('/'))
+
+  # The name -------------------------------------------------------------------
+
+  def __fspath__(self):
+    return f'{self._scheme}://{self.key}'
+
+  __str__ = __fspath__
+
+  def __repr__(self):
+    return f'RemotePath({str(self)!r})'
+
+  def __eq__(self, other):
+    return isinstance(other, RemotePath) and str(self) == str(other)
+
+  def __lt__(self, other):
+    return str(self) < str(other)
+
+  def __hash__(self):
+    return hash(str(self))
+
+  def __truediv__(self, name):
+    return self.joinpath(name)
+
+  def joinpath(self, *names):
+    """Returns the path of a name in this folder; absolute ones are refused."""
+    for name in names:
+      if os.fspath(name).startswith('/') or is_remote(name):
+        raise ValueError(f'{os.fspath(name)!r} is not relative to {self}')
+    return RemotePath('/'.join([str(self), *map(os.fspath, names)]))
+
+  @property
+  def key(self):
+    """The bucket and the name in it."""
+    return '/'.join(self.parts)
+
+  @property
+  def name(self):
+    """The last part."""
+    return self.parts[-1]
+
+  @property
+  def suffix(self):
+    """The end of the name, from its last dot on."""
+    return posixpath.splitext(self.name)[1]
+
+  @property
+  def stem(self):
+    """The name without its suffix."""
+    return posixpath.splitext(self.name)[0]
+
+  @property
+  def parent(self):
+    """The folder above; a bucket is its own parent."""
+    return self.with_key(self.parts[:-1] or self.parts)
+
+  @property
+  def parents(self):
+    """All folders above, the nearest first."""
+    return [
+      self.with_key(self.parts[:end])
+      for end in range(len(self.parts) - 1, 0, -1)
+    ]
+
+  def with_key(self, parts):
+    """Returns the path of these parts in the same store."""
+    return RemotePath(f'{self._scheme}://{"/".join(parts)}')
+
+  def with_name(self, name):
+    """Returns the path of another name in the same folder."""
+    return self.parent / name
+
+  def with_suffix(self, suffix):
+    """Returns the path of this name with another suffix."""
+    return self.with_name(self.stem + suffix)
+
+  def relative_to(self, folder):
+    """Returns the text of the name within a folder."""
+    if not self.is_relative_to(folder):
+      raise ValueError(f'{self} is not in {folder}')
+    return '/'.join(self.parts[len(folder.parts) :])
+
+  def is_relative_to(self, folder):
+    """Returns whether this is a folder or in it."""
+    return str(folder).split('://')[0] == self._scheme and (
+      self.parts[: len(folder.parts)] == folder.parts
+    )
+
+  def absolute(self):
+    """Returns the same path."""
+    return self
+
+  resolve = expanduser = absolute
+
+  def as_posix(self):
+    """Returns the path as text."""
+    return str(self)
+
+  # What is there --------------------------------------------------------------
+
+  def exists(self):
+    """Returns whether there is such an object, or one in such a folder."""
+    return self._kind() is not None
+
+  def is_file(self):
+    """Returns whether there is an object of this very name."""
+    return self._kind() == 'file'
+
+  def is_dir(self):
+    """Returns whether there are objects in a folder of this name."""
+    return self._kind() == 'directory'
+
+  def is_symlink(self):
+    """Returns False: there are none."""
+    return False
+
+  def stat(self):
+    """Returns the `Status` of an object: its bytes, and when it was written.
+
+    Raises:
+      OSError: there is none, or the store can't be asked.
+    """
+    info = self._call('info')
+    if info['type'] != 'file':
+      raise FileNotFoundError(errno.ENOENT, 'there is no file', str(self))
+    written = info.get('mtime') or info.get('LastModified')
+    return Status(info['size'], written.timestamp() if written else 0.0)
+
+  def iterdir(self):
+    """Returns the paths in this folder, sorted; empty if there is none."""
+    return [path for path, _ in self.entries()]
+
+  def entries(self):
+    """Returns (path, whether it is a folder) of all in this folder, sorted."""
+    try:
+      found = self._call('ls', detail=True, refresh=True)
+    except FileNotFoundError:
+      return []
+    return sorted(
+      (self / info['name'].rstrip('/').split('/')[-1], info['type'] != 'file')
+      for info in found
+      if info['name'].rstrip('/') != self.key
+    )
+
+  def glob(self, pattern):
+    """Returns the paths in this folder whose names match, as of `fnmatch`."""
+    return [
+      path for path in self.iterdir() if fnmatch.fnmatch(path.name, pattern)
+    ]
+
+  def walk(self):
+    """Returns {path: bytes} of all objects in this folder and those below."""
+    try:
+      found = self._call('find', detail=True, refresh=True)
+    except FileNotFoundError:
+      return {}
+    return {
+      self.with_key(name.split('/')): info['size']
+      for name, info in sorted(found.items())
+      if info['type'] == 'file' and not name.endswith('/')
+    }
+
+  # Reading and writing --------------------------------------------------------
+
+  def read_bytes(self, start=None, end=None):
+    """Returns an object, or its bytes from `start` to `end`.
+
+    Raises:
+      OSError: it can't be read.
+    """
+    return self._call('cat_file', start=start, end=end)
+
+  def read_text(self, encoding='utf-8'):
+    """Returns an object as text."""
+    return self.read_bytes().decode(encoding)
+
+  def open(self, mode='rb'):
+    """Opens an object for reading here and there."""
+    if mode != 'rb':
+      raise ValueError(f'{self} can be opened for reading alone')
+    return self._call('open', 'rb')
+
+  def write_bytes(self, data):
+    """Replaces an object, as a whole."""
+    self._call('pipe_file', data)
+
+  def create(self, data):
+    """Writes an object that must not be there yet, of whomever.
+
+    Args:
+      data: bytes that nobody else would write.
+
+    Raises:
+      FileExistsError: it is there.
+      OSError: it can't be written.
+    """
+    try:
+      self._call('pipe_file', data, mode='create')
+    except FileExistsError:
+      if self.read_bytes() != data:  # Else a repeated request met itself.
+        raise
+
+  def upload(self, file):
+    """Replaces an object by what is in a local file."""
+    self._call('put_file', os.fspath(file), reverse=True)
+
+  def download(self, file):
+    """Writes an object into a local file."""
+    self._call('get_file', os.fspath(file))
+
+  def copy(self, target):
+    """Copies an object within the store."""
+    self._call('cp_file', target.key)
+
+  def touch(self):
+    """Writes an empty object."""
+    self.write_bytes(b'')
+
+  def mkdir(self, mode=0o777, parents=False, exist_ok=False):
+    """Does nothing: a folder is there once something is in it."""
+
+  def unlink(self, missing_ok=False):
+    """Removes an object."""
+    try:
+      self._call('rm_file')
+    except FileNotFoundError:
+      if not missing_ok:
+        raise
+
+  # ----------------------------------------------------------------------------
+
+  def _kind(self):
+    try:
+      return self._call('info', refresh=True)['type']
+    except (FileNotFoundError, NotADirectoryError):
+      return None
+
+  def _call(self, method, *args, reverse=False, **options):
+    """Calls a method of the store, and once more if it may then succeed.
+
+    Raises:
+      OSError: of a kind that Python's own files raise.
+    """
+    for number in range(_TRIES):
+      try:
+        with _as_os_error(self):
+          call = getattr(filesystem(self._scheme), method)
+          names = [*args, self.key] if reverse else [self.key, *args]
+          return call(*names, **options)
+      except _LASTING:
+        raise
+      except OSError:
+        if number == _TRIES - 1:
+          raise
+      time.sleep(_PAUSE * 2**number * (0.5 + random.random()))
+
+
+@functools.cache
+def filesystem(scheme):
+  """Returns the `fsspec` file system of a store.
+
+  Listings are never taken from a cache: other processes write, too.
+  """
+  _configure()
+  return fsspec.filesystem(scheme)
+
+
+@functools.cache
+def _configure():
+  """Has all that use fsspec, orbax and TFDS too, see what others write."""
+  for protocol in 'gs', 'gcs', 's3':
+    fsspec.config.conf.setdefault(protocol, {})['use_listings_cache'] = False
+  if 'STORAGE_EMULATOR_HOST' in os.environ:  # Only real buckets have a kind.
+    os.environ.setdefault('GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT', 'false')
+
+
+@contextlib.contextmanager
+def _as_os_error(path):
+  """Turns what libraries raise into the OSError that says the same."""
+  try:
+    yield
+  except _LASTING:
+    raise
+  except Exception as error:
+    text = ' '.join(str(error).split()) or type(error).__name__
+    denied = any(word in text.lower() for word in _DENIED)
+    kind, number = (
+      (PermissionError, errno.EACCES) if denied else (OSError, errno.EIO)
+    )
+    raise kind(number, text[:300], str(path)) from error
