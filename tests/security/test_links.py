@@ -18,8 +18,9 @@ from vit_jax.training.runtime import lock, log
 NAMES = (
   *('config.json', 'card.json', 'lock.json', 'sweep.json', 'params.json'),
   *('metrics.jsonl', 'evaluations.jsonl', 'bad_examples.jsonl'),
+  'timings.jsonl',
   *('predictions.png', 'learning_curve.png', 'model.safetensors'),
-  *('checkpoints', 'tensorboard', 'params'),
+  *('checkpoints', 'tensorboard', 'params', 'logs', 'profile'),
 )
 
 

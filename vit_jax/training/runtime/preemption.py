@@ -126,4 +126,5 @@ class Stop:
 def _exit(status, text):
   """Exits the process from any thread, whatever the others are doing."""
   process_log.CURRENT.say(text)
+  process_log.CURRENT.flush()
   os._exit(status)

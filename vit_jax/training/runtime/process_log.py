@@ -9,17 +9,15 @@ before the workdir is known comes first; what is said after the run, last.
 import contextlib
 import datetime
 import logging
-import pathlib
 import socket
 import sys
-import threading
 import traceback
 import warnings
 
 from vit_jax import errors, files
+from vit_jax.training.runtime import line_file
 
 FOLDER = 'logs'
-PATIENCE = 2  # Seconds in which another thread may finish a line of its own.
 
 
 class ProcessLog:
@@ -31,27 +29,22 @@ class ProcessLog:
 
   def __init__(self, now=lambda: datetime.datetime.now().astimezone()):
     self._now = now
-    self._path = None
+    self._file = None
     self._early = []  # Lines from before the file is known.
-    self._lock = threading.Lock()
-    self._is_told = False
 
   @contextlib.contextmanager
   def opened(self, workdir, plain=(errors.UserError,)):
     """A context in which lines go to the log in the folder of a run.
 
-    Whatever ends it, the reason is the last line. A file that can't be written
-    ends nothing: that is told once.
+    Whatever ends it, the reason is the last line.
 
     Args:
       workdir: folder of the run; exists.
       plain: errors whose message says all; others come with a traceback.
     """
-    self._path = path(workdir, _process()[0])
-    with contextlib.suppress(OSError):
-      self._path.parent.mkdir(exist_ok=True)
+    self._file = line_file.LineFile(path(workdir, _process()[0]), _print)
     early, self._early = self._early, []
-    self._append(early)
+    self._file.append(early)
     try:
       with _captured(self.write):
         yield
@@ -60,16 +53,23 @@ class ProcessLog:
       raise
     else:
       self.write('end: done')
+    finally:
+      self._file.flush()
 
   @property
   def folder(self):
     """The folder of the run; None before there is one."""
-    return None if self._path is None else self._path.parents[1]
+    return None if self._file is None else self._file.path.parent.parent
 
   def write(self, text):
     """Writes lines into the log, if not to the terminal."""
-    if text.strip():
-      self._append([self._stamped(line) for line in _lines(text)])
+    if not text.strip():
+      return
+    lines = [self._stamped(line) for line in _lines(text)]
+    if self._file is None:
+      self._early += lines
+    else:
+      self._file.append(lines)
 
   def shown(self, text):
     """Returns lines as the terminal shows them: with their time.
@@ -83,33 +83,17 @@ class ProcessLog:
 
   def say(self, text):
     """Shows lines at once, from any thread, and writes them into the log."""
-    print(self.shown(text), file=sys.stderr, flush=True)
+    _print(self.shown(text))
     self.write(text)
+
+  def flush(self):
+    """Has all lines written; before the process ends without a last word."""
+    if self._file is not None:
+      self._file.flush()
 
   def _stamped(self, line):
     time = self._now().isoformat(timespec='milliseconds')
     return f'{time} {socket.gethostname()} process {_process()[0]}: {line}'
-
-  def _append(self, lines):
-    # A thread may end the process while another one is stuck in here.
-    has_lock = self._lock.acquire(timeout=PATIENCE)
-    try:
-      if self._path is None:
-        self._early += lines
-        return
-      for line in lines:
-        files.append_line(self._path, line)
-    except OSError as error:
-      if not self._is_told:
-        self._is_told = True
-        print(
-          f'{self._path} cannot be written ({error}); continuing',
-          file=sys.stderr,
-          flush=True,
-        )
-    finally:
-      if has_lock:
-        self._lock.release()
 
 
 CURRENT = ProcessLog()
@@ -117,7 +101,7 @@ CURRENT = ProcessLog()
 
 def path(workdir, number):
   """Returns the path of the log of a process."""
-  return pathlib.Path(workdir) / FOLDER / f'process_{number}.log'
+  return files.path(workdir) / FOLDER / f'process_{number}.log'
 
 
 def _process():
@@ -130,6 +114,10 @@ def _process():
     return 0, 1
   state = distributed.global_state
   return state.process_id, state.num_processes
+
+
+def _print(text):
+  print(text, file=sys.stderr, flush=True)
 
 
 def _lines(text):

@@ -34,7 +34,7 @@ class Profiler:
   """
 
   def __init__(self, workdir, steps, say, number=None):
-    self._workdir = pathlib.Path(workdir)
+    self._workdir = files.path(workdir)
     self._range = tuple(steps) or (0, 0)
     self._say = say
     self._number = number

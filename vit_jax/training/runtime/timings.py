@@ -10,7 +10,6 @@ import collections
 import contextlib
 import json
 import math
-import pathlib
 import statistics
 import time
 from typing import NamedTuple
@@ -18,6 +17,7 @@ from typing import NamedTuple
 import jax
 
 from vit_jax import files
+from vit_jax.training.runtime import line_file
 
 FILE = 'timings.jsonl'
 START, TRAIN, SAVE, END = 'start', 'train', 'save', 'end'  # Kinds of records.
@@ -275,16 +275,18 @@ class TimingsFile:
   """
 
   def __init__(self, workdir, say):
-    self._path = pathlib.Path(workdir) / FILE
+    self._workdir = workdir
     self._say = say
-    self._records, self._unwritten = [], []
-    self._is_told = False
+    self._lines = line_file.LineFile(files.path(workdir) / FILE, say)
+    self._records = []
 
   def open(self):
     """Reads what is there."""
-    self._records, num_bad = read(self._path.parent)
+    self._records, num_bad = read(self._workdir)
     if num_bad:
-      self._say(f'{self._path}: {num_bad} line(s) are not readable; left out')
+      self._say(
+        f'{self._lines.path}: {num_bad} line(s) are not readable; left out'
+      )
 
   def first_start(self, default):
     """Returns when the run was first started, in seconds since 1970."""
@@ -309,16 +311,9 @@ class TimingsFile:
   def append(self, record):
     """Adds a line; a full disk is no reason to stop, it is kept for later."""
     self._records.append(record)
-    self._unwritten.append(json.dumps(record, allow_nan=False))
-    try:
-      while self._unwritten:
-        files.append_line(self._path, self._unwritten[0])
-        self._unwritten.pop(0)
-      self._is_told = False
-    except OSError as error:
-      if not self._is_told:
-        self._say(f'{self._path} cannot be written ({error}); continuing')
-      self._is_told = True
+    self._lines.append([json.dumps(record, allow_nan=False)])
+    if record['event'] != TRAIN:  # The goodput of a restart counts on them.
+      self._lines.flush()
 
 
 def read(workdir):
@@ -328,7 +323,7 @@ def read(workdir):
     UserError: the file is no regular file or is too large.
   """
   records, num_bad = [], 0
-  lines = files.read_lines(pathlib.Path(workdir) / FILE)
+  lines = files.read_lines(files.path(workdir) / FILE)
   for number, line in enumerate(lines, 1):
     try:
       records.append(_parse(line))
