@@ -68,6 +68,7 @@ def tiny_config():
   config.run.batch_size = 16
   config.run.num_steps = 9
   config.run.profile_steps = (2, 3)
+  config.mesh.data = 1
   return config
 
 
