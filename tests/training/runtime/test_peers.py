@@ -147,7 +147,7 @@ os.abort()
   ('case', 'told'),
   [
     ('known', 'Process 0 on node1 is gone: RuntimeError: a bug. Process 1 on'),
-    ('unknown', 'since another process of the run is gone or does not respond'),
+    ('unknown', 'most likely, another process of the run is gone or does not'),
   ],
 )
 def test_last_words_follow_an_abort(case, told):

@@ -219,7 +219,7 @@ def _end(error, watched):
   sys.stderr.flush()
   if not is_mistake and watched.knows.wait(LAST_WORDS_SECONDS):
     watched.end()
-  reason = f'{type(error).__name__}: {error}'
+  reason = f'{error}' if is_mistake else f'{type(error).__name__}: {error}'
   watched.part(reason[: errors.MAX_WORD], is_mistake)
   if distributed.global_state.process_id == 0:  # JAX ends the others with it.
     time.sleep(LAST_WORDS_SECONDS)

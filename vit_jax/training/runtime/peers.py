@@ -11,11 +11,13 @@ respond), it aborts; the last lines come all the same.
 
 import contextlib
 import ctypes
+import faulthandler
 import json
 import os
 import selectors
 import signal
 import socket
+import sys
 import threading
 import time
 from typing import NamedTuple
@@ -114,8 +116,9 @@ class Peers:
     ours = f'process {self._number} on {socket.gethostname()}'
     if self.lost is None:
       what = (
-        f'JAX has ended {ours}, since another process of the run is gone or '
-        'does not respond; the lines above name it, if JAX knew which.'
+        f'{ours.capitalize()} was aborted with status {STATUS}: most likely, '
+        'another process of the run is gone or does not respond. The lines '
+        'above have all that is known.'
       )
     else:
       why = f': {self.lost.reason}' if self.lost.reason else ''
@@ -248,7 +251,8 @@ def end_on_abort(peers):
     if os.getpid() != pid:  # A worker, forked later.
       os._exit(128 + number)
     signal.alarm(ABORT_SECONDS)
-    peers.knows.wait(1)  # The thread may be about to learn who it is.
+    if not peers.knows.wait(1):  # The thread may be about to learn who it is.
+      faulthandler.dump_traceback(sys.__stderr__, all_threads=True)
     peers.end()
 
   handler = ctypes.CFUNCTYPE(None, ctypes.c_int)(act)
@@ -263,9 +267,9 @@ def _listen(host):
   """Returns a socket that listens at any port of an address of this machine."""
   try:
     family = socket.AF_INET6 if ':' in host else socket.AF_INET
-    return socket.create_server((host, 0), family=family)
+    return socket.create_server((host, 0), family=family, backlog=4096)
   except OSError:  # The address is one of a router in front of it.
-    return socket.create_server(('', 0))
+    return socket.create_server(('', 0), backlog=4096)
 
 
 def _keep_alive(connected):
