@@ -191,7 +191,11 @@ class Timings:
 
   def mark(self, step):
     """Records the time of the steps that count, before `step` is saved."""
-    if self._file is not None and not self._file.has_last(step, self._useful):
+    if self._file is None:
+      return
+    if self._file.has_last(step, self._useful):
+      self._file.flush()
+    else:
       self._write(SAVE, step)
 
   def finish(self, step):
@@ -308,12 +312,16 @@ class TimingsFile:
     found = last.get('step'), last.get('useful_seconds')
     return found == (step, useful_seconds)
 
+  def flush(self):
+    """Has all lines written, also where they are held back for a while."""
+    self._lines.flush()
+
   def append(self, record):
     """Adds a line; a full disk is no reason to stop, it is kept for later."""
     self._records.append(record)
     self._lines.append([json.dumps(record, allow_nan=False)])
     if record['event'] != TRAIN:  # The goodput of a restart counts on them.
-      self._lines.flush()
+      self.flush()
 
 
 def read(workdir):
@@ -353,7 +361,10 @@ def device_memory():
 
   {} where the devices don't tell, as CPUs don't.
   """
-  stats = [device.memory_stats() for device in jax.local_devices()]
+  try:
+    stats = [device.memory_stats() for device in jax.local_devices()]
+  except jax.errors.JaxRuntimeError:  # A plugin that has no such statistics.
+    return {}
   found = {}
   for name, key in (
     ('memory_in_use', 'bytes_in_use'),
