@@ -24,7 +24,7 @@ from vit_jax.training import (
   validation,
 )
 from vit_jax.training import session as sessions
-from vit_jax.training.runtime import preemption
+from vit_jax.training.runtime import preemption, process_log
 from vit_jax.weights import card as cards
 
 
@@ -44,6 +44,7 @@ def run(config, workdir):
       any training; or the run diverges or fails to save repeatedly.
     Preempted: a signal has stopped the run, and its state is saved.
   """
+  process_log.CURRENT.begin()
   workdir = paths.absolute(workdir)
   devices = meshes.devices()
   assembly.validate(config, len(devices))

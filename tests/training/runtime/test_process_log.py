@@ -65,6 +65,25 @@ def test_a_restart_appends_and_what_came_before_the_workdir_is_there(
   assert told == ['early', 'first', 'end: done', 'second', 'end: done']
 
 
+def test_each_run_of_a_process_has_its_own_lines(log, tmp_path):
+  one, two = tmp_path / 'one', tmp_path / 'two'
+  log.begin()
+  with log.opened(one):
+    pass
+  log.write('after the first')
+  log.begin()
+  log.write('before the second')
+  with log.opened(two):
+    pass
+  told = [
+    [line.partition(': ')[2] for line in lines(folder)] for folder in (one, two)
+  ]
+  assert told == [
+    ['end: done', 'after the first'],
+    ['before the second', 'end: done'],
+  ]
+
+
 def test_warnings_and_logging_of_others_are_there(
   log, tmp_path, capsys, monkeypatch
 ):

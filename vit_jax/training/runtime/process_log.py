@@ -32,6 +32,10 @@ class ProcessLog:
     self._file = None
     self._early = []  # Lines from before the file is known.
 
+  def begin(self):
+    """Begins a run: what is said from now on is no longer of the one before."""
+    self._file = None
+
   @contextlib.contextmanager
   def opened(self, workdir, plain=(errors.UserError,)):
     """A context in which lines go to the log in the folder of a run.
