@@ -186,10 +186,13 @@ def test_what_can_not_work_is_refused_before_anything(
   assert not (tmp_path / 'run/config.json').exists()
 
 
-def test_a_workdir_that_is_a_url_is_refused(tmp_path, monkeypatch):
+@pytest.mark.parametrize('scheme', ['hdfs', 'https', 'gcs'])
+def test_a_workdir_of_an_unknown_scheme_is_refused(
+  tmp_path, monkeypatch, scheme
+):
   monkeypatch.chdir(tmp_path)
-  with pytest.raises(errors.UserError, match='gs://bucket/run is a URL'):
-    train.run(tiny_config(), 'gs://bucket/run')
+  with pytest.raises(errors.UserError, match=f'{scheme}:// is not supported'):
+    train.run(tiny_config(), f'{scheme}://bucket/run')
   assert not list(tmp_path.iterdir())
 
 

@@ -5,10 +5,10 @@ checkpoint, bit for bit as if it had never stopped.
 """
 
 import functools
-import pathlib
 
 import jax
 
+from vit_jax import files
 from vit_jax.config import paths, recipes, schema
 from vit_jax.data import bad_examples, pipeline, prefetch, threads
 from vit_jax.evaluation import drawing
@@ -47,7 +47,7 @@ def run(config, workdir):
   devices = meshes.devices()
   assembly.validate(config, len(devices))
   recipes.check_same(config, workdir)
-  workdir = pathlib.Path(workdir)
+  workdir = files.path(workdir)
   initialization.check(config, workdir)
   data = splits.Splits(config, workdir)
   num_steps = schema.num_steps(config.run, len(data.train))
