@@ -21,7 +21,7 @@ from vit_jax.data.sources import arrays, folder, real_labels
 from vit_jax.data.transforms import decoding
 from vit_jax.evaluation import records
 from vit_jax.inference import inputs
-from vit_jax.training.runtime import lock, log
+from vit_jax.training.runtime import lock, metrics_file
 from vit_jax.weights import loading
 from vit_jax.weights.files import npz, safetensors
 
@@ -263,7 +263,7 @@ READERS = {
   'real.json': Reader(samples.real_json, real_labels.read, 'json'),
   'bad_examples': Reader(samples.bad_examples, _bad_examples, 'lines'),
   'metrics': Reader(
-    samples.metrics, lambda path: log.read_metrics(path.parent), 'lines'
+    samples.metrics, lambda path: metrics_file.read(path.parent), 'lines'
   ),
   'evaluations': Reader(samples.evaluations, records.read, 'lines'),
   'lock': Reader(samples.held_lock, _lock, 'json'),
