@@ -378,9 +378,7 @@ def test_a_record_that_is_too_large_is_not_read(
   source = sources.build(_at(data, folder), 'test')
   monkeypatch.setattr(tfrecord, 'MAX_RECORD', 50)
   with store.failing():
-    with pytest.raises(
-      errors.UserError, match=r'bytes; no more than 50'
-    ):
+    with pytest.raises(errors.UserError, match=r'bytes; no more than 50'):
       source.records[0]
     assert not store.counts()
 

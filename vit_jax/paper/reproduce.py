@@ -1,9 +1,8 @@
 """`vit_jax reproduce`: reproduces the tables and figures of the papers."""
 
 import fnmatch
-import pathlib
 
-from vit_jax import errors
+from vit_jax import errors, files
 from vit_jax.paper import measure, report
 from vit_jax.paper import targets as known
 
@@ -44,7 +43,7 @@ def run(
     say(report.plan(target, chosen[target], data_dir))
     return
   if workdir is not None:
-    workdir = pathlib.Path(workdir).expanduser().absolute()
+    workdir = files.path(workdir).expanduser().absolute()
   context = measure.Context(workdir, overrides, images)
   found = False
   for name, one in chosen.items():
