@@ -334,6 +334,9 @@ def _serve(kind):
   server = _Server(('127.0.0.1', 0), _Proxy)
   threading.Thread(target=server.serve_forever, daemon=True).start()
   print(f'http://127.0.0.1:{server.server_port}', flush=True)
+  nowhere = os.open(os.devnull, os.O_WRONLY)  # The emulators say a lot.
+  os.dup2(nowhere, 1)
+  os.dup2(nowhere, 2)
   sys.stdin.read()
   os._exit(0)
 

@@ -184,7 +184,11 @@ class Target:
 
     Without a head, predict has nothing to return.
     """
-    model = models.build(self.config.model, self.num_classes)
+    model = models.build(
+      self.config.model,
+      self.num_classes,
+      platform=meshes.platform(self.mesh),
+    )
 
     def forward(what, params, examples):
       images = batch.to_model_range(examples['image'])

@@ -142,6 +142,9 @@ def reported(path, error=errors.UserError):
 
 def write_text(path, text):
   """Replaces a file, as `replacing` does, by one of this text in UTF-8."""
+  if is_remote(path):
+    _path(path).write_bytes(text.encode())
+    return
   with replacing(path) as file:
     file.write(text.encode())
 
@@ -340,6 +343,44 @@ def sync(path):
       raise
   finally:
     os.close(descriptor)
+
+
+def check_folder(folder):
+  """Makes a folder, and tries all in it that a run will need.
+
+  A mounted bucket looks like a disk and may lack some of it.
+
+  Raises:
+    UserError: it can be written to, but can't do what a disk can.
+    OSError: it can't be written to.
+  """
+  folder = _path(folder)
+  probe = folder / f'.probe_{secrets.token_hex(8)}'
+  if is_remote(folder):
+    probe.touch()
+    probe.unlink()
+    return
+  folder.mkdir(parents=True, exist_ok=True)
+  with tempfile.TemporaryFile(dir=folder):
+    pass
+  probe.mkdir()
+  renamed = probe.with_suffix('.renamed')
+  try:
+    with open(probe / 'file', 'xb') as file:
+      file.write(b'x')
+    with contextlib.suppress(FileExistsError), open(probe / 'file', 'xb'):
+      raise OSError(errno.ENOTSUP, 'an existing file is created once more')
+    probe.rename(renamed)
+  except OSError as error:
+    raise errors.UserError(
+      f'{folder} is on a file system that can not do what a run needs, create '
+      f'files exclusively and rename folders ({error.strerror or error}), as '
+      'a mounted bucket: give the bucket itself, gs://... or s3://..., or '
+      'another disk.'
+    ) from error
+  finally:
+    for left in probe, renamed:
+      shutil.rmtree(left, ignore_errors=True)
 
 
 def walk(folder):

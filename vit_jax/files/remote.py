@@ -23,7 +23,8 @@ from vit_jax import errors
 
 SCHEMES = {'gs': 'gcsfs', 's3': 's3fs'}  # And the library that each needs.
 
-_TRIES = 4  # Of a call whose failure may pass; the libraries try, too.
+_TRIES = 4  # Of a call whose failure may pass,
+_PATIENCE = 10.0  # unless its library has tried for so many seconds.
 _PAUSE = 0.5  # Seconds before the second of them; then twice as many.
 _LASTING = (
   *(FileNotFoundError, FileExistsError, PermissionError, NotADirectoryError),
@@ -354,6 +355,7 @@ class RemotePath:
       OSError: of a kind that Python's own files raise.
     """
     for number in range(_TRIES):
+      began = time.monotonic()
       try:
         with _as_os_error(self):
           call = getattr(filesystem(self._scheme), method)
@@ -362,7 +364,8 @@ class RemotePath:
       except (*_LASTING, _BeyondError):
         raise
       except OSError:
-        if number == _TRIES - 1:
+        has_tried = time.monotonic() - began > _PATIENCE
+        if number == _TRIES - 1 or has_tried:
           raise
       time.sleep(_PAUSE * 2**number * (0.5 + random.random()))
 
@@ -382,8 +385,10 @@ def _configure():
   """Has all that use fsspec, orbax and TFDS too, see what others write."""
   for protocol in 'gs', 'gcs', 's3':
     fsspec.config.conf.setdefault(protocol, {})['use_listings_cache'] = False
-  if 'STORAGE_EMULATOR_HOST' in os.environ:  # Only real buckets have a kind.
+  if 'STORAGE_EMULATOR_HOST' in os.environ:  # Real buckets have a kind, users.
     os.environ.setdefault('GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT', 'false')
+    for protocol in 'gs', 'gcs':
+      fsspec.config.conf[protocol]['token'] = 'anon'
     os.environ.setdefault(  # ArrayRecord's own reader looks here.
       'CLOUD_STORAGE_EMULATOR_ENDPOINT', os.environ['STORAGE_EMULATOR_HOST']
     )

@@ -16,7 +16,14 @@ from vit_jax.checkpoints import manager, parameters
 from vit_jax.config import recipes
 from vit_jax.evaluation import metrics, records
 from vit_jax.training import best_step, initialization, progress
-from vit_jax.training.runtime import agreement, lock, log, preemption, watchdog
+from vit_jax.training.runtime import (
+  agreement,
+  lock,
+  log,
+  mirror,
+  preemption,
+  watchdog,
+)
 from vit_jax.weights import card as cards
 
 
@@ -55,8 +62,9 @@ class Session:
     self._fallback = None  # The step of the last rollback.
     self._batches = None
     self._best = best_step.BestStep()
+    self._mirror = mirror.Mirror(workdir, self._say)
     self.log = log.RunLog(
-      workdir,
+      self._mirror.folder,
       num_steps,
       config.run.batch_size,
       is_writer=jax.process_index() == 0,
@@ -72,11 +80,13 @@ class Session:
     with contextlib.ExitStack() as stack:  # Undone if the rest of it fails.
       self._stop = stack.enter_context(preemption.Stop())
       agreement.check_same(self._origin)
+      held = None
       if jax.process_index() == 0:
-        stack.enter_context(lock.RunLock(self._workdir, self.log.say))
+        held = stack.enter_context(lock.hold(self._workdir, self.log.say))
         recipes.save(self._config, self._workdir)
         cards.write(self._workdir, self._card)
       agreement.check_shared(self._workdir)
+      stack.enter_context(self._mirror)
       stack.enter_context(self.log)
       self._checkpoints = stack.enter_context(
         manager.CheckpointManager(
@@ -84,6 +94,7 @@ class Session:
           run.checkpoints_to_keep,
           self.log.say,
           keep_best=run.keep_best,
+          fence=held.check if held else lambda: None,
         )
       )
       self._watchdog = stack.enter_context(
@@ -94,6 +105,9 @@ class Session:
 
   def __exit__(self, *error):
     return self._stack.__exit__(*error)
+
+  def _say(self, text):
+    self.log.say(text)
 
   # From the start to the first step -------------------------------------------
 
@@ -205,12 +219,14 @@ class Session:
       self._checkpoints.save(
         step, state, self._record(), self._is_scheduled(step)
       )
+      self._mirror.push()
 
   def log_evaluation(self, step, report):
     """Logs the evaluation of a step, and marks the step if it's the best."""
     if self.log.has_evaluation(step):
       return
     self.log.evaluation(step, report)
+    self._mirror.push()
     if self._config.run.keep_best:
       score = metrics.score(report)
       if self._best.update(step, score):

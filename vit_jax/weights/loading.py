@@ -18,6 +18,7 @@ from vit_jax.checkpoints import parameters
 from vit_jax.config import model_names, recipes, schema, validation
 from vit_jax.data.datasets import class_names
 from vit_jax.files import copies
+from vit_jax.sharding import mesh as meshes
 from vit_jax.weights import card as cards
 from vit_jax.weights import (
   catalog,
@@ -131,11 +132,17 @@ def run_folder(run):
   return files.path(run), False
 
 
-def build(weights, num_classes=None):
-  """Returns the model of the weights, by default with their classes."""
+def build(weights, num_classes=None, platform=None):
+  """Returns the model of the weights, by default with their classes.
+
+  Args:
+    weights: a `Weights`.
+    num_classes: outputs of the head; None: theirs.
+    platform: see `models.build`.
+  """
   if num_classes is None:
     num_classes = weights.num_classes
-  return models.build(weights.model, num_classes)
+  return models.build(weights.model, num_classes, platform=platform)
 
 
 def load(weights, image_size):
@@ -149,7 +156,7 @@ def load(weights, image_size):
     UserError: patches do not cover that size, or the weights can't be read.
   """
   validation.check_resolution(image_size, weights.model.name)
-  model = build(weights)
+  model = build(weights, platform=meshes.devices()[0].platform)
   params, _ = weights.load(
     models.params_of(model, image_size),
     changes_to(weights, weights.model, image_size),

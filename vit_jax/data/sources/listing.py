@@ -51,7 +51,10 @@ def save(path, splits):
 def load(path):
   """Returns {name: array} that `save` has written; {}: there is none."""
   try:
-    with np.load(path, allow_pickle=False) as stored:
+    with (
+      files.open_regular(path) as file,
+      np.load(file, allow_pickle=False) as stored,
+    ):
       return {name: stored[name] for name in stored.files}
   except FileNotFoundError:
     return {}
