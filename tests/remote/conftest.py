@@ -11,6 +11,9 @@ from vit_jax.files import remote
 
 _NUMBERS = itertools.count()
 
+# Of one process: as many as two processes have, and so the same bits.
+TWO_DEVICES = {'jax_num_cpu_devices': 2}
+
 
 @pytest.fixture(scope='session')
 def _started():
@@ -59,7 +62,7 @@ def runs(_started, tmp_path_factory):
 def reference(runs, tmp_path_factory):
   """What a run on the disk leaves that nothing interrupts."""
   workdir = tmp_path_factory.mktemp('reference')
-  runs.finish(workdir)
+  runs.finish(workdir, settings=TWO_DEVICES)
   return runs.outcome(workdir)
 
 

@@ -7,87 +7,87 @@ import time
 
 import pytest
 
+from tests.remote.conftest import TWO_DEVICES
 from vit_jax import files
-from vit_jax.training.runtime import metrics_file
 
-remote = pytest.mark.remote
-NUM_KILLS = 50  # Of `make remote`, over both stores.
-
-
-def survive(runs, workdir, draw, seconds, most=3):
-  """Kills a run at random instants, by turns of one process and of two.
-
-  Returns the number of kills that met a living process.
-  """
-  num_kills = 0
-  for _ in range(most):
-    count = draw.choice((1, 1, 2))
-    processes = (
-      [runs.train(workdir)] if count == 1 else runs.train_together(workdir)
-    )
-    time.sleep(draw.uniform(0, seconds))
-    living = [run for run in processes if runs.ask({'poll': run.pid}) is None]
-    for run in living:
-      run.signal(signal.SIGKILL)
-    num_kills += len(living)
-    for run in living:
-      run.wait()
-    if draw.random() < 0.5:
-      break
-  return num_kills
+slow = pytest.mark.remote
+NUM_KILLED = 50  # Runs of `make remote` that are killed, over both stores.
 
 
-def test_a_run_ends_in_the_bits_of_one_on_a_disk(runs, reference, folder):
-  shown = runs.finish(folder)
-  runs.assert_same(runs.outcome(folder), reference)
+def start(runs, workdir, count=1, **options):
+  """Starts a run of one process or of two; returns the processes."""
+  if count > 1:
+    return runs.train_together(workdir, **options)
+  return [runs.train(workdir, settings=TWO_DEVICES, **options)]
+
+
+def finish_same(runs, reference, workdir):
+  """Resumes a run to its end; it must be the reference, bit for bit."""
+  shown = runs.finish(workdir, settings=TWO_DEVICES)
+  ours = runs.outcome(workdir)
+  runs.assert_same(ours, reference)
+  return shown
+
+
+def test_a_run_leaves_what_one_on_a_disk_does(runs, reference, folder):
+  finish_same(runs, reference, folder)
   names = {path.relative_to(folder) for path in files.walk(folder)}
-  assert {'config.json', 'card.json', 'learning_curve.png'} <= names
+  assert names >= {
+    *('config.json', 'card.json', 'metrics.jsonl', 'timings.jsonl'),
+    *('learning_curve.png', 'examples.npz', 'logs/process_0.log'),
+  }
   assert any(name.startswith('tensorboard/events') for name in names)
-  assert 'resumed' not in shown
 
 
-def test_a_killed_run_resumes_to_the_same_bits(runs, reference, folder):
-  run = runs.train(folder)
-  run.wait_for('step 7/')
-  run.signal(signal.SIGKILL)
-  assert run.wait() == -signal.SIGKILL
-  lines = (
-    metrics_file.read(folder) if (folder / 'metrics.jsonl').exists() else []
-  )
-  assert [line['step'] for line in lines] == sorted(l['step'] for l in lines)
-  shown = runs.finish(folder)
-  assert 'recovered the lock of process' in shown and 'resumed' in shown
-  runs.assert_same(runs.outcome(folder), reference)
+def test_two_processes_are_killed_and_one_finishes(runs, reference, folder):
+  processes = start(runs, folder, count=2)
+  processes[0].wait_for('step 7/')
+  processes[1].signal(signal.SIGKILL)
+  assert all(run.wait() for run in processes)
+  if (folder / 'metrics.jsonl').exists():
+    lines = files.read_lines(folder / 'metrics.jsonl')
+    steps = [json.loads(line)['step'] for line in lines]
+    assert steps == sorted(steps)
+  shown = finish_same(runs, reference, folder)
+  assert 'recovered the lock of process' in shown
 
 
-def test_another_number_of_processes_resumes(runs, reference, folder):
-  processes = runs.train_together(folder)
+@slow
+@pytest.mark.parametrize('counts', [(2, 1), (1, 2)])
+def test_a_signal_saves_for_another_number_of_processes(
+  runs, reference, folder, counts
+):
+  processes = start(runs, folder, counts[0])
   processes[0].wait_for('step 5/')
   for run in processes:
     run.signal(signal.SIGTERM)
-  assert [run.wait() for run in processes] == [75, 75]
-  runs.finish(folder)
-  runs.assert_same(runs.outcome(folder)['metrics'], reference['metrics'])
+  assert {run.wait() for run in processes} == {75}
+  assert 'which is saved' in str(processes[0])
+  processes = start(runs, folder, counts[1])
+  assert {run.wait() for run in processes} == {0}
+  runs.assert_same(runs.outcome(folder), reference)
 
 
 def test_two_runs_do_not_share_a_folder(runs, reference, folder):
-  first = runs.train(folder, faults={'slow_data': {'seconds': 1.0}})
-  first.wait_for('step 1/')
+  held = {'tell': {'point': 'step', 'count': 5, 'hold': True}}
+  first = runs.train(folder, settings=TWO_DEVICES, faults=held)
+  first.wait_for('AT step')
   second = runs.train(folder)
   assert second.wait() == 2, str(second)
   assert f'{folder} is in use by process {first.pid}' in str(second)
   assert 'Traceback' not in str(second)
-  assert first.wait() == 0, str(first)
-  runs.assert_same(runs.outcome(folder), reference)
+  first.signal(signal.SIGTERM)
+  assert first.wait() == 75, str(first)
+  finish_same(runs, reference, folder)
 
 
 @pytest.mark.parametrize(
   'faults',
   [
     {'failing': 0.1, 'status': 503},
-    pytest.param({'failing': 0.1, 'status': 429}, marks=remote),
-    pytest.param({'lost': 0.1}, marks=remote),
-    pytest.param({'seconds': 0.1}, marks=remote),
+    pytest.param({'failing': 0.1, 'status': 429}, marks=slow),
+    pytest.param({'lost': 0.1}, marks=slow),
+    pytest.param({'seconds': 0.1}, marks=slow),
   ],
   ids=['503', '429', 'lost', 'slow'],
 )
@@ -95,7 +95,7 @@ def test_a_store_in_trouble_changes_no_bit(
   runs, reference, folder, store, faults
 ):
   with store.failing(**faults):
-    runs.finish(folder)
+    runs.finish(folder, settings=TWO_DEVICES)
   runs.assert_same(runs.outcome(folder), reference)
 
 
@@ -109,24 +109,28 @@ def test_what_may_not_be_written_is_told_in_a_line(runs, folder, store):
 
 
 def test_a_full_quota_ends_a_run_that_resumes(runs, reference, folder, store):
-  run = runs.train(folder, faults={'slow_data': {'seconds': 0.3}})
-  run.wait_for('step 4/')
+  held = {'tell': {'point': 'step', 'count': 5, 'hold': True}}
+  run = runs.train(folder, settings=TWO_DEVICES, faults=held)
+  run.wait_for('AT step')
   with store.failing(max_bytes=0):
+    run.signal(signal.SIGTERM)
     assert run.wait() == 2, str(run)
-  said = str(run)
-  assert 'failed' in said and 'older checkpoints are untouched' in said
-  assert 'attempt 3' in said and 'Traceback' not in said
-  runs.finish(folder)
-  runs.assert_same(runs.outcome(folder), reference)
+  assert 'older checkpoints are untouched' in str(run)
+  assert 'attempt 3' in str(run)
+  finish_same(runs, reference, folder)
 
 
-@remote
-@pytest.mark.parametrize('seed', range(NUM_KILLS // 2))
+@slow
+@pytest.mark.parametrize('seed', range(NUM_KILLED // 2))
 def test_random_kills_change_no_bit(runs, reference, folder, seed):
   draw = random.Random(seed)
-  survive(runs, folder, draw, seconds=8.0)
-  runs.finish(folder)
-  ours, theirs = runs.outcome(folder), reference
-  steps = [json.loads(line)['step'] for line in ours['metrics'].splitlines()]
-  assert steps == sorted(steps)
-  runs.assert_same(ours, theirs)
+  while True:
+    processes = start(runs, folder, draw.choice((1, 2)))
+    time.sleep(draw.uniform(0, 10))
+    for run in processes:
+      if runs.ask({'poll': run.pid}) is None:
+        run.signal(signal.SIGKILL)
+        run.wait()
+    if draw.random() < 0.7:  # Else the resumed run is killed, too.
+      break
+  finish_same(runs, reference, folder)

@@ -8,7 +8,7 @@ and an interrupted one is resumed. All runs share this one process.
 
 import json
 import math
-import pathlib
+import os
 from typing import NamedTuple
 
 import numpy as np
@@ -39,7 +39,7 @@ class Plan(NamedTuple):
     metrics: names of the metrics reported for these.
   """
 
-  folder: pathlib.Path
+  folder: os.PathLike
   config: config_dict.ConfigDict
   settings: list
   splits: tuple
@@ -100,7 +100,7 @@ def run(
     UserError: a configuration or data set is invalid, before the first run.
     Preempted: a signal has stopped the current run; it is saved.
   """
-  workdir = pathlib.Path(workdir).expanduser().absolute()
+  workdir = files.path(workdir).expanduser().absolute()
   rows = _rows(suite, metric)
   plans = {
     dataset: _plan(

@@ -8,7 +8,7 @@ import sys
 
 import jax
 
-from vit_jax import errors
+from vit_jax import errors, files
 from vit_jax.sharding import mesh as meshes
 
 FOLDER = '~/.cache/vit_jax/compilation'
@@ -29,15 +29,17 @@ def use_compilation_cache():
   'Security' of JAX's persistent compilation cache.
 
   Raises:
-    UserError: others may write to the folder.
+    UserError: others may write to the folder, or it is of a store that can't
+      be used here.
   """
   # JAX partitions cuDNN's attention by a Python function, whose address, which
   # differs between processes, is part of the cache key by default; the version
   # of JAX, also part of it, identifies the function well enough.
   jax.config.update('jax_remove_custom_partitioning_ptr_from_cache_key', True)
   given = jax.config.jax_compilation_cache_dir
-  if given and '://' in given:
-    return  # The bucket's permissions decide who may write to it.
+  if given and files.is_remote(given):
+    files.path(given)  # Whoever may write to it is for the bucket to say.
+    return
   folder = pathlib.Path(given or FOLDER).expanduser()
   try:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
