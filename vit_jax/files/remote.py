@@ -30,6 +30,11 @@ _LASTING = (
   *(FileNotFoundError, FileExistsError, PermissionError, NotADirectoryError),
   *(IsADirectoryError, ValueError, TypeError, NotImplementedError),
 )
+_NUMBERS = {
+  FileNotFoundError: errno.ENOENT,
+  FileExistsError: errno.EEXIST,
+  PermissionError: errno.EACCES,
+}
 _DENIED = ('forbidden', 'access denied', 'accessdenied', '403', 'unauthorized')
 
 
@@ -400,9 +405,14 @@ def _as_os_error(path):
   try:
     yield
   except _LASTING as error:
-    if isinstance(error, OSError) and error.filename is None:
-      error.filename = str(path)
-    raise
+    if not isinstance(error, OSError) or error.filename is not None:
+      raise
+    kind = next(kind for kind in _LASTING if isinstance(error, kind))
+    text = error.strerror or str(error)
+    if kind is FileNotFoundError:  # Of libraries, it is the name alone.
+      text = 'there is no such object'
+    number = error.errno or _NUMBERS.get(kind, errno.EIO)
+    raise kind(number, text[:300], str(path)) from error
   except Exception as error:
     text = ' '.join(str(error).split()) or type(error).__name__
     kind, number = OSError, errno.EIO
