@@ -259,8 +259,9 @@ def test_a_store_that_refuses_is_not_taken_for_bad_images(
   with store.failing(failing=1.0, status=403):
     with pytest.raises(
       errors.UserError, match=r'can not be read: .*(?i:forbid|denied)'
-    ):
+    ) as caught:
       batches(data, source)
+    assert 'examples are bad' not in str(caught.value)
     with pytest.raises(errors.UserError, match='can not be read'):
       sources.build(data, 'train')
 
