@@ -51,9 +51,9 @@ chips of four kinds of TPU (`make plans`, which adds missing rows; {versions};
 batch 4096 at 224 px, bfloat16, layers under `scan`). No TPU was used: memory
 and collectives are those that the TPU compiler reports for the training step;
 time and money are model FLOPs at {mfu:.0%} of the peak, and list prices
-(`vit_jax/planning/chips.py`). The changes are the cheapest that fit, of those
-that `vit_jax plan --mesh=auto` tries; the last column is the time to compile
-all candidates, on two cores of a CPU that often had other work.
+(`vit_jax/sharding/accelerators.py`). The changes are the cheapest that fit, of
+those that `vit_jax plan --mesh=auto` tries; the last column is the time to
+compile all candidates, on two cores of a CPU that often had other work.
 
 | data | model | chips | changes | GB per device | sent, GB | s/step | hours | \
 US dollars | compiled in, s |

@@ -36,8 +36,7 @@ import step_report  # noqa: E402
 
 from vit_jax import errors, models  # noqa: E402
 from vit_jax.config import overrides, schema  # noqa: E402
-from vit_jax.nn import patches  # noqa: E402
-from vit_jax.planning import compute_cost  # noqa: E402
+from vit_jax.nn import flop_count, patches  # noqa: E402
 from vit_jax.training import assembly  # noqa: E402
 
 NUM_CLASSES = 1000
@@ -133,7 +132,7 @@ def flops_per_step(config, train):
   def apply(params, images):
     return model.apply(params, images, train=False).logits
 
-  count = compute_cost.training_flops if train else compute_cost.forward_flops
+  count = flop_count.training_flops if train else flop_count.forward_flops
   params = jax.eval_shape(init, images)
   return config.run.batch_size * count(apply, params, images)
 

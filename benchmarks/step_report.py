@@ -9,7 +9,7 @@ import re
 import statistics
 from typing import Any, NamedTuple
 
-from vit_jax.planning import chips
+from vit_jax.sharding import accelerators
 
 OURS = 'vit_jax'  # What the others are compared with.
 CEILINGS = ('matmul', 'copy')  # Of operations and of bytes per second.
@@ -134,7 +134,7 @@ def _peak(device):
   """Returns the operations per second that a device may make; or None."""
   for part, name in KINDS.items():
     device = device.replace(part, name)
-  for name, chip in chips.CHIPS.items():
+  for name, chip in accelerators.CHIPS.items():
     if name in device.lower():
       return chip.peak / chip.devices
   return None

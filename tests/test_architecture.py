@@ -31,8 +31,8 @@ TRAINING_FLOORS = (
   ('train_step',),
   ('assembly',),
   (
-    *('best_step', 'initialization', 'plots', 'progress', 'splits'),
-    'validation',
+    *('best_step', 'initialization', 'overview', 'plots', 'progress'),
+    *('splits', 'validation'),
   ),
   ('preview', 'session'),
   ('train',),

@@ -12,7 +12,7 @@ import pytest
 
 from vit_jax import errors, models
 from vit_jax.config import schema
-from vit_jax.planning import compute_cost
+from vit_jax.nn import flop_count
 
 BENCHMARKS = pathlib.Path(__file__).parents[1] / 'benchmarks'
 sys.path.append(str(BENCHMARKS))  # Its scripts import their neighbours.
@@ -76,7 +76,7 @@ def test_the_plain_peer_has_the_parameters_and_products_of_ours():
   def measures(apply, init):
     params = jax.eval_shape(init, images)
     sizes = sorted(leaf.size for leaf in jax.tree.leaves(params))
-    return sizes, compute_cost.forward_flops(apply, params, images)
+    return sizes, flop_count.forward_flops(apply, params, images)
 
   key = jax.random.key(0)
   assert measures(

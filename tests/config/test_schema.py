@@ -91,6 +91,9 @@ def test_defaults_are_among_the_choices_and_in_range():
     {'data.resolution': (32, 64)},
     {'model.name': 'BiT-R50x1', 'data.resolution': (223,)},
     {'run.eval_batch_size': 16},
+    {'run.profile_steps': (7, 7)},
+    {'run.profile_steps': ()},
+    {'run.peak_flops_per_device': 1e12},
     {'mesh.fsdp': 2, 'mesh.tensor': 4},
     {
       'model.position_embedding': 'relative',
@@ -158,6 +161,15 @@ def test_a_value_out_of_range_is_refused(field):
     ),
     ({'run.batch_size': 4}, r'nearest that do: 8\.'),
     ({'run.eval_batch_size': 9}, 'run.eval_batch_size=9 does not divide'),
+    (
+      {'run.profile_steps': (7,)},
+      r'\(7,\) are not the first and the last step',
+    ),
+    (
+      {'run.profile_steps': (9, 7)},
+      r'\(9, 7\) are not .*, as \(100, 110\) are',
+    ),
+    ({'run.profile_steps': (0, 7)}, r'\(0, 7\) are not'),
   ],
 )
 def test_a_contradiction_is_explained(values, message):

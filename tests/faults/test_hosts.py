@@ -4,10 +4,13 @@ Where sums are made in another order, to a tolerance; parameters then after
 plain SGD, whose updates are as close as the gradients are.
 """
 
+import re
+import socket
+
 import numpy as np
 import pytest
 
-from vit_jax.training.runtime import metrics_file
+from vit_jax.training.runtime import metrics_file, process_log, timings
 
 fault = pytest.mark.fault
 
@@ -56,13 +59,27 @@ def test_four_processes_are_one(runs, alone, tmp_path):
   assert_close(runs, tmp_path, alone)
 
 
-def test_the_first_process_alone_writes_logs(together):
+def test_the_first_process_alone_shows_and_writes_metrics(together):
   workdir, (first, second) = together
   assert 'step 12/12' in first
   assert 'step' not in second
   assert len(list((workdir / 'tensorboard').iterdir())) == 1
+  assert len((workdir / timings.FILE).read_text().splitlines()) > 12
   names = {path.name for path in workdir.iterdir()}
   assert not {name for name in names if name.startswith('.seen_by_all')}
+
+
+def test_each_process_keeps_a_log(together):
+  workdir, _ = together
+  for number in 0, 1:
+    lines = process_log.path(workdir, number).read_text().splitlines()
+    stamp = rf'\S+ {re.escape(socket.gethostname())} process {number}: '
+    assert all(re.match(stamp, line) for line in lines)
+    text = '\n'.join(lines)
+    for told in 'jax ', 'mesh data=2', 'saving step 3', 'saved step 12':
+      assert told in text
+    assert 'step 12/12  accuracy' in text and 'step 12/12  eval' in text
+    assert lines[-1].endswith('end: done')
 
 
 def test_every_example_is_evaluated_exactly_once(together):

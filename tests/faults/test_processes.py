@@ -1,9 +1,12 @@
 """Faults 26 to 32: runs of two processes, one of which goes wrong."""
 
 import signal
+import socket
 import time
 
 import pytest
+
+from vit_jax.training.runtime import peers, process_log
 
 fault = pytest.mark.fault
 
@@ -22,6 +25,25 @@ def held(number, point, count):
   faults = [{}, {}]
   faults[number] = {'tell': {'point': point, 'count': count, 'hold': True}}
   return tuple(faults)
+
+
+def assert_last_words(process, workdir, lost, reason=''):
+  """Checks the last lines of the peer of a process, and those of its log."""
+  survivor = 1 - lost
+  host = socket.gethostname()
+  what, advice = str(process).splitlines()[-2:]
+  assert what.endswith(
+    f'Process {lost} on {host} is gone{reason}. Process {survivor} on {host} '
+    f'cannot go on without it, and ends with status {peers.STATUS}.'
+  )
+  log = process_log.path(workdir, lost)
+  assert 'the same command resumes from the last checkpoint' in advice
+  assert advice.endswith(f'What process {lost} said last: {log}')
+  *_, also_what, also_advice = (
+    process_log.path(workdir, survivor).read_text().splitlines()
+  )
+  assert what.partition('] ')[2] in also_what
+  assert advice.partition('] ')[2] in also_advice
 
 
 def finish_same(runs, workdir, together, **options):
@@ -100,7 +122,9 @@ def test_the_peer_of_a_killed_process_exits(runs, together, tmp_path, number):
   processes = runs.train_together(tmp_path, DOG, faults=faults)
   processes[number].wait_for('AT step')
   processes[number].signal(signal.SIGKILL)
-  assert 0 not in statuses(processes, 30)
+  ended = statuses(processes, 30)
+  assert ended[1 - number] == peers.STATUS
+  assert_last_words(processes[1 - number], tmp_path, number)
   finish_same(runs, tmp_path, together)
 
 
@@ -132,9 +156,11 @@ def test_the_peer_of_a_stopped_process_shows_its_stacks_and_exits(
 def test_an_exception_in_one_process_ends_both(runs, tmp_path):
   faults = ({}, {'fail_at_step': {'step': 5}})
   processes = runs.train_together(tmp_path, DOG, faults=faults)
-  assert 0 not in statuses(processes, 30)
+  assert statuses(processes, 30) == [peers.STATUS, 1]
   assert 'injected at step 5' in str(processes[1])
   assert 'Step 3 of 12 is saved' in str(processes[1])  # The others know not.
+  reason = ': RuntimeError: injected at step 5'
+  assert_last_words(processes[0], tmp_path, 1, reason)
 
 
 @pytest.mark.chaos

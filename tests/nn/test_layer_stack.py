@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from vit_jax import pytrees
-from vit_jax.nn import encoder, layer_stack
-from vit_jax.planning import compute_cost
+from vit_jax.nn import encoder, flop_count, layer_stack
 
 SHAPE, GRID, DEPTH = (2, 7, 8), (2, 3), 3
 KINDS = [  # As validated; the first is that of the paper.
@@ -235,7 +234,7 @@ def test_attention_s_own_products_are_computed_twice_or_nearly_all(scan):
     module = build(scan, remat)
     params = jax.eval_shape(functools.partial(init, module), x)
     apply = make_apply(module, train=False)
-    return compute_cost.forward_flops(
+    return flop_count.forward_flops(
       jax.grad(lambda params, x: apply(params, x).sum()), params, x
     )
 

@@ -11,6 +11,7 @@ import pytest
 from vit_jax import models, pytrees
 from vit_jax.config import schema
 from vit_jax.models import vit
+from vit_jax.nn import flop_count
 from vit_jax.planning import compute_cost
 
 PIXELS = jax.ShapeDtypeStruct((1, 224, 224, 3), jnp.float32)
@@ -36,7 +37,7 @@ def gmacs(name):
   def logits(params, images):
     return module.apply(params, images, train=False).logits
 
-  return compute_cost.forward_flops(logits, params, PIXELS) / 2e9
+  return flop_count.forward_flops(logits, params, PIXELS) / 2e9
 
 
 def gmacs_around_products(name):
@@ -95,10 +96,10 @@ def test_vits_cost_what_the_closed_formula_says(name, num_classes):
     output = module.apply(params, images, train=False)
     return output.logits if num_classes else output.pooled
 
-  flops = compute_cost.forward_flops(logits, params, PIXELS)
+  flops = flop_count.forward_flops(logits, params, PIXELS)
   assert flops == 2 * multiply_adds
   if (name, num_classes) == ('ViT-B/16', 1000):
-    assert compute_cost.training_flops(logits, params, PIXELS) == 3 * flops
+    assert flop_count.training_flops(logits, params, PIXELS) == 3 * flops
     assert round(flops / 1e9, 2) == 35.13
 
 
@@ -180,11 +181,11 @@ def test_a_gradient_costs_two_forward_passes():
     return module.apply(params, images, train=True).logits.sum()
 
   forward, both = (
-    compute_cost.forward_flops(function, params, PIXELS, on_padding=False)
+    flop_count.forward_flops(function, params, PIXELS, on_padding=False)
     for function in (loss, jax.value_and_grad(loss, argnums=(0, 1)))
   )
   assert both == 3 * forward
-  assert compute_cost.training_flops(loss, params, PIXELS) > both
+  assert flop_count.training_flops(loss, params, PIXELS) > both
 
 
 @pytest.mark.parametrize('size, stride', [(14, 1), (15, 2), (224, 2)])
@@ -201,9 +202,9 @@ def test_xla_counts_alike_where_taps_on_padding_are_left_out(size, stride):
   image = jax.ShapeDtypeStruct((2, size, size, 3), jnp.float32)
   kernel = jax.ShapeDtypeStruct((7, 7, 3, 5), jnp.float32)
   cost = jax.jit(convolve).lower(image, kernel).cost_analysis()
-  ours = compute_cost.forward_flops(convolve, image, kernel, on_padding=False)
+  ours = flop_count.forward_flops(convolve, image, kernel, on_padding=False)
   assert ours == cost['flops']
-  assert compute_cost.forward_flops(convolve, image, kernel) == (
+  assert flop_count.forward_flops(convolve, image, kernel) == (
     2 * 2 * (-(-size // stride)) ** 2 * 7 * 7 * 3 * 5
   )
 
@@ -241,7 +242,7 @@ custom_square.defvjp(lambda x: (x @ x, x), lambda x, g: (g @ x.T + x.T @ g,))
 )
 def test_products_are_found_wherever_they_are(function, products):
   x = jax.ShapeDtypeStruct((4, 4), jnp.float32)
-  assert compute_cost.forward_flops(function, x) == products * 2 * 4**3
+  assert flop_count.forward_flops(function, x) == products * 2 * 4**3
 
 
 def test_grouped_convolutions_cost_a_part():
@@ -257,7 +258,7 @@ def test_grouped_convolutions_cost_a_part():
 
   image = jax.ShapeDtypeStruct((1, 8, 8, 16), jnp.float32)
   kernel = jax.ShapeDtypeStruct((3, 3, 4, 32), jnp.float32)
-  assert compute_cost.forward_flops(convolve, image, kernel) == (
+  assert flop_count.forward_flops(convolve, image, kernel) == (
     2 * 6 * 6 * 3 * 3 * 4 * 32
   )
 
@@ -268,9 +269,9 @@ def test_loops_of_unknown_length_are_refused():
 
   x = jax.ShapeDtypeStruct((4, 4), jnp.float32)
   with pytest.raises(ValueError, match='how often it runs is not known'):
-    compute_cost.forward_flops(loop, x)
+    flop_count.forward_flops(loop, x)
 
 
 def test_nothing_is_allocated():
   x = jax.ShapeDtypeStruct((2**24, 2**24), jnp.float32)
-  assert compute_cost.forward_flops(square, x) == 2 * 2**72
+  assert flop_count.forward_flops(square, x) == 2 * 2**72

@@ -21,7 +21,7 @@ from vit_jax.data.sources import arrays, folder, real_labels
 from vit_jax.data.transforms import decoding
 from vit_jax.evaluation import records
 from vit_jax.inference import inputs
-from vit_jax.training.runtime import lock, log
+from vit_jax.training.runtime import lock, metrics_file, timings
 from vit_jax.weights import loading
 from vit_jax.weights.files import npz, safetensors
 
@@ -139,6 +139,16 @@ class _Source:
 def _bad_examples(path):
   found = bad_examples.BadExamples(_Source(), 0.5, path)
   found.add(1, 'a problem')
+
+
+def _timings(path):
+  speed = timings.Speed(batch_size=8)
+  file = timings.TimingsFile(path.parent, lambda _: None)
+  found = timings.Timings(10, speed, file)
+  found.open()
+  found.restore(5)
+  found.start(5)
+  found.finish(5)
 
 
 def _lock(path):
@@ -263,8 +273,9 @@ READERS = {
   'real.json': Reader(samples.real_json, real_labels.read, 'json'),
   'bad_examples': Reader(samples.bad_examples, _bad_examples, 'lines'),
   'metrics': Reader(
-    samples.metrics, lambda path: log.read_metrics(path.parent), 'lines'
+    samples.metrics, lambda path: metrics_file.read(path.parent), 'lines'
   ),
+  'timings': Reader(samples.timings, _timings, 'lines'),
   'evaluations': Reader(samples.evaluations, records.read, 'lines'),
   'lock': Reader(samples.held_lock, _lock, 'json'),
   **{

@@ -337,6 +337,12 @@ metrics = lines(
   {'step': 5, 'split': 'train', 'loss': 1.5},
   {'step': 10, 'split': 'eval', 'accuracy': None},
 )
+timings = lines(
+  'timings.jsonl',
+  {'event': 'start', 'time': 1.5},
+  {'event': 'train', 'step': 5, 'time': 2.5, 'useful_seconds': 1.0},
+  {'event': 'save', 'step': 5, 'time': 2.5, 'useful_seconds': 1.0},
+)
 evaluations = lines(
   'evaluations.jsonl', {'workdir': '/run', 'values': {'accuracy': 0.5}}
 )

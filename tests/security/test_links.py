@@ -18,8 +18,9 @@ from vit_jax.training.runtime import lock, log
 NAMES = (
   *('config.json', 'card.json', 'lock.json', 'sweep.json', 'params.json'),
   *('metrics.jsonl', 'evaluations.jsonl', 'bad_examples.jsonl'),
+  'timings.jsonl',
   *('predictions.png', 'learning_curve.png', 'model.safetensors'),
-  *('checkpoints', 'tensorboard', 'params'),
+  *('checkpoints', 'tensorboard', 'params', 'logs', 'profile'),
 )
 
 
@@ -60,7 +61,7 @@ def hold_lock(run):
 
 
 def log_metrics(run):
-  with log.RunLog(run, num_steps=2, batch_size=1) as logger:
+  with log.RunLog(run, num_steps=2) as logger:
     logger.start(0, [])
     logger.evaluation(1, {'loss': 1.0})
 

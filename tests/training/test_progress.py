@@ -14,6 +14,24 @@ class Log:
     self.lines.append((step, values, timings))
 
 
+class Timings:
+  """Sums up the waits of the steps that were completed."""
+
+  def __init__(self):
+    self.dispatched_waits, self.waited = [], 0.0
+
+  def dispatched(self, waited, is_done):
+    assert is_done
+    self.dispatched_waits.append(waited)
+
+  def completed(self):
+    self.waited += self.dispatched_waits.pop(0)
+
+  def take(self, step):
+    waited, self.waited = self.waited, 0.0
+    return {'data_wait': waited}
+
+
 def means(loss=1.0, skipped=0, in_row=0, halted=0):
   values = {
     'loss': loss,
@@ -34,7 +52,9 @@ def log():
 
 @pytest.fixture
 def told(log):
-  return progress.Progress(log, lambda step: step % 2 == 0, max_in_row=3)
+  return progress.Progress(
+    log, Timings(), lambda step: step % 2 == 0, max_in_row=3
+  )
 
 
 def log_step(told, step, now=False, **values):

@@ -284,6 +284,43 @@ def test_a_loss_that_is_not_finite_is_enough_to_skip_a_step(value):
   assert after.params['x'] == pytest.approx(-0.1)
 
 
+# What is reported -------------------------------------------------------------
+
+
+def test_the_norm_of_the_gradients_is_that_before_clipping():
+  optimizer = optax.chain(optax.clip_by_global_norm(0.5), optax.sgd(0.1))
+  step = train_step.make_train_step(Sum(), optimizer)
+  state = train_step.make_init(Sum(), optimizer, (8, 8))(jax.random.key(0))
+  after, means = step(state, jnp.float32(1))
+  assert means['gradient_norm'].compute() == 1.0
+  assert after.params['x'] == pytest.approx(-0.05)
+  assert 'parameter_norm' not in means
+
+
+def test_the_norm_of_the_parameters_is_that_after_the_update():
+  optimizer = optax.sgd(0.1)
+  step = train_step.make_train_step(
+    Sum(), optimizer, report_parameter_norm=True
+  )
+  state = train_step.make_init(Sum(), optimizer, (8, 8))(jax.random.key(0))
+  _, means = step(state, jnp.float32(1))
+  assert means['parameter_norm'].compute() == pytest.approx(0.1)
+
+
+def test_the_learning_rate_is_that_of_the_update():
+  """A step that is skipped does not move the schedule on."""
+  rates = optax.linear_schedule(1.0, 0.0, 10)
+  optimizer = optax.sgd(rates)
+  step = train_step.make_train_step(Sum(), optimizer, learning_rate=rates)
+  state = train_step.make_init(Sum(), optimizer, (8, 8))(jax.random.key(0))
+  for value in 1.0, np.nan, 1.0, 1.0:
+    before = state.params['x']
+    state, means = step(state, jnp.float32(value))
+    moved = float(before - state.params['x'])  # Its gradient is 1.
+    if np.isfinite(value):
+      assert means['learning_rate'].compute() == pytest.approx(moved)
+
+
 # The average -----------------------------------------------------------------
 
 

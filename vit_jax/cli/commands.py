@@ -38,12 +38,13 @@ def _running(coordinator=None, num_processes=None, process_id=None):
     from vit_jax.training.runtime import agreement, distributed, startup
 
     startup.use_compilation_cache()
-    with distributed.joined(coordinator, num_processes, process_id):
+    with distributed.joined(coordinator, num_processes, process_id) as part:
       startup.keep_freed_memory()
       try:
         yield
       except preemption.Preempted as stopped:
         print(stopped, file=sys.stderr)
+        part()
         agreement.leave(preemption.STATUS)
 
 

@@ -27,7 +27,7 @@ FILE = 'config.json'
 # What runs and exports write into their folder: none of it may be a link.
 WRITTEN = (
   *('*.json', '*.jsonl', '*.png', '*.safetensors', '*.npz'),
-  *('checkpoints', 'params', 'tensorboard'),
+  *('checkpoints', 'logs', 'params', 'profile', 'tensorboard'),
 )
 
 # Where the recipes are: in a checkout beside the package, installed inside it.
@@ -56,6 +56,10 @@ MAY_CHANGE = (
   'run.eval_batch_size',
   'run.eval_every',
   'run.log_every',
+  'run.log_parameter_norm',
+  'run.log_compiles',
+  'run.profile_steps',
+  'run.peak_flops_per_device',
   'run.checkpoint_every',
   'run.checkpoints_to_keep',
   'run.keep_best',

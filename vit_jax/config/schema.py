@@ -130,6 +130,11 @@ def _run():
   run.num_epochs = config_dict.placeholder(float)  # Exactly one of these two
   run.num_steps = config_dict.placeholder(int)  # sets the length of training.
   run.log_every = 50  # Steps between lines of metrics.
+  run.log_parameter_norm = False  # The L2 norm of all parameters, too.
+  run.log_compiles = False  # Each program that JAX compiles, and why.
+  run.profile_steps = (0, 0)  # The first and the last step to profile; or none.
+  run.peak_flops_per_device = config_dict.placeholder(float)  # For the model
+  # FLOPs utilization (MFU); None: that of the chip, where it is known.
   run.eval_every = 1000  # Steps between evaluations; 0: only at the end.
   run.checkpoint_every = 1000  # Steps between saves; 0: only at the end.
   run.checkpoints_to_keep = 1  # The newest; older ones are deleted.

@@ -60,6 +60,7 @@ RANGES = {
   'run.num_epochs': (0, 1e6),
   'run.num_steps': (1, 10**9),
   'run.log_every': (1, 10**9),
+  'run.peak_flops_per_device': (1, 9e15),
   'run.eval_every': (0, 10**9),
   'run.checkpoint_every': (0, 10**9),
   'run.checkpoints_to_keep': (1, 1_000_000),
@@ -108,6 +109,7 @@ def validate(config, num_devices):
   if config.run.num_steps is not None:
     check_warmup(config.optimizer, config.run.num_steps)
   _check_patience(config.run)
+  _check_profile(config.run)
   sizes = schema.mesh_sizes(config.mesh, num_devices)
   num_microbatches = config.optimizer.accumulation_steps
   _check_batch('run.batch_size', config.run.batch_size, sizes, num_microbatches)
@@ -235,6 +237,17 @@ def _check_patience(run):
       f'run.patience={run.patience} counts evaluations since the best step: it '
       'needs run.keep_best=true and a run.eval_every above 0; given: '
       f'{str(run.keep_best).lower()} and {run.eval_every}.'
+    )
+
+
+def _check_profile(run):
+  steps = tuple(run.profile_steps)
+  if steps in ((), (0, 0)):
+    return
+  if len(steps) != 2 or not 1 <= steps[0] <= steps[1]:
+    raise errors.UserError(
+      f'run.profile_steps={steps} are not the first and the last step to '
+      'profile, as (100, 110) are; (0, 0) are none.'
     )
 
 

@@ -15,7 +15,11 @@ ADDED = {
   'optimizer.ema_decay': None,
   'optimizer.layer_decay': None,
   'run.keep_best': False,
+  'run.log_compiles': False,
+  'run.log_parameter_norm': False,
   'run.patience': None,
+  'run.peak_flops_per_device': None,
+  'run.profile_steps': (0, 0),
 }
 
 # Former names of fields: present ones.

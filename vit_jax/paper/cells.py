@@ -9,7 +9,8 @@ from vit_jax.config import model_names, recipes
 from vit_jax.data.datasets import vtab
 from vit_jax.models import vit
 from vit_jax.paper import costs, methods, vit_tables
-from vit_jax.planning import chips, compute_cost
+from vit_jax.planning import compute_cost
+from vit_jax.sharding import accelerators
 from vit_jax.weights import catalog
 
 TRANSFER = 'configs/finetune/transfer.py'
@@ -171,7 +172,7 @@ def _core_days(variant, data):
     'JFT': lambda name: 14 * costs.jft_exaflops(name),
     'I21k': lambda name: 90 * costs.i21k_exaflops(name),
   }[data](model_names.of_variant(variant))
-  core = chips.CHIPS['v3'].peak / chips.CHIPS['v3'].devices
+  core = accelerators.CHIPS['v3'].peak / accelerators.CHIPS['v3'].devices
   return exaflops * 1e18 / (core * costs.UTILIZATION) / 86_400
 
 

@@ -12,8 +12,10 @@ from vit_jax.config import grids, model_names, recipes, schema
 from vit_jax.data import datasets, sources
 from vit_jax.data.datasets import vtab
 from vit_jax.data.sources import real_labels, tfds_builders
+from vit_jax.nn import flop_count
 from vit_jax.paper import methods
-from vit_jax.planning import chips, compute_cost
+from vit_jax.planning import compute_cost
+from vit_jax.sharding import accelerators
 from vit_jax.weights import catalog, loading
 from vit_jax.weights.catalog import augreg
 from vit_jax.weights.files import download
@@ -46,7 +48,7 @@ class Run:
 
 def hours(exaflops):
   """Returns the hours that one CHIP takes at its UTILIZATION."""
-  return exaflops * 1e18 / (chips.CHIPS[CHIP].peak * UTILIZATION) / 3600
+  return exaflops * 1e18 / (accelerators.CHIPS[CHIP].peak * UTILIZATION) / 3600
 
 
 def runs(method, overrides=()):
@@ -291,7 +293,7 @@ def _trace(module, image_size):
     return output.pooled
 
   rng = jax.random.key(0)
-  flops = compute_cost.forward_flops(pooled, rng, images, on_padding=False)
+  flops = flop_count.forward_flops(pooled, rng, images, on_padding=False)
   return flops, jax.eval_shape(pooled, rng, images).shape[-1]
 
 

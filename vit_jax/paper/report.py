@@ -4,7 +4,7 @@ import math
 
 from vit_jax.data.datasets import vtab
 from vit_jax.paper import costs, methods
-from vit_jax.planning import chips
+from vit_jax.sharding import accelerators
 
 _STATES = {
   methods.Computed: 'reproduced',
@@ -18,7 +18,7 @@ _HOURS = f'{costs.CHIP.upper()} hours'
 _UNIT = (
   f'exaFLOPs are the sum over all runs, grids and seeds included; {_HOURS} are '
   f'those of one chip at {100 * costs.UTILIZATION:.0f} % of its '
-  f'{chips.CHIPS[costs.CHIP].peak / 1e12:.0f} TFLOP/s.'
+  f'{accelerators.CHIPS[costs.CHIP].peak / 1e12:.0f} TFLOP/s.'
 )
 
 

@@ -1,13 +1,13 @@
 """Summary of a run before it starts: its parameters, FLOPs and bytes."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from vit_jax import models, pytrees
 from vit_jax.config import overrides
 from vit_jax.data import sources
-from vit_jax.planning import compute_cost, report
+from vit_jax.nn import flop_count
+from vit_jax.planning import report
 from vit_jax.sharding import mesh as meshes
 from vit_jax.sharding import placement, rules
 from vit_jax.training import assembly
@@ -95,9 +95,10 @@ def _split(sharding):
 
 def _cost(components, mesh):
   """Returns FLOPs per image and bytes per device."""
-  images = jax.ShapeDtypeStruct((1, *components.image_size, 3), jnp.uint8)
-  forward = compute_cost.forward_flops(
-    components.objective.predict, components.state.params, {'image': images}
+  forward = flop_count.forward_flops(
+    components.objective.predict,
+    components.state.params,
+    components.one_image(),
   )
   params = placement.bytes_per_device(components.state.params)
   optimizer = placement.bytes_per_device(components.state.opt_state)

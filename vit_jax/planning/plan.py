@@ -9,14 +9,13 @@ import re
 import time
 
 import jax
-import jax.numpy as jnp
 
 from vit_jax.data import sources
+from vit_jax.nn import flop_count
 from vit_jax.planning import (
   chips,
   collectives,
   compiled_cost,
-  compute_cost,
   mesh_search,
   report,
 )
@@ -41,7 +40,7 @@ class Plan:
     num_params: parameters of the model.
     params_bytes: of the parameters.
     optimizer_bytes: of all else that the training state holds.
-    flops: of a step, on all devices, as `compute_cost` counts.
+    flops: of a step, on all devices, as `flop_count` counts.
     compiler: its name.
     seconds: time to compile.
     memory: a `compiled_cost.Memory`; None: the compiler ran out of memory.
@@ -176,9 +175,10 @@ def _compiler(devices):
 
 
 def _flops(config, components):
-  image = jax.ShapeDtypeStruct((1, *components.image_size, 3), jnp.uint8)
-  return config.run.batch_size * compute_cost.training_flops(
-    components.objective.predict, components.state.params, {'image': image}
+  return config.run.batch_size * flop_count.training_flops(
+    components.objective.predict,
+    components.state.params,
+    components.one_image(),
   )
 
 

@@ -17,7 +17,7 @@ from vit_jax.data.transforms import mixing
 from vit_jax.sharding import mesh as meshes
 from vit_jax.sharding import placement
 from vit_jax.training import objectives, train_step
-from vit_jax.training.optim import optimizers
+from vit_jax.training.optim import optimizers, schedules
 
 # {field: table of choices, by name}, of all components of a run.
 CHOICES = {
@@ -38,6 +38,7 @@ class Components:
   optimizer: optax.GradientTransformation
   image_size: tuple[int, int]  # (rows, columns) in pixels.
   state: train_step.TrainState  # Shapes, dtypes and shardings.
+  learning_rate: Callable  # See `schedules.build`.
   mix: Callable | None  # For this and the next three fields,
   num_microbatches: int  # see `train_step.make_train_step`.
   ema_decay: float | None
@@ -67,6 +68,7 @@ class Components:
       num_microbatches=self.num_microbatches,
       ema_decay=self.ema_decay,
       trained=self.trained,
+      learning_rate=self.learning_rate,
       **options,
     )
     shardings = jax.tree.map(lambda leaf: leaf.sharding, self.state)
@@ -85,13 +87,19 @@ class Components:
     step = self.train_step(
       max_in_row=run.max_consecutive_skips,
       loss_spike_factor=run.loss_spike_factor,
+      report_parameter_norm=run.log_parameter_norm,
     )
     return step.lower(self.state, self.batch(run.batch_size), halt)
 
   def batch(self, size):
     """Returns the shapes, dtypes and shardings of a batch of `size` images."""
-    sharding = placement.batch_sharding(self.mesh)
+    return self._batch(size, placement.batch_sharding(self.mesh))
 
+  def one_image(self):
+    """Returns the shapes and dtypes of a batch of one image, of no mesh."""
+    return self._batch(1, None)
+
+  def _batch(self, size, sharding):
     def spec(value):
       # On devices, indices have 32 bits.
       dtype = np.int32 if value.dtype == np.int64 else value.dtype
@@ -172,6 +180,7 @@ def build(config, num_classes, mesh, num_steps=None):
     optimizer,
     image_size,
     state,
+    learning_rate=schedules.build(config.optimizer, num_steps),
     mix=mixing.build(config.data, num_classes),
     num_microbatches=config.optimizer.accumulation_steps,
     ema_decay=ema_decay,

@@ -23,6 +23,7 @@ class Progress:
 
   Args:
     log: the run's `log.RunLog`.
+    timings: the run's `timings.Timings`.
     is_logged: maps the number of a step to whether its metrics are logged.
     max_in_row: number of consecutive skipped steps that raises `Diverged`.
 
@@ -31,8 +32,9 @@ class Progress:
     last_step: the last one whose metrics were taken, read or not.
   """
 
-  def __init__(self, log, is_logged, max_in_row):
+  def __init__(self, log, timings, is_logged, max_in_row):
     self._log = log
+    self._timings = timings
     self._is_logged = is_logged
     self._max_in_row = max_in_row
     self._unread = []
@@ -56,10 +58,12 @@ class Progress:
       Stopped: the processes have agreed to stop; the step was not taken.
       Diverged: too many consecutive steps were skipped; none was taken since.
     """
+    is_done = all(leaf.is_ready() for leaf in jax.tree.leaves(means))
+    self._timings.dispatched(take_wait(), is_done)
     self._unread.append((step, means))
     self.last_step = step
     while len(self._unread) > (0 if now else 1):
-      self._read(*self._unread.pop(0), take_wait)
+      self._read(*self._unread.pop(0))
 
   def flush(self):
     """Reads the metrics of all steps taken, on the way out of a training.
@@ -68,15 +72,17 @@ class Progress:
     """
     while self._unread:
       with contextlib.suppress(Exception):
-        self._read(*self._unread.pop(0), take_wait=lambda: 0.0)
+        self._read(*self._unread.pop(0))
 
-  def _read(self, step, means, take_wait):
+  def _read(self, step, means):
     values = metrics.compute(jax.device_get(means))
     internal = {name: values.pop(name) for name in _INTERNAL}
     values['skipped'] = int(values['skipped'])
     self.num_in_row = int(internal['skipped_in_row'])
-    if not internal['halted'] and self._is_logged(step):
-      self._log.train(step, values, {'data_wait': take_wait()})
+    if not internal['halted']:
+      self._timings.completed()
+      if self._is_logged(step):
+        self._log.train(step, values, self._timings.take(step))
     if self.num_in_row >= self._max_in_row:
       self._unread.clear()
       raise Diverged

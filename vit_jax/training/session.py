@@ -5,8 +5,10 @@ handles signals, and rolls back when numbers go wrong.
 """
 
 import contextlib
+import datetime
 import functools
 import itertools
+import os
 import shlex
 
 import jax
@@ -22,6 +24,8 @@ from vit_jax.training.runtime import (
   log,
   mirror,
   preemption,
+  profiling,
+  timings,
   watchdog,
 )
 from vit_jax.weights import card as cards
@@ -38,16 +42,18 @@ class Session:
     data: {name: value}, what identifies the training data; a resumed run must
       have the same.
     card: the `card.Card` of its weights.
+    speed: the `timings.Speed` that it is measured by.
 
   Attributes:
     log: the run's `log.RunLog`.
+    timings: its `timings.Timings`.
 
   Raises:
     UserError: on entering: another run is using `workdir`, or processes of
       this run differ in configuration, code or data.
   """
 
-  def __init__(self, config, workdir, components, num_steps, data, card):
+  def __init__(self, config, workdir, components, num_steps, data, card, speed):
     self._config = config
     self._workdir = workdir
     self._components = components
@@ -62,15 +68,20 @@ class Session:
     self._fallback = None  # The step of the last rollback.
     self._batches = None
     self._best = best_step.BestStep()
+    is_writer = jax.process_index() == 0
     self._mirror = mirror.Mirror(workdir, self._say)
     self.log = log.RunLog(
-      self._mirror.folder,
-      num_steps,
-      config.run.batch_size,
-      is_writer=jax.process_index() == 0,
+      workdir, num_steps, is_writer=is_writer, folder=self._mirror.folder
+    )
+    file = timings.TimingsFile(workdir, self.log.say) if is_writer else None
+    self.timings = timings.Timings(num_steps, speed, file)
+    number = jax.process_index() if jax.process_count() > 1 else None
+    self._profiler = profiling.Profiler(
+      workdir, config.run.profile_steps, self.log.say, number
     )
     self._progress = progress.Progress(
       self.log,
+      self.timings,
       lambda step: step == num_steps or due(step, config.run.log_every),
       config.run.max_consecutive_skips,
     )
@@ -88,6 +99,10 @@ class Session:
       agreement.check_shared(self._workdir)
       stack.enter_context(self._mirror)
       stack.enter_context(self.log)
+      if run.log_compiles:
+        stack.enter_context(jax.log_compiles())
+      self.timings.open()
+      stack.enter_context(self._profiler)
       self._checkpoints = stack.enter_context(
         manager.CheckpointManager(
           self._workdir / 'checkpoints',
@@ -129,13 +144,19 @@ class Session:
     if int(state.step) < self._num_steps:
       self._checkpoints.check_room(self._components.state)
     self.log.start(int(state.step), logged)
+    self.timings.restore(int(state.step))
     self._progress.start(int(state.step))
     self._watchdog.beat(watchdog.PATIENCE)  # Compiling comes next.
     return state
 
-  def mark_ready(self):
-    """To be called when all is compiled: from now on a signal saves first."""
+  def mark_ready(self, step):
+    """To be called when all is compiled: from now on a signal saves first.
+
+    Args:
+      step: number of steps taken.
+    """
     agreement.wait('vit_jax:compiled')
+    self.timings.start(step)
     self._watchdog.beat()
     self._stop.mark_ready()
 
@@ -182,9 +203,39 @@ class Session:
     """Returns the stop flags, which `train_step` takes as `halt`."""
     return self._agreement.flags(self._stop.is_requested)
 
+  def dispatching(self, step):
+    """Returns a context in which a step is dispatched; see `profiling`."""
+    if self._profiler.starts(step):
+      with self.timings.spending('profile'):
+        self._profiler.start(step)
+    return self._profiler.annotated(step)
+
   def log_step(self, step, means, now):
     """Logs the metrics of a step; see `progress.Progress.log_step`."""
+    if self._profiler.stops(step):
+      self._watchdog.beat(watchdog.PATIENCE)
+      with self.timings.spending('profile'):
+        self._profiler.stop(means)
     self._progress.log_step(step, means, now, self._batches.take_wait)
+    first = self.timings.first_steps(step)
+    if first is not None:
+      self._judge(first)
+
+  def _judge(self, first):
+    """Tells what the first steps let one expect."""
+    left = datetime.timedelta(seconds=round(first.seconds_left))
+    self.log.say(
+      f'a step takes {first.seconds:.3g} s, all that remain about {left}, '
+      'without evaluations and saves'
+    )
+    if first.waiting >= timings.STARVING:
+      data = self._config.data
+      self.log.say(
+        f'steps wait for data for {first.waiting:.0%} of their time: raise '
+        f'data.num_threads={data.num_threads} or '
+        f'data.num_workers={data.num_workers}, up to the {os.cpu_count()} '
+        'cores of this host, or read from a faster disk'
+      )
 
   def iterate_evaluation(self, batches, count):
     """Yields the first `count` batches of an evaluation.
@@ -215,7 +266,11 @@ class Session:
 
     If that was skipped, its numbers not being finite, only for an evaluation.
     """
-    if not self._progress.num_in_row or self._may_be_best(step):
+    if self._progress.num_in_row and not self._may_be_best(step):
+      return
+    self.log.note(f'saving step {step}')
+    self.timings.mark(step)
+    with self.timings.spending('save'):
       self._checkpoints.save(
         step, state, self._record(), self._is_scheduled(step)
       )
@@ -246,6 +301,7 @@ class Session:
     """
     if jax.process_index() == 0:
       cards.write(self._workdir, cards.evaluated(self._card, step, report))
+    self._tell_end(step)
     if not self._config.run.keep_best or self._best.step is None:
       return
     if step < self._num_steps:
@@ -258,10 +314,22 @@ class Session:
       f'--checkpoint={self._workdir}:{parameters.BEST}'
     )
 
+  def _tell_end(self, step):
+    found = self.timings.finish(step)
+    if 'goodput' in found:
+      since = datetime.timedelta(seconds=round(found['since_first_start']))
+      self.log.say(
+        f'{step:,} steps in {since} since the first start; '
+        f'goodput {found["goodput"]:.1%}'
+      )
+
   def finish(self, step, state):
     """Saves the state after `step` steps; it is on disk on return."""
     scheduled = self._is_scheduled(step)
-    self._checkpoints.finish(step, state, self._record(), scheduled)
+    self.timings.mark(step)
+    with self.timings.spending('save'):
+      self._checkpoints.finish(step, state, self._record(), scheduled)
+    self.log.note(f'saved step {step}')
 
   def save_and_exit(self, state):
     """Saves the state and raises Preempted, which says how to resume."""
@@ -366,7 +434,9 @@ class Session:
       f'{found}: rolling back to the parameters of step {first}; '
       f'batches {first + 1} to {step} are left out'
     )
-    return self._skipped_ahead(past, step)
+    state = self._skipped_ahead(past, step)
+    self.timings.restart(step, first)
+    return state
 
   def _skipped_ahead(self, state, step):
     """Returns the state as it is when the batches up to `step` are left out."""

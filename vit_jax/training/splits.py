@@ -4,7 +4,6 @@ A resumed run has the examples of its first step (see `listing`).
 """
 
 import contextlib
-import sys
 
 import jax
 
@@ -12,6 +11,7 @@ from vit_jax import errors
 from vit_jax.checkpoints import manager
 from vit_jax.data import bad_examples, sources
 from vit_jax.data.sources import checks, listing
+from vit_jax.training.runtime import process_log
 
 _MAX_SHOWN = 5  # Files that an error names.
 
@@ -115,5 +115,8 @@ def _check_files(data, source):
 
 
 def _say(line):
+  log = process_log.CURRENT
   if jax.process_index() == 0:
-    print(errors.shown(line), file=sys.stderr, flush=True)
+    log.say(line)
+  else:
+    log.write(line)

@@ -17,13 +17,14 @@ from vit_jax.sharding import placement
 from vit_jax.training import (
   assembly,
   initialization,
+  overview,
   plots,
   progress,
   splits,
   validation,
 )
 from vit_jax.training import session as sessions
-from vit_jax.training.runtime import preemption
+from vit_jax.training.runtime import preemption, process_log
 from vit_jax.weights import card as cards
 
 
@@ -43,6 +44,7 @@ def run(config, workdir):
       any training; or the run diverges or fails to save repeatedly.
     Preempted: a signal has stopped the run, and its state is saved.
   """
+  process_log.CURRENT.begin()
   workdir = paths.absolute(workdir)
   devices = meshes.devices()
   assembly.validate(config, len(devices))
@@ -54,11 +56,15 @@ def run(config, workdir):
   mesh = meshes.build(config.mesh, devices)
   components = assembly.build(config, data.train.num_classes, mesh, num_steps)
 
+  speed = overview.speed(config, components, data.train.num_classes)
+
   card = _card(config, data.train, data.facts)
   with sessions.Session(
-    config, workdir, components, num_steps, data.facts, card
+    config, workdir, components, num_steps, data.facts, card, speed
   ) as session:
-    session.log.say(f'{len(devices)} {devices[0].platform} device(s)')
+    size = len(data.train)
+    for line in overview.lines(config, components, speed, num_steps, size):
+      session.log.say(line)
     for line in data.describe():
       session.log.say(line)
     session.log.say(threads.describe(config.data))
@@ -70,13 +76,14 @@ def run(config, workdir):
     evaluation = _make_evaluation(
       config, components, predict, data.eval, workdir, session
     )
-    session.mark_ready()
+    session.mark_ready(step)
     report, evaluated = None, None  # The last one, and its step.
     try:
       if _must_evaluate(config, step) and not session.log.has_evaluation(step):
         report, evaluated = evaluation(step, state), step  # Interrupted.
       while step < num_steps and not session.has_lost_patience():
-        state, means = train_step(state, next(batches), session.stop_flags())
+        with session.dispatching(step + 1):
+          state, means = train_step(state, next(batches), session.stop_flags())
         step += 1
         evaluating, saving = (
           _must_evaluate(config, step),
@@ -164,15 +171,16 @@ def _make_evaluation(config, components, predict, source, workdir, session):
   count = validation.num_batches(config, source)
 
   def evaluation(step, state):
-    report = validation.report(
-      config,
-      components,
-      predict,
-      state.eval_params,
-      source,
-      functools.partial(session.iterate_evaluation, count=count),
-      bad_examples.path(workdir, jax.process_index()),
-    )
+    with session.timings.spending('evaluation'):
+      report = validation.report(
+        config,
+        components,
+        predict,
+        state.eval_params,
+        source,
+        functools.partial(session.iterate_evaluation, count=count),
+        bad_examples.path(workdir, jax.process_index()),
+      )
     session.log_evaluation(step, report)
     return report
 

@@ -115,12 +115,15 @@ def make_train_step(
   num_microbatches=1,
   ema_decay=None,
   trained=None,
+  learning_rate=None,
+  report_parameter_norm=False,
 ):
   """Returns train_step(state, batch), which returns the next state and metrics.
 
   A batch whose loss or gradient is not finite leaves parameters, their average
   and the optimizer bitwise unchanged. The metrics count such steps: `skipped`
-  since the start, `skipped_in_row` consecutively up to now.
+  since the start, `skipped_in_row` consecutively up to now. They also have the
+  L2 norm of the gradients of what is trained, before any clipping.
 
   train_step also takes `halt`, bools [any]. Where one is True, or `max_in_row`
   consecutive steps were skipped, the whole state stays unchanged, whatever the
@@ -141,6 +144,9 @@ def make_train_step(
       where there is no average.
     trained: tree of bools: which parameters are trained; None: all. Gradients
       of the others are not computed.
+    learning_rate: maps the number of updates before one to its learning rate,
+      which becomes a metric, too; or None.
+    report_parameter_norm: whether the L2 norm of all parameters is a metric.
   """
 
   def train_step(state, batch, halt=False):
@@ -157,10 +163,17 @@ def make_train_step(
     norm = _norm(grads, trained)
     good = _is_good(loss, norm, state.health.mean_loss, loss_spike_factor)
     health = _choose(halted, state.health, _next(state.health, good, loss))
+    report = {'gradient_norm': norm, **_report(health, halted)}
+    if learning_rate is not None:
+      report['learning_rate'] = learning_rate(
+        state.step - state.health.num_skipped
+      )
     step = state.step + ~halted
     state = _choose(good & ~halted, proposed, state)
     state = state.replace(step=step, health=health)
-    return state, {**metrics, **_report(health, halted)}
+    if report_parameter_norm:
+      report['parameter_norm'] = optax.tree.norm(state.params)
+    return state, {**metrics, **_as_means(report)}
 
   return train_step
 
@@ -250,12 +263,16 @@ def _next(health, good, loss):
 
 def _report(health, halted):
   return {
+    'skipped': health.num_skipped,
+    'skipped_in_row': health.num_in_row,
+    'halted': halted,
+  }
+
+
+def _as_means(values):
+  return {
     name: means.Mean(value.astype(jnp.float32), jnp.float32(1))
-    for name, value in {
-      'skipped': health.num_skipped,
-      'skipped_in_row': health.num_in_row,
-      'halted': halted,
-    }.items()
+    for name, value in values.items()
   }
 
 

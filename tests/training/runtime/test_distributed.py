@@ -43,6 +43,9 @@ class Meeting:
   def connect(self):
     pass
 
+  def blocking_key_value_get(self, key, timeout):
+    raise RuntimeError('nobody is there')
+
   @property
   def told(self):
     return self.address, distributed.global_state.num_processes, self.process
@@ -64,6 +67,7 @@ def meeting(monkeypatch):
   monkeypatch.setattr(distributed, 'global_state', distributed.State())
   monkeypatch.setattr(xla_bridge, 'backends_are_initialized', lambda: False)
   monkeypatch.setattr(multihost.faulthandler, 'enable', lambda: None)
+  monkeypatch.setattr(multihost.peers, 'end_on_abort', lambda _: None)
   preemption = jax.config.jax_enable_preemption_service
   yield made
   jax.config.update('jax_cuda_visible_devices', 'all')

@@ -1,3 +1,4 @@
+import datetime
 import io
 import json
 import math
@@ -8,17 +9,10 @@ from tensorboardX.proto import event_pb2
 
 from vit_jax import errors
 from vit_jax.training.runtime import log as logs
-from vit_jax.training.runtime import metrics_file
+from vit_jax.training.runtime import metrics_file, process_log
 
-
-class Clock:
-  """Tells the seconds that the test sets."""
-
-  def __init__(self):
-    self.now = 1000.0
-
-  def __call__(self):
-    return self.now
+NOW = datetime.datetime(2026, 5, 17, 9, 30, tzinfo=datetime.UTC)
+STAMP = '2026-05-17 09:30:00 '
 
 
 class Terminal(io.StringIO):
@@ -27,20 +21,16 @@ class Terminal(io.StringIO):
 
 
 @pytest.fixture
-def clock():
-  return Clock()
-
-
-@pytest.fixture
 def stream():
   return io.StringIO()
 
 
 @pytest.fixture
-def make_log(tmp_path, clock, stream):
+def make_log(tmp_path, stream):
   def make(**options):
-    options = {'stream': stream, 'clock': clock, **options}
-    return logs.RunLog(tmp_path, num_steps=400, batch_size=10, **options)
+    process = process_log.ProcessLog(lambda: NOW)
+    options = {'stream': stream, 'process': process, **options}
+    return logs.RunLog(tmp_path, num_steps=400, **options)
 
   return make
 
@@ -59,81 +49,58 @@ def scalars(workdir):
   return found
 
 
-def test_a_log_gets_a_line_per_call(make_log, clock, stream):
+TIMINGS = {
+  'images_per_second': 1234.5,
+  'images_per_second_per_chip': 154.3125,
+  'mfu': 0.4123,
+  'step_median': 0.1025,
+  'step_worst': 1.5,
+  'seconds_left': 35.2,
+  'data_wait': 0.312,
+  'evaluation': 12.3,
+  'save': 0.41,
+  'memory_in_use': 11_250_000_000,
+  'memory_peak': 14_000_000_000,
+  'goodput': 0.931,
+}
+
+
+def test_a_log_gets_a_line_per_call(make_log, stream):
   with make_log() as log:
     log.say('8 devices')
     log.start(0, [])
-    clock.now += 5
-    log.train(50, {'loss': 2.3012, 'accuracy': 0.112, 'rate': 0.00035})
+    values = {'loss': 2.3012, 'accuracy': 0.112, 'learning_rate': 0.00035}
+    log.train(50, values, TIMINGS)
     log.evaluation(50, {'loss': 2.25, 'num_examples': 360})
   assert stream.getvalue().splitlines() == [
-    '8 devices',
-    'step 50/400  loss 2.301  accuracy 0.112  rate 0.00035  '
-    '100 img/s  ETA 0:00:35',
-    'step 50/400  eval  loss 2.250  num_examples 360',
+    f'{STAMP}8 devices',
+    f'{STAMP}step 50/400  loss 2.301  accuracy 0.112  learning_rate 0.00035  '
+    '1,234 img/s  154 per chip  MFU 41.2%  step 0.102 s  worst 1.5 s  '
+    'data 0.31 s  evaluation 12 s  save 0.41 s  memory 11.2 GB  peak 14 GB  '
+    'goodput 93.1%  ETA 0:00:35',
+    f'{STAMP}step 50/400  eval  loss 2.250  num_examples 360',
   ]
 
 
-def rates(workdir):
-  """Returns the images per second that TensorBoard got, in order of steps."""
-  found = scalars(workdir)
-  return [
-    found[tag, step]
-    for tag, step in sorted(found)
-    if tag == 'train/images_per_second'
+def test_what_is_not_known_is_left_out(make_log, stream):
+  with make_log() as log:
+    log.start(0, [])
+    rates = ('images_per_second', 'images_per_second_per_chip')
+    log.train(50, {'loss': 2.5}, dict.fromkeys(rates, 100.0))  # Of one chip.
+    log.train(60, {'loss': 2.5})
+  assert stream.getvalue().splitlines() == [
+    f'{STAMP}step 50/400  loss 2.500  100 img/s',
+    f'{STAMP}step 60/400  loss 2.500',
   ]
 
 
-def test_evaluation_does_not_count_as_training(make_log, clock, tmp_path):
+def test_tensorboard_gets_all_timings(make_log, tmp_path):
   with make_log() as log:
     log.start(0, [])
-    clock.now += 5
-    log.train(50, {})
-    clock.now += 1000
-    log.evaluation(50, {})
-    clock.now += 5
-    log.train(100, {})
-  assert rates(tmp_path) == [100.0, 100.0]
-
-
-def test_an_evaluation_between_two_logs_leaves_the_rate(
-  make_log, clock, tmp_path
-):
-  with make_log() as log:
-    log.start(0, [])
-    clock.now += 5
-    log.train(50, {})
-    clock.now += 2.5 + 1000  # 25 more steps, then the evaluation.
-    log.evaluation(75, {})
-    clock.now += 2.5
-    log.train(100, {})
-  assert rates(tmp_path) == [100.0, 100.0]
-
-
-def test_the_time_left_forgets_the_compilation_and_counts_evaluations(
-  make_log, clock, stream
-):
-  with make_log() as log:
-    log.start(0, [])
-    clock.now += 105  # 100 seconds of compilation.
-    log.train(50, {})
-    clock.now += 5
-    log.train(100, {})
-    clock.now += 30
-    log.evaluation(100, {})
-    clock.now += 5
-    log.train(150, {})
-  lines = stream.getvalue().splitlines()
-  assert lines[1].endswith('ETA 0:00:30')  # 300 steps of 0.1 s.
-  assert lines[3].endswith('ETA 0:01:40')  # 250 steps of 40 / 100 s.
-
-
-def test_a_resumed_run_starts_its_clock_at_its_step(make_log, clock, stream):
-  with make_log() as log:
-    log.start(200, [])
-    clock.now += 5
-    log.train(250, {})
-  assert '100 img/s' in stream.getvalue()
+    log.train(50, {'loss': 2.5}, TIMINGS)
+  found = scalars(tmp_path)
+  for name, value in TIMINGS.items():
+    assert found[f'train/{name}', 50] == pytest.approx(value)
 
 
 def test_the_metrics_come_back(make_log, tmp_path):
@@ -301,22 +268,26 @@ def test_only_the_writer_shows_and_writes(make_log, tmp_path, stream):
     log.train(50, {'loss': 1.0})
     log.evaluation(50, {'loss': 1.0})
   assert stream.getvalue() == ''
-  assert list(tmp_path.iterdir()) == []
+  assert [path.name for path in tmp_path.iterdir()] == [process_log.FOLDER]
+  (lines,) = [path.read_text() for path in tmp_path.rglob('*.log')]
+  for told in 'hello', 'step 50/400  loss 1.000', 'eval  loss 1.000', 'end: ':
+    assert told in lines
 
 
-def test_a_terminal_gets_a_bar(make_log, clock):
+def test_a_terminal_gets_a_bar(make_log, tmp_path):
   terminal = Terminal()
   with make_log(stream=terminal) as log:
     log.start(100, [])
-    clock.now += 10
-    log.train(200, {'loss': 2.5})
+    log.train(200, {'loss': 2.5}, TIMINGS)
     log.evaluation(200, {'accuracy': 0.5})
     log.say('saved')
   shown = terminal.getvalue()
-  assert '200/400, loss 2.500  100 img/s  ETA 0:00:20' in shown
-  assert 'step 200/400  eval  accuracy 0.500\n' in shown
-  assert 'saved\n' in shown
+  assert '200/400, loss 2.500  1,234 img/s  MFU 41.2%  ETA 0:00:35' in shown
+  assert f'{STAMP}step 200/400  eval  accuracy 0.500\n' in shown
+  assert f'{STAMP}saved\n' in shown
   assert 'step 200/400  loss' not in shown
+  lines = process_log.path(tmp_path, 0).read_text()
+  assert 'step 200/400  loss 2.500  1,234 img/s  154 per chip' in lines
 
 
 def test_files_are_closed_when_a_run_dies(make_log, tmp_path):

@@ -18,7 +18,7 @@ import jax
 from jax._src import distributed  # No public API gives the address.
 
 from vit_jax import errors
-from vit_jax.training.runtime import watchdog
+from vit_jax.training.runtime import peers, process_log, watchdog
 
 JOIN_SECONDS = 300  # Timeout for the other processes to connect.
 NAME_SECONDS = 30  # Timeout for a name to appear: some do as machines start.
@@ -48,17 +48,24 @@ def joined(coordinator=None, num_processes=None, process_id=None):
   """A context in which this process is connected to the others of the run.
 
   Of several processes, an error ends this one at once, and soon the others: an
-  orderly shutdown would wait for the others, and they for this one.
+  orderly shutdown would wait for the others, and they for this one. Each of
+  them says who is gone; see `peers`.
+
+  Yields:
+    A function to be called before the process ends in order on its own.
 
   Args, Raises: see `join`.
   """
   join(coordinator, num_processes, process_id)
+  watched = _watch_peers()
+  part = watched.part if watched else lambda: None
   try:
-    yield
+    yield part
   except Exception as error:
     if not jax.distributed.is_initialized():
       raise
-    _end(error)
+    _end(error, watched)
+  part()
 
 
 def join(coordinator=None, num_processes=None, process_id=None):
@@ -212,8 +219,27 @@ def _take_devices():
     jax.config.update('jax_cuda_visible_devices', 'all')
 
 
-def _end(error):
-  """Prints an error and exits this process, whatever its threads are doing."""
+def _watch_peers():
+  """Returns the `peers.Peers` of this process, or None if it is alone."""
+  meeting = distributed.global_state
+  if meeting.client is None:
+    return None
+  watched = peers.Peers(meeting.process_id, meeting.coordinator_address)
+  try:
+    watched.start(meeting.client)
+  except (OSError, RuntimeError) as error:
+    process_log.CURRENT.say(
+      f'if a process is lost, the others will not know which: {error}'
+    )
+  peers.end_on_abort(watched)
+  return watched
+
+
+def _end(error, watched):
+  """Prints an error and exits this process, whatever its threads are doing.
+
+  An error may come of the loss of another process: then it is named instead.
+  """
   is_mistake = isinstance(error, errors.UserError)
   if is_mistake:
     print(errors.text(error), file=sys.stderr)
@@ -221,6 +247,10 @@ def _end(error):
     traceback.print_exception(error)
   sys.stdout.flush()
   sys.stderr.flush()
+  if not is_mistake and watched.knows.wait(LAST_WORDS_SECONDS):
+    watched.end()
+  reason = f'{error}' if is_mistake else f'{type(error).__name__}: {error}'
+  watched.part(reason[: errors.MAX_WORD], is_mistake)
   if distributed.global_state.process_id == 0:  # JAX ends the others with it.
     time.sleep(LAST_WORDS_SECONDS)
   os._exit(2 if is_mistake else 1)

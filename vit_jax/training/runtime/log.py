@@ -1,66 +1,69 @@
 """The metrics logger of a run.
 
-To a terminal: a progress bar. To a log: a line for each set of metrics. To the
-workdir: metrics.jsonl (see `metrics_file`) and TensorBoard event files.
+To a terminal: a progress bar. To a log: a line for each set of metrics, with
+the speed and where the time went. To the workdir: metrics.jsonl (see
+`metrics_file`), TensorBoard event files, and all lines (see `process_log`).
 """
 
 import contextlib
 import datetime
-import pathlib
 import sys
-import time
 
 import tensorboardX
 import tqdm
 
-from vit_jax import errors
-from vit_jax.training.runtime import metrics_file
+from vit_jax import errors, files
+from vit_jax.training.runtime import metrics_file, preemption, process_log
 
 
 class RunLog:
   """A context in which a run logs its metrics.
 
-      with RunLog(workdir, num_steps=400, batch_size=128) as log:
+      with RunLog(workdir, num_steps=400) as log:
         log.start(0, [])
-        log.train(50, {'loss': 2.301})
+        log.train(50, {'loss': 2.301}, {'images_per_second': 120.0})
         log.evaluation(50, {'loss': 2.2, 'accuracy': 0.21})
 
   Args:
     workdir: folder of the run; exists.
     num_steps: of the whole training.
-    batch_size: images per step over all devices.
     stream: where to print; on a terminal, a progress bar.
-    is_writer: False where another process prints and writes the same.
-    clock: returns seconds.
+    is_writer: False where another process prints and writes the same: this one
+      writes into its own log only.
+    process: the `process_log.ProcessLog` of this process.
+    folder: for the files of metrics; None: `workdir`. See `mirror`.
   """
 
   def __init__(
     self,
     workdir,
     num_steps,
-    batch_size,
     stream=None,
     is_writer=True,
-    clock=time.monotonic,
+    process=process_log.CURRENT,
+    folder=None,
   ):
-    self._workdir = pathlib.Path(workdir)
+    self._workdir = files.path(workdir)
+    self._folder = self._workdir if folder is None else folder
     self._num_steps = num_steps
     self._stream = sys.stderr if stream is None else stream
     self._is_writer = is_writer
-    self._pace = _Pace(num_steps, batch_size, clock)
+    self._process = process
     self._open = contextlib.ExitStack()
     self._board = self._bar = None
-    self._file = metrics_file.MetricsFile(workdir, self._show)
+    self._file = metrics_file.MetricsFile(self._folder, self.say)
     self.records = []  # All so far, as metrics.jsonl holds them.
 
   def __enter__(self):
+    plain = (errors.UserError, preemption.Preempted)
+    self._open.enter_context(self._process.opened(self._workdir, plain))
     return self
 
-  def __exit__(self, *_):
-    self._open.close()
+  def __exit__(self, *error):
+    return self._open.__exit__(*error)
 
   def start(self, step, records):
-    """Starts the clock, after `step` steps.
+    """Begins with the step after `step`.
 
     Args:
       step: number of steps taken.
@@ -71,11 +74,10 @@ class RunLog:
     self.records = list(records)
     if not self._is_writer:
       return
-    self._pace.start(step)
     self._file.rewrite(self.records)
     self._board = self._open.enter_context(
       tensorboardX.SummaryWriter(
-        str(self._workdir / 'tensorboard'), purge_step=step + 1
+        str(self._folder / 'tensorboard'), purge_step=step + 1
       )
     )
     if self._stream.isatty():
@@ -95,36 +97,36 @@ class RunLog:
     Args:
       step: number of the step.
       values: metrics computed by the step.
-      timings: {name: float}, for TensorBoard only, which also gets the images
-        per second.
+      timings: {name: float} of the steps since the last call; see
+        `timings.Timings.take`. They don't enter metrics.jsonl.
     """
     record = self._record(step, 'train', values)
+    timings = timings or {}
+    line = _joined(self._place(step), _text(values), _timings_text(timings))
     if not self._is_writer:
+      self.note(line)
       return
-    rate, seconds_left = self._pace.train(step)
     self._write(record)
-    timings = {'images_per_second': rate, **(timings or {})}
     for name, value in timings.items():
       self._board.add_scalar(f'train/{name}', value, step)
-    ending = datetime.timedelta(seconds=round(seconds_left))
-    text = f'{_text(values)}  {rate:.0f} img/s  ETA {ending}'
     if self._bar is None:
-      self._show(f'step {step}/{self._num_steps}  {text}')
+      self.say(line)
     else:
+      self.note(line)
+      few = {name: timings[name] for name in _IN_BAR if name in timings}
+      text = _joined(_text(values), _timings_text(few))
       self._bar.set_postfix_str(text, refresh=False)
       self._bar.update(step - self._bar.n)
 
   def evaluation(self, step, values):
-    """Logs {name: float}, measured after `step` steps.
-
-    The time since the last call is not counted as training.
-    """
+    """Logs {name: float}, measured after `step` steps."""
     record = self._record(step, 'eval', values)
+    line = _joined(self._place(step), 'eval', _text(values))
     if not self._is_writer:
+      self.note(line)
       return
-    self._pace.pause(step)
     self._write(record)
-    self._show(f'step {step}/{self._num_steps}  eval  {_text(values)}')
+    self.say(line)
 
   def has_evaluation(self, step):
     """Returns whether the evaluation after `step` steps was logged."""
@@ -134,16 +136,22 @@ class RunLog:
     )
 
   def say(self, text):
-    """Prints a line."""
-    if self._is_writer:
-      self._show(text)
-
-  def _show(self, text):
-    text = errors.shown(text)
+    """Shows lines, and writes them into the log of this process."""
+    self.note(text)
+    if not self._is_writer:
+      return
+    text = self._process.shown(text)
     if self._bar is None:
       print(text, file=self._stream, flush=True)
     else:
       self._bar.write(text, file=self._stream)
+
+  def note(self, text):
+    """Writes lines into the log of this process, and shows none of them."""
+    self._process.write(text)
+
+  def _place(self, step):
+    return f'step {step}/{self._num_steps}'
 
   def _record(self, step, split, values):
     values = {
@@ -161,35 +169,45 @@ class RunLog:
         )
 
 
-class _Pace:
-  """Training throughput, without evaluation, and the remaining time."""
+# How timings are written in a line, in this order.
+_FORMATS = {
+  'images_per_second': '{:,.0f} img/s',
+  'images_per_second_per_chip': '{:,.0f} per chip',
+  'mfu': 'MFU {:.1%}',
+  'step_median': 'step {:.3g} s',
+  'step_worst': 'worst {:.3g} s',
+  'data_wait': 'data {:.2g} s',
+  'evaluation': 'evaluation {:.2g} s',
+  'save': 'save {:.2g} s',
+  'profile': 'profile {:.2g} s',
+  'memory_in_use': 'memory {:.3g} GB',
+  'memory_peak': 'peak {:.3g} GB',
+  'goodput': 'goodput {:.1%}',
+  'seconds_left': 'ETA {}',
+}
+_IN_BAR = ('images_per_second', 'mfu', 'seconds_left')
 
-  def __init__(self, num_steps, batch_size, clock):
-    self._num_steps = num_steps
-    self._batch_size = batch_size
-    self._clock = clock
-    self._since = None  # (step, seconds) from which the rate is measured.
-    self._origin = None  # Likewise of the time left, all included.
-    self._is_first = True
 
-  def start(self, step):
-    self._since = self._origin = (step, self._clock())
+def _timings_text(timings):
+  rates = [timings.get(f'images_per_second{of}') for of in ('', '_per_chip')]
+  hidden = {'images_per_second_per_chip'} if rates[0] == rates[1] else ()
+  return '  '.join(
+    text.format(_in_units(name, timings[name]))
+    for name, text in _FORMATS.items()
+    if name in timings and name not in hidden
+  )
 
-  def pause(self, step):
-    self._since = (step, self._clock())
 
-  def train(self, step):
-    """Returns images per second since the last call, and the seconds left."""
-    now = self._clock()
-    last_step, last = self._since
-    rate = (step - last_step) * self._batch_size / max(now - last, 1e-9)
-    first_step, first = self._origin
-    seconds = (now - first) / max(step - first_step, 1)
-    self._since = (step, now)
-    if self._is_first:  # It includes compilation, which happens only once.
-      self._origin = (step, now)
-      self._is_first = False
-    return rate, seconds * (self._num_steps - step)
+def _in_units(name, value):
+  if name.startswith('memory'):
+    return value / 1e9
+  if name == 'seconds_left':
+    return datetime.timedelta(seconds=round(value))
+  return value
+
+
+def _joined(*texts):
+  return '  '.join(filter(None, texts))
 
 
 def _text(values):

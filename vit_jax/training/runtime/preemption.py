@@ -9,8 +9,9 @@ import contextlib
 import os
 import signal
 import socket
-import sys
 import threading
+
+from vit_jax.training.runtime import process_log
 
 STATUS = 75  # EX_TEMPFAIL of sysexits.h: the same command resumes the run.
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -119,10 +120,11 @@ class Stop:
       _exit(128 + number, f'{number.name} again: exiting at once.')
     self._num_signals += 1
     self.is_requested = True
-    print(f'{number.name}: saving, then exiting.', file=sys.stderr, flush=True)
+    process_log.CURRENT.say(f'{number.name}: saving, then exiting.')
 
 
 def _exit(status, text):
   """Exits the process from any thread, whatever the others are doing."""
-  print(text, file=sys.stderr, flush=True)
+  process_log.CURRENT.say(text)
+  process_log.CURRENT.flush()
   os._exit(status)

@@ -6,9 +6,11 @@ otherwise hang forever, and with it all processes of the run.
 
 import faulthandler
 import os
-import sys
+import tempfile
 import threading
 import time
+
+from vit_jax.training.runtime import process_log
 
 STATUS = 70  # EX_SOFTWARE of sysexits.h.
 PATIENCE = 10  # For what takes long once, such as a compilation.
@@ -85,11 +87,19 @@ class Watchdog:
 
 
 def _end(seconds):
-  print(
+  with tempfile.TemporaryFile() as file:
+    faulthandler.dump_traceback(file, all_threads=True)
+    file.seek(0)
+    stacks = file.read().decode(errors='replace')
+  log = process_log.CURRENT
+  log.say(
     f'No progress for {seconds:.0f} s (run.watchdog_seconds): stopping. The '
-    'stack of each thread:',
-    file=sys.stderr,
-    flush=True,
+    f'stack of each thread:\n{stacks}'
   )
-  faulthandler.dump_traceback(sys.__stderr__, all_threads=True)
+  log.say(
+    f'No progress for {seconds:.0f} s: this process ends with status {STATUS}. '
+    'Restart all processes of the run: the same command resumes from the last '
+    'checkpoint.'
+  )
+  log.flush()
   os._exit(STATUS)
