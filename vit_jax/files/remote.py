@@ -15,7 +15,9 @@ import importlib
 import os
 import posixpath
 import random
+import re
 import time
+import urllib.parse
 
 import fsspec
 
@@ -35,7 +37,10 @@ _NUMBERS = {
   FileExistsError: errno.EEXIST,
   PermissionError: errno.EACCES,
 }
-_DENIED = ('forbidden', 'access denied', 'accessdenied', '403', 'unauthorized')
+_DENIED = re.compile(
+  r'forbidden|access ?denied|\b403\b|unauthorized|unable to locate credentials'
+  r'|anonymous caller|invalidaccesskeyid|signaturedoesnotmatch|expiredtoken'
+)
 
 
 class _BeyondError(OSError):
@@ -416,8 +421,17 @@ def _as_os_error(path):
   except Exception as error:
     text = ' '.join(str(error).split()) or type(error).__name__
     kind, number = OSError, errno.EIO
-    if any(word in text.lower() for word in _DENIED):
+    if _DENIED.search(_without_name(text, path)):
       kind, number = PermissionError, errno.EACCES
-    elif any(word in text.lower() for word in _BEYOND):
+    elif any(word in _without_name(text, path) for word in _BEYOND):
       kind, number = _BeyondError, errno.EINVAL
     raise kind(number, text[:300], str(path)) from error
+
+
+def _without_name(text, path):
+  """Returns an error's text in lower case, without the object's own name."""
+  text = text.lower()
+  for name in path.key, path.name:
+    for spelt in name, urllib.parse.quote(name), urllib.parse.quote(name, ''):
+      text = text.replace(spelt.lower(), '')
+  return text
