@@ -115,11 +115,37 @@ def test_lists_and_class_lists_are_read(data, photos, folder):
     sources.build(data, 'listed')
 
 
+def test_classes_do_not_depend_on_whether_a_store_answers(
+  data, photos, folder, monkeypatch
+):
+  data.source, data.dataset = 'folder', upload(photos, folder)
+  (folder / 'test.csv').write_bytes(b'image,label\nx,zebra\ny,cat\n')
+  assert sources.build(data, 'train').num_classes == 4
+  read = type(folder).read_bytes
+
+  def refuse(self, *span):
+    if self.name == 'test.csv':
+      raise OSError(5, 'out of order', str(self))
+    return read(self, *span)
+
+  monkeypatch.setattr(type(folder), 'read_bytes', refuse)
+  with pytest.raises(errors.UserError, match=r'test.csv can not .* order'):
+    sources.build(data, 'train')
+
+
 def test_a_mixture_is_of_several_stores(data, photos, folder):
   data.source = 'folder'
   upload(photos, folder)
   local = f'{photos}@2+{photos}@1'
   assert_same(data, local, f'{folder}@2+{folder}@1')
+  assert_same(data, local, f'{photos}@2+{folder}@1')
+  assert_same(data, local, f'{folder}@2+{photos}@1')
+  upload(photos / 'train', folder / 'a+b@2')
+  upload(photos / 'train', folder / 'c+d')
+  for name, count in {'a+b@2': 1, f'c+d@1+{photos}@1': 2}.items():
+    data.dataset = f'{folder}/{name}'
+    source = sources.build(data, 'train')
+    assert len(getattr(source, 'parts', (source,))) == count
 
 
 def test_a_folder_is_listed_once(data, photos, folder, store):
@@ -233,8 +259,9 @@ def test_a_store_that_refuses_is_not_taken_for_bad_images(
   with store.failing(failing=1.0, status=403):
     with pytest.raises(
       errors.UserError, match=r'can not be read: .*(?i:forbid|denied)'
-    ):
+    ) as caught:
       batches(data, source)
+    assert 'examples are bad' not in str(caught.value)
     with pytest.raises(errors.UserError, match='can not be read'):
       sources.build(data, 'train')
 

@@ -4,6 +4,7 @@ import fsspec
 import pytest
 
 from vit_jax import errors, files
+from vit_jax.files import remote
 
 
 def test_an_object_is_read_as_it_was_written(folder):
@@ -95,6 +96,20 @@ def test_a_refusal_is_told_at_once(folder, store):
     (folder / 'x').write_bytes(b'x')
   with store.failing(max_bytes=0), pytest.raises(OSError, match=r'(?i)quota'):
     (folder / 'x').write_bytes(b'x')
+
+
+def test_a_name_is_no_reason(folder, store):
+  path = folder / 'forbidden/403.jpg'
+  path.write_bytes(b'x')
+  with store.failing(lost=0.3):
+    assert [path.read_bytes() for _ in range(6)] == [b'x'] * 6
+  for name in path.key, path.name:
+    with (
+      pytest.raises(OSError, match='lost') as caught,
+      remote._as_os_error(path),
+    ):
+      raise OSError(f'lost {name}')
+    assert not isinstance(caught.value, PermissionError)
 
 
 @pytest.mark.parametrize(

@@ -119,9 +119,7 @@ def read(path):
   except OSError as error:
     if not files.is_remote(path) or error.errno == errno.EFBIG:
       raise
-    raise StoreError(
-      f'{names.shown(path)} can not be read: {error.strerror or error}.'
-    ) from error
+    raise unreadable(path, error) from error
 
 
 def is_image(path):
@@ -285,6 +283,12 @@ def _reading(folder):
   try:
     yield
   except OSError as error:
-    raise errors.UserError(
-      f'{names.shown(folder)} can not be read: {error.strerror or error}.'
-    ) from error
+    raise unreadable(folder, error) from error
+
+
+def unreadable(path, error):
+  """Returns what says that a file or folder can't be read, a `UserError`."""
+  kind = StoreError if files.is_remote(path) else errors.UserError
+  return kind(
+    f'{names.shown(path)} can not be read: {error.strerror or error}.'
+  )

@@ -15,7 +15,9 @@ import importlib
 import os
 import posixpath
 import random
+import re
 import time
+import urllib.parse
 
 import fsspec
 
@@ -30,7 +32,15 @@ _LASTING = (
   *(FileNotFoundError, FileExistsError, PermissionError, NotADirectoryError),
   *(IsADirectoryError, ValueError, TypeError, NotImplementedError),
 )
-_DENIED = ('forbidden', 'access denied', 'accessdenied', '403', 'unauthorized')
+_NUMBERS = {
+  FileNotFoundError: errno.ENOENT,
+  FileExistsError: errno.EEXIST,
+  PermissionError: errno.EACCES,
+}
+_DENIED = re.compile(
+  r'forbidden|access ?denied|\b403\b|unauthorized|unable to locate credentials'
+  r'|anonymous caller|invalidaccesskeyid|signaturedoesnotmatch|expiredtoken'
+)
 
 
 class _BeyondError(OSError):
@@ -400,14 +410,28 @@ def _as_os_error(path):
   try:
     yield
   except _LASTING as error:
-    if isinstance(error, OSError) and error.filename is None:
-      error.filename = str(path)
-    raise
+    if not isinstance(error, OSError) or error.filename is not None:
+      raise
+    kind = next(kind for kind in _LASTING if isinstance(error, kind))
+    text = error.strerror or str(error)
+    if kind is FileNotFoundError:  # Of libraries, it is the name alone.
+      text = 'there is no such object'
+    number = error.errno or _NUMBERS.get(kind, errno.EIO)
+    raise kind(number, text[:300], str(path)) from error
   except Exception as error:
     text = ' '.join(str(error).split()) or type(error).__name__
     kind, number = OSError, errno.EIO
-    if any(word in text.lower() for word in _DENIED):
+    if _DENIED.search(_without_name(text, path)):
       kind, number = PermissionError, errno.EACCES
-    elif any(word in text.lower() for word in _BEYOND):
+    elif any(word in _without_name(text, path) for word in _BEYOND):
       kind, number = _BeyondError, errno.EINVAL
     raise kind(number, text[:300], str(path)) from error
+
+
+def _without_name(text, path):
+  """Returns an error's text in lower case, without the object's own name."""
+  text = text.lower()
+  for name in path.key, path.name:
+    for spelt in name, urllib.parse.quote(name), urllib.parse.quote(name, ''):
+      text = text.replace(spelt.lower(), '')
+  return text

@@ -121,8 +121,9 @@ def _parts(dataset):
 
 
 def _exists(dataset):
-  if dataset.count('://') > 1:  # Of several data sets, in stores.
-    return False
+  scheme, mark, rest = dataset.partition('://')
+  if mark and ('://' in rest or not scheme.isalnum()):
+    return False  # Several, of which some are in stores.
   return files.exists(os.path.expanduser(dataset))
 
 

@@ -263,6 +263,8 @@ class _DataSet:
     try:
       found = self._labels(split)
       classes = class_list.unite([*labels, found])
+    except image_files.StoreError:
+      raise  # Classes must not depend on whether a store answers.
     except errors.UserError:
       return []
     indices = set(map(classes.index, found.first))

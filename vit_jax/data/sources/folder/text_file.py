@@ -4,7 +4,7 @@ import codecs
 import io
 
 from vit_jax import errors, files
-from vit_jax.data import names
+from vit_jax.data import image_files, names
 
 MAX_BYTES = 1 << 30  # Lists of ten million images have fewer.
 
@@ -25,9 +25,7 @@ def read(path):
   try:
     data = files.read_bytes(path, MAX_BYTES)
   except OSError as error:
-    raise errors.UserError(
-      f'{names.shown(path)} can not be read: {error.strerror or error}.'
-    ) from error
+    raise image_files.unreadable(path, error) from error
   encodings = (name for mark, name in _MARKS.items() if data.startswith(mark))
   encoding = next(encodings, 'utf-8')
   try:
