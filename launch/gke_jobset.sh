@@ -1,20 +1,71 @@
 #!/usr/bin/env bash
 # Starts a run on TPU slices of GKE, by gke_jobset.yaml.
 #   launch/gke_jobset.sh [--dry-run] NAME IMAGE SLICES HOSTS ACCELERATOR TOPOLOGY train ...
-# e.g. vitb gcr.io/me/vit_jax 2 4 tpu-v5p-slice 2x2x4 train --config=... --workdir=/data/...
-# CHIPS: per machine, by default 4; CLAIM: PersistentVolumeClaim mounted at /data.
+# e.g. vitb us-docker.pkg.dev/me/vit/vit_jax 2 4 tpu-v5p-slice 2x2x4 train --config=...
+#   --workdir=gs://my-bucket/b16
+# HOSTS: of a slice; CHIPS: of a host, by default 4; NAMESPACE: as kubectl's context.
+# SERVICE_ACCOUNT: of Kubernetes, by default its 'default'; it may read and write the
+# buckets. At /data: CLAIM, a PersistentVolumeClaim, or BUCKET, by Cloud Storage FUSE.
 set -euo pipefail
-run() { kubectl apply --filename=-; }
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=launch/environment.sh
+source "$here/environment.sh"
+run() { kubectl apply ${NAMESPACE:+--namespace="$NAMESPACE"} --filename=-; }
 if [[ ${1:-} == --dry-run ]]; then
   shift
   run() { cat; }
 fi
-if [[ $# -lt 7 ]]; then sed -n '2,5s/^# \?//p' "$0" >&2 && exit 2; fi
-text=$(<"$(dirname "$0")/gke_jobset.yaml")
-for field in NAME IMAGE SLICES HOSTS ACCELERATOR TOPOLOGY; do
-  text=${text//"{$field}"/$1} && shift
+if [[ $# -lt 7 || ! $3/$4 =~ ^[1-9][0-9]*/[1-9][0-9]*$ ]]; then
+  sed -n '2,8s/^# \?//p' "${BASH_SOURCE[0]}" >&2 && exit 2
+fi
+if [[ -n ${CLAIM:-} && -n ${BUCKET:-} ]]; then
+  echo 'gke_jobset.sh: /data is CLAIM or BUCKET; both are set' >&2
+  exit 2
+fi
+
+# Prints a string of YAML.
+quoted() {
+  local text=$1
+  text=${text//\\/\\\\} text=${text//\"/\\\"} text=${text//$'\n'/\\n}
+  printf '"%s"' "$text"
+}
+
+# Prints the items of a YAML list.
+listed() {
+  local IFS=,
+  echo "$*"
+}
+
+# Replaces {NAME} in the text.
+fill() { text=${text//"{$1}"/"$2"}; }
+
+arguments=() variables=() mounts='' volumes='' annotations=''
+for argument in "${@:7}"; do arguments+=("$(quoted "$argument")"); done
+for name in "${forwarded[@]}"; do
+  case $name in VIT_JAX | TRIES | PAUSE | *_PAUSE) continue ;; esac # Of other scripts.
+  if [[ -n ${!name+set} ]]; then
+    variables+=("{name: $name, value: $(quoted "${!name}")}")
+  fi
 done
-text=${text//'{CHIPS}'/${CHIPS:-4}}
-text=${text//'{CLAIM}'/${CLAIM:-vit-jax}}
-arguments=$(printf '"%s", ' "${@//\"/\\\"}") # As a YAML list.
-run <<<"${text//'{ARGUMENTS}'/${arguments%, }}"
+if [[ -n ${CLAIM:-} ]]; then
+  volumes="{name: data, persistentVolumeClaim: {claimName: $(quoted "$CLAIM")}}"
+elif [[ -n ${BUCKET:-} ]]; then
+  annotations='gke-gcsfuse/volumes: "true"'
+  volumes="{name: data, csi: {driver: gcsfuse.csi.storage.gke.io, volumeAttributes: {$(
+  )bucketName: $(quoted "$BUCKET"), mountOptions: implicit-dirs}}}"
+fi
+if [[ -n $volumes ]]; then mounts='{name: data, mountPath: /data}'; fi
+
+text=$(<"$here/gke_jobset.yaml")
+for name in NAME IMAGE SLICES HOSTS ACCELERATOR TOPOLOGY; do
+  fill "$name" "$1" && shift
+done
+fill CHIPS "${CHIPS:-4}"
+fill TRIES "${TRIES:-100}"
+fill SERVICE_ACCOUNT "${SERVICE_ACCOUNT:-default}"
+fill ANNOTATIONS "$annotations"
+fill MOUNTS "$mounts"
+fill VOLUMES "$volumes"
+fill ENVIRONMENT "$(listed "${variables[@]}")"
+fill ARGUMENTS "$(listed "${arguments[@]}")"
+run <<<"$text"

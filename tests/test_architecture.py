@@ -187,3 +187,25 @@ def test_nothing_runs_code_from_files():
         assert not names & forbidden, path
       if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
         assert node.func.id not in ('eval', 'exec', 'compile'), path
+
+
+# Where it is asked which devices there are: everybody else is told.
+ASK_FOR_DEVICES = {
+  ('checkpoints', 'step_folder'),  # Any device will do.
+  ('planning', 'topology'),
+  ('sharding', 'mesh'),
+}
+
+
+def test_nobody_chooses_by_what_platform_jax_has_started_on():
+  questions = ('devices', 'local_devices', 'device_count', 'default_backend')
+  asking = {
+    place(path)
+    for path in FILES
+    for node in ast.walk(parse(path))
+    if isinstance(node, ast.Attribute)
+    and node.attr in questions
+    and isinstance(node.value, ast.Name)
+    and node.value.id == 'jax'
+  }
+  assert asking == ASK_FOR_DEVICES

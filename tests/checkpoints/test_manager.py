@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.experimental import multihost_utils
 from jax.sharding import NamedSharding, PartitionSpec
 
 from vit_jax import errors
@@ -83,6 +84,26 @@ def test_a_step_that_is_there_is_left_as_it_is(saved):
   saved.finish(1, state(1), {})
   saved.finish(1, state(2), {})
   assert float(saved.restore(ABSTRACT)[0]['weights'][0]) == 1
+
+
+@pytest.mark.parametrize('is_first', [False, True])
+@pytest.mark.parametrize('is_there', [False, True])
+def test_the_first_process_says_what_is_saved(
+  saved, monkeypatch, is_first, is_there
+):
+  """The others may not see yet what it has committed, and must not wait."""
+  told = []
+
+  def agree(value):
+    told.append(bool(value))
+    return np.array(is_there)
+
+  monkeypatch.setattr(jax, 'process_count', lambda: 2)
+  monkeypatch.setattr(jax, 'process_index', lambda: 0 if is_first else 1)
+  monkeypatch.setattr(multihost_utils, 'broadcast_one_to_all', agree)
+  monkeypatch.setattr(saved, 'steps', lambda: [3] if is_there else [])
+  assert saved._is_saved(3) == is_there
+  assert told == [is_there and is_first]
 
 
 def test_a_given_step_is_restored(saved):

@@ -51,10 +51,49 @@ def test_a_value_with_a_colon_is_left_alone_where_a_field_is_alone():
   }
 
 
+def test_values_may_be_urls_paths_and_tuples():
+  grid = grids.parse(
+    [
+      "init=gs://b/x.npz,'runs/a,b:best',\"it's.npz\",it's.npz",
+      'data.resolution=(32,48),64',
+      "data.dataset:run.num_steps='ds/c:1.0.0':5,dtd:6",
+    ]
+  )
+  assert grid == {
+    'init': ('gs://b/x.npz', 'runs/a,b:best', "it's.npz", "it's.npz"),
+    'data.resolution': ((32, 48), (64,)),
+    'data.dataset:run.num_steps': (('ds/c:1.0.0', 5), ('dtd', 6)),
+  }
+
+
+def test_a_long_value_still_names_a_folder(tmp_path):
+  names = [
+    grids.name({'init': f'https://{"é" * 300}/{end}'}) for end in ('a', 'b')
+  ]
+  assert len({*names}) == 2
+  for name in names:
+    (tmp_path / name).mkdir()
+
+
 def test_a_recipe_s_fields_take_as_many_values_as_they_are():
   for wrong in (500,), 500:
     with pytest.raises(errors.UserError, match=r'seed:run.* are 2 fields'):
       grids.combinations({'seed:run.num_steps': (wrong,)})
+
+
+@pytest.mark.parametrize(
+  'entry, override',
+  [
+    ('optimizer.learning_rate', '--config.optimizer.learning_rate=0.1'),
+    ('run.num_steps:seed', '--config.seed=3'),
+    ('data.flip:seed', '--noconfig.data.flip'),
+  ],
+)
+def test_what_a_grid_would_undo_is_refused(entry, override):
+  others = ('--config.run.batch_size=8', '--config.model.name=seed')
+  grids.check_overrides({entry: ()}, others)
+  with pytest.raises(errors.UserError, match=f'^{override} has no effect'):
+    grids.check_overrides({entry: ()}, (*others, override))
 
 
 def test_a_setting_is_applied_to_a_copy_and_names_a_folder():

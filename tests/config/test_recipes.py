@@ -23,6 +23,9 @@ RECIPE = """
 """
 
 
+SPLIT = object()  # Not one value.
+
+
 @pytest.fixture
 def recipe(tmp_path):
   """Returns a function that writes a recipe and gives its path."""
@@ -84,6 +87,51 @@ def test_a_knob_that_does_not_fit_is_explained(recipe, knobs, message):
   path = recipe(knobs='size=3, fast=False')
   with pytest.raises(errors.UserError, match=message):
     recipes.load(f'{path}:{knobs}')
+
+
+@pytest.mark.parametrize(
+  'typed, value',
+  [
+    ('gs://bucket/x.npz', 'gs://bucket/x.npz'),
+    ('https://host:8080/x.npz?a=b&c=d#sha256=0', None),
+    ('runs/a=1,b=2/x.npz', SPLIT),
+    ("'runs/a=1,b=2/x.npz'", 'runs/a=1,b=2/x.npz'),
+    ('"gs://bucket/a,b:img"', 'gs://bucket/a,b:img'),
+    ("'it''s, b.npz'", "it's, b.npz"),
+    ("it's.npz", "it's.npz"),
+    ("'open, b.npz", SPLIT),
+    ('RUN:best', 'RUN:best'),
+    ('', ''),
+  ],
+)
+def test_the_value_of_a_knob_may_be_a_url_or_a_path(recipe, typed, value):
+  path = recipe(
+    body='config.init, config.data.dataset = init, dataset',
+    knobs='init="", dataset=""',
+  )
+  value = typed if value is None else value
+  for spec in (
+    f'{path}:init={typed},dataset=cifar10',
+    f'{path}:dataset=cifar10,init={typed}',
+  ):
+    if value is SPLIT:
+      with pytest.raises(errors.UserError, match=r"knobs are written|knob='b"):
+        recipes.load(spec)
+      continue
+    config = recipes.load(spec)
+    assert (config.init, config.data.dataset) == (value, 'cifar10')
+
+
+@pytest.mark.parametrize(
+  'value', ['gs://b/x.npz', 'a,b', "a,'b'", "'a'", '(a', 'a=b', 'it"s, so']
+)
+def test_a_knob_that_is_set_by_us_stays_one(recipe, value):
+  path = recipe(body='config.init = init', knobs='init="", other=""')
+  for spec in path, f'{path}:other=x':
+    spec = recipes.with_knob(spec, 'init', value)
+    assert recipes.load(spec).init == value
+    spec = recipes.with_knob(spec, 'init', 'last')
+    assert recipes.load(spec).init == 'last'
 
 
 def test_a_recipe_without_knobs_refuses_them(recipe):
@@ -203,7 +251,10 @@ def test_recipes_import_no_recipe():
   'spec, message',
   [
     ('https://example.org/recipe.py', 'is a URL; .* local file only'),
-    ('gs://bucket/config.json', 'is a URL'),
+    ('gs://bucket/recipe.py', 'is a URL; .* local file only'),
+    ('hdfs://host/config.json', 'hdfs:// is not supported'),
+    ('https://example.org/recipe.py:init=gs://a/b', 'is a URL; .* local file'),
+    ('https://a.py:80/recipe.py', 'is a URL; .* local file only'),
     ('configs/quickstart', 'neither a recipe .* nor the config.json'),
     ('recipe.txt', 'neither a recipe'),
     ('', 'neither a recipe'),
@@ -370,8 +421,8 @@ def test_a_workdir_that_cannot_be_written_is_named(tmp_path, use):
   for workdir in tmp_path / 'file', tmp_path / 'file' / 'run':
     with pytest.raises(errors.UserError, match=r'file.* cannot be written'):
       use(schema.default(), workdir)
-  with pytest.raises(errors.UserError, match='gs://b/run is a URL'):
-    use(schema.default(), 'gs://b/run')
+  with pytest.raises(errors.UserError, match='hdfs:// is not supported'):
+    use(schema.default(), 'hdfs://b/run')
 
 
 def test_a_config_json_does_not_say_what_lists_may_name(tmp_path):

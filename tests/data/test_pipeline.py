@@ -68,7 +68,7 @@ def split(batch_size, process_count):
 
 
 @pytest.mark.parametrize('process_count', [1, 2, 4])
-@pytest.mark.parametrize('num_threads', [1, 4])
+@pytest.mark.parametrize('num_threads', [1, 4, None])
 def test_a_batch_depends_on_seed_and_position_alone(
   source, data, draw, process_count, num_threads
 ):
@@ -89,6 +89,7 @@ def test_starting_late_costs_nothing(data, draw):
       return super().__getitem__(index)
 
   counting = Counting(26, 5, 12, 10, 'train')
+  data.num_threads = 2
   draw(counting, 1, batch_size=2, seed=0, start=10**12)
   assert len(reads) <= 2 * (1 + 2 * data.num_threads)
 

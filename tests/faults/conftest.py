@@ -18,10 +18,9 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
-from etils import epath
 
-from vit_jax import pytrees
-from vit_jax.checkpoints import manager
+from vit_jax import files, pytrees
+from vit_jax.checkpoints import manager, orbax_stores
 from vit_jax.training.runtime import metrics_file
 
 HERE = pathlib.Path(__file__).parent
@@ -82,7 +81,9 @@ class Run:
       time.sleep(0.005)
 
   def signal(self, number):
+    """Sends a signal; what `injections.tell` holds goes on after it."""
     os.kill(self.pid, number)
+    self._output.with_name(f'{self._output.name}.signalled').touch()
 
   def __str__(self):
     return self._output.read_text() if self._output.exists() else ''
@@ -91,7 +92,7 @@ class Run:
 class Runs:
   """Starts runs, by zygote.py, and looks at what they leave."""
 
-  def __init__(self, folder, cache_dir):
+  def __init__(self, folder, cache_dir, environment=None):
     self._folder = folder
     self._count = itertools.count()
     self._lock = threading.Lock()
@@ -109,7 +110,7 @@ class Runs:
       stdin=subprocess.PIPE,
       stdout=subprocess.PIPE,
       text=True,
-      env={**os.environ, 'JAX_PLATFORMS': 'cpu'},
+      env={**os.environ, 'JAX_PLATFORMS': 'cpu', **(environment or {})},
       start_new_session=True,
     )
 
@@ -187,7 +188,8 @@ class Runs:
   @staticmethod
   def arrays(workdir, step=NUM_STEPS):
     """Returns {path: NumPy array} of a checkpoint, read by orbax alone."""
-    folder = epath.Path(workdir) / 'checkpoints' / str(step) / 'state'
+    folder = files.path(workdir) / 'checkpoints' / str(step) / 'state'
+    folder = orbax_stores.path(folder)
     handler = ocp.StandardCheckpointHandler()
     sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     shapes = jax.tree.map(
@@ -204,10 +206,10 @@ class Runs:
   def outcome(workdir):
     """Returns all that a finished run leaves and that must be the same bits."""
     saved = manager.CheckpointManager(
-      pathlib.Path(workdir) / 'checkpoints', keep=1, read_only=True
+      files.path(workdir) / 'checkpoints', keep=1, read_only=True
     )
     assert saved.latest_step() == NUM_STEPS
-    metrics = (pathlib.Path(workdir) / metrics_file.FILE).read_text()
+    metrics = (files.path(workdir) / metrics_file.FILE).read_text()
     return {'metrics': metrics, **Runs.arrays(workdir)}
 
   @staticmethod
@@ -315,8 +317,12 @@ def pytest_terminal_summary(terminalreporter, exitstatus):
   table = '\n'.join([*header, *rows])
   terminalreporter.write_line(table)
   path = pathlib.Path(config.getoption('--faults-table'))
-  if exitstatus != pytest.ExitCode.OK:
-    terminalreporter.write_line(f'{path} is left unchanged: a test failed.')
+  stats = terminalreporter.stats
+  why = 'a test failed' if exitstatus != pytest.ExitCode.OK else ''
+  if stats.get('deselected') or stats.get('skipped'):
+    why = why or 'some tests were left out'
+  if why:
+    terminalreporter.write_line(f'{path} is left unchanged: {why}.')
     return
   above = path.read_text().partition(TABLE_BEGINS)[0]
   path.write_text(f'{above}{TABLE_BEGINS}\n\n{table}\n')

@@ -100,12 +100,14 @@ def half_removed():
   manager.shutil = Shutil
 
 
-def tell(point, count=1, work=0):
+def tell(point, count=1, work=0, hold=False):
   """Prints a line at the count-th call of a point; then computes for a while.
 
   Args:
     work: rounds of a computation that no signal interrupts; 10 million take
       some seconds.
+    hold: whether to repeat that until the test has signalled, so that the point
+      is not left before, however long the test takes.
   """
 
   def say(number, *_):
@@ -113,6 +115,8 @@ def tell(point, count=1, work=0):
       print(f'AT {point}', flush=True)
       if work:
         hashlib.pbkdf2_hmac('sha256', b'', b'', work)
+      while hold and not os.path.exists(os.environ['SIGNALLED']):
+        hashlib.pbkdf2_hmac('sha256', b'', b'', 100_000)
 
   _wrap(*_points()[point], before=say)
 

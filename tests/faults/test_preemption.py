@@ -39,14 +39,14 @@ def stop(run, *numbers, seconds=SECONDS):
       marks=fault(24, 'SIGTERM in compilation', 'exits 75 at once; same bits'),
     ),
     pytest.param(
-      {'tell': {'point': 'step', 'count': 5, 'work': 3_000_000}},
+      {'tell': {'point': 'step', 'count': 5, 'hold': True}},
       'AT step',
       5,
       id='a-step',
       marks=fault(24, 'SIGTERM in a step', 'saved, exits 75; same bits'),
     ),
     pytest.param(
-      {'tell': {'point': 'evaluation', 'count': 2, 'work': 3_000_000}},
+      {'tell': {'point': 'evaluation', 'count': 2, 'hold': True}},
       'AT evaluation',
       8,
       id='an-evaluation',
@@ -65,7 +65,7 @@ def stop(run, *numbers, seconds=SECONDS):
     pytest.param(
       {
         'slow_writing': {'seconds': 2.0, 'first': 2},
-        'tell': {'point': 'write', 'count': 2},
+        'tell': {'point': 'write', 'count': 2, 'hold': True},
       },
       'AT write',
       None,
@@ -108,7 +108,7 @@ def test_the_second_sigterm_exits_at_once(runs, finish_same, tmp_path):
 def test_ctrl_c_saves_and_says_how_to_go_on(
   runs, finish_same, tmp_path, number
 ):
-  faults = {'tell': {'point': 'step', 'count': 5, 'work': 3_000_000}}
+  faults = {'tell': {'point': 'step', 'count': 5, 'hold': True}}
   run = runs.train(tmp_path, faults=faults)
   run.wait_for('AT step')
   assert stop(run, number) == STATUS

@@ -39,6 +39,13 @@ def assert_last_words(process, workdir, lost, reason=''):
   assert advice.partition('] ')[2] in also_advice
 
 
+def held(number, point, count):
+  """Returns faults of two processes: one stays at a point until signalled."""
+  faults = [{}, {}]
+  faults[number] = {'tell': {'point': point, 'count': count, 'hold': True}}
+  return tuple(faults)
+
+
 def finish_same(runs, workdir, together, **options):
   """Goes on to the end; it must be as if nothing had happened, bit by bit."""
   runs.finish_together(workdir, **options)
@@ -52,8 +59,8 @@ def finish_same(runs, workdir, together, **options):
 def test_sigterm_to_one_process_stops_both_at_one_step(
   runs, together, tmp_path, number
 ):
-  slow = {'tell': {'point': 'step', 'count': 5, 'work': 3_000_000}}
-  processes = runs.train_together(tmp_path, faults=(slow, slow))
+  faults = held(number, 'step', 5)
+  processes = runs.train_together(tmp_path, faults=faults)
   processes[number].wait_for('AT step')
   processes[number].signal(signal.SIGTERM)
   assert statuses(processes, 15) == [75, 75], '\n'.join(map(str, processes))
@@ -81,8 +88,8 @@ def test_sigterm_in_a_data_stall_of_one_process_stops_both(runs, tmp_path):
 @pytest.mark.chaos
 @fault(24, 'SIGTERM to one process in evaluation', 'both save and exit 75')
 def test_sigterm_in_an_evaluation_stops_both(runs, together, tmp_path):
-  slow = {'tell': {'point': 'evaluation', 'count': 2, 'work': 3_000_000}}
-  processes = runs.train_together(tmp_path, faults=(slow, slow))
+  faults = held(1, 'evaluation', 2)
+  processes = runs.train_together(tmp_path, faults=faults)
   processes[1].wait_for('AT evaluation')
   processes[1].signal(signal.SIGTERM)
   assert statuses(processes, 15) == [75, 75], '\n'.join(map(str, processes))
@@ -111,8 +118,8 @@ def test_an_evaluation_that_lacks_its_last_batch_is_made_again(
 )
 @fault(28, 'SIGKILL to one of two processes', 'the other exits; same bits')
 def test_the_peer_of_a_killed_process_exits(runs, together, tmp_path, number):
-  slow = {'tell': {'point': 'step', 'count': 8, 'work': 3_000_000}}
-  processes = runs.train_together(tmp_path, DOG, faults=(slow, slow))
+  faults = held(number, 'step', 8)
+  processes = runs.train_together(tmp_path, DOG, faults=faults)
   processes[number].wait_for('AT step')
   processes[number].signal(signal.SIGKILL)
   ended = statuses(processes, 30)
@@ -128,9 +135,8 @@ def test_the_peer_of_a_killed_process_exits(runs, together, tmp_path, number):
 def test_the_peer_of_a_stopped_process_shows_its_stacks_and_exits(
   runs, tmp_path
 ):
-  slow = {'tell': {'point': 'step', 'count': 8, 'work': 3_000_000}}
   processes = runs.train_together(
-    tmp_path, DOG, faults=(slow, slow), heartbeat=100
+    tmp_path, DOG, faults=held(1, 'step', 8), heartbeat=100
   )
   processes[1].wait_for('AT step')
   processes[1].signal(signal.SIGSTOP)

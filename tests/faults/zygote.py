@@ -45,6 +45,7 @@ def _start(argv, output, settings, faults):
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.environ['SIGNALLED'] = f'{output}.signalled'  # See `Run.signal`.
     status = _run(argv, settings, faults)
   except SystemExit as end:
     status = end.code

@@ -78,6 +78,13 @@ def test_without_a_gpu_xla_takes_its_place_and_says_so(found, platform):
     assert choose('cudnn', platform=platform) == choice
 
 
+@pytest.mark.filterwarnings('error')
+def test_what_runs_on_no_device_needs_no_kernel(found):
+  choice = choose('auto', platform=None)
+  assert choice == ('xla', 'there are no devices to run on')
+  assert choose('cudnn', platform=None) == choice  # And nobody is warned.
+
+
 def test_a_gpu_for_which_jax_has_no_kernel_is_told(monkeypatch):
   def refuse(query, key, value):
     raise NotImplementedError('The head dim must be <= 128')
@@ -158,7 +165,7 @@ def test_who_asks_for_the_weights_gets_them_from_xla(by_jax, monkeypatch):
   model = schema.default().model
   model.update(name='ViT-Ti/4', width=16, depth=2, num_heads=2, mlp_dim=8)
   model.dtype = 'bfloat16'
-  module = models.build(model, 3)
+  module = models.build(model, 3, platform='gpu')
   assert module.encoder.block.attention == 'cudnn'
   images = jnp.ones((1, 8, 8, 3))
   shapes = models.params_of(module, (8, 8))

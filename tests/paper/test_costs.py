@@ -2,6 +2,7 @@
 
 import pytest
 
+from vit_jax import errors
 from vit_jax.paper import costs, methods, targets
 from vit_jax.planning import compute_cost
 
@@ -94,3 +95,43 @@ def test_sizes_of_files_are_those_of_the_catalogue():
   entry = 'gs://vit_models/imagenet21k/ViT-B_16.npz'
   assert costs.size_of_file(entry) / 2**20 == pytest.approx(393.6, abs=0.1)
   assert costs.size_of_file('gs://elsewhere/file.npz') is None
+
+
+@pytest.mark.parametrize(
+  'released, url',
+  [
+    (394 * 2**20, 'gs://vit_models/imagenet21k/ViT-B_16.npz'),
+    (None, 'https://storage.googleapis.com/elsewhere/real.json'),
+  ],
+)
+def test_the_size_told_is_that_of_the_file_that_is_there(
+  released, url, tmp_path, monkeypatch
+):
+  path = tmp_path / 'file'
+  monkeypatch.setattr(costs.download, 'path_of', lambda _: path)
+  about = ', 394 MiB' if released else ''
+  assert costs.stock(url) == f'{about}: will be downloaded'
+  path.write_bytes(bytes(1_600_000))
+  told = costs.stock(url)
+  assert told.startswith(', 1.5 MiB: cached')
+  wrong = 'and not the released file, which has 394 MiB; remove '
+  assert (wrong in told) == bool(released)
+  with path.open('r+b') as file:
+    file.truncate(393 * 2**20)  # The table knows it but for its headers.
+  assert costs.stock(url) == ', 393 MiB: cached'
+
+
+def test_a_file_of_ones_own_is_told_with_its_size(tmp_path):
+  path = tmp_path / 'mine.npz'
+  assert costs.stock(str(path)) == ': not a file here'
+  path.write_bytes(bytes(25 * 2**20))
+  assert costs.stock(str(path)) == ', 25 MiB: here'
+
+
+def test_epochs_of_a_data_set_of_unknown_size_are_not_guessed():
+  config = costs.load(
+    'configs/pretrain/vit_i1k.py'
+  ).copy_and_resolve_references()
+  config.data.dataset = 'mine'
+  with pytest.raises(errors.UserError, match=r'give --config\.run\.num_steps'):
+    costs.training_exaflops(config)

@@ -26,7 +26,7 @@ def test_a_batch_that_does_not_fit_ends_the_search(monkeypatch):
     return 10.0 / len(images)
 
   monkeypatch.setattr(inference_speed, '_rate', rate)
-  found = inference_speed.measure('BiT-R50x1', 32, 64, 0.0)
+  found = inference_speed.measure('BiT-R50x1', 32, 64, 0.0, 'cpu')
   assert found == inference_speed.Speed(10.0, 4)
 
 
@@ -36,4 +36,4 @@ def test_another_failure_is_not_taken_for_it(monkeypatch):
 
   monkeypatch.setattr(inference_speed, '_rate', rate)
   with pytest.raises(jax.errors.JaxRuntimeError, match='INTERNAL'):
-    inference_speed.measure('BiT-R50x1', 32, 64, 0.0)
+    inference_speed.measure('BiT-R50x1', 32, 64, 0.0, 'cpu')

@@ -75,6 +75,15 @@ def test_the_compute_of_table_6_is_right_to_a_thousandth(row):
   assert '6 numbers: refused: JFT-300M is not public' in text
 
 
+def test_a_misprint_is_told_in_its_row():
+  found = rows(said('table6', cells='R50+L/16, *, exaFLOPs'))
+  short, long = (found[f'R50+L/16, {epochs}', 'exaFLOPs'] for epochs in (7, 14))
+  assert float(long[1]) == pytest.approx(2 * float(short[1]), rel=1e-3)
+  assert float(long[1]) == pytest.approx(float(long[0]), rel=0.01)
+  assert short[2].endswith('that it prints for twice the epochs is 834')
+  assert 'a misprint of the paper' in short[2] and 'misprint' not in long[2]
+
+
 def test_core_days_of_table_2_are_of_the_order_of_the_papers():
   found = rows(said('table2', cells='TPUv3-core-days, *'))
   assert found.keys() == {
@@ -147,6 +156,44 @@ def test_a_dry_run_lists_runs_their_cost_data_and_files():
   assert re.search(r'\| 3 \| 4\.4 \| 3\.1 \| vtab/dtd, gs://', text)
 
 
+@pytest.mark.parametrize(
+  'cells, dataset, others',
+  [
+    ('I21k CIFAR-10, B/16', 'cifar10', ('cifar100', 'ImageNet', 'L_16')),
+    ('I21k Pets, *', 'oxford_iiit_pet', ('cifar', 'pretrain', 'JFT')),
+  ],
+)
+def test_a_dry_run_lists_the_chosen_cells_alone(cells, dataset, others):
+  text = said('table5', dry_run=True, cells=cells)
+  assert f'transfer.py:dataset={dataset},' in text
+  assert f'- {dataset}: missing' in text
+  for other in others:
+    assert other not in text.partition('\n')[2]
+  overview = said('all', dry_run=True, cells=cells)
+  assert overview.count('| `') == 1 and dataset in overview
+
+
+def test_a_dry_run_counts_what_is_overridden_and_says_so(photos):
+  cell = {'dry_run': True, 'cells': 'I21k CIFAR-10, B/16'}
+  assert '| 7 | 12 |' in said('table5', **cell)
+  overrides = ('--config.run.num_steps=10', '--config.mesh.fsdp=2')
+  text = said('table5', **cell, overrides=overrides)
+  assert '| 7 | 0.012 |' in text and ' '.join(overrides) in text
+  told = 'Not the settings of the paper: run.num_steps=10 (its recipe: 10000).'
+  assert told in text
+  text = said(
+    'table5',
+    **cell,
+    overrides=(
+      '--config.data.source=folder',
+      f'--config.data.dataset={photos}',
+      '--config.init=elsewhere.npz',
+    ),
+  )
+  assert f'- {photos}: yours' in text
+  assert 'elsewhere.npz: not a file here' in text and 'ViT-B_16.npz' not in text
+
+
 def test_vtab_in_full_is_fine_tuned_from_augreg_s_weights():
   found = targets.TARGETS['augreg-table5'].methods
   method = found['KITTI-Dist', 'R26+S/32']
@@ -176,6 +223,13 @@ def test_a_dry_run_of_what_takes_nothing_is_a_line():
     ),
     (('figure',), 'Did you mean figure'),
     (('table1', False, None, 'B/16'), "ROW, COLUMN, such as 'ViT-B, Layers'"),
+    (('table1', True, None, 'ViT-B, Width '), 'Did you mean ViT-B, Width'),
+    (('table5', True, None, 'I21k CIFAR10, B/16'), 'mean I21k CIFAR-10, B/16'),
+    (('all', True, None, 'I21k Flowers'), 'matches none of all'),
+    (
+      ('augreg-table5', True, None, '*', ('--config.run.num_steps=3',)),
+      'num_steps=3 has no effect: each run of the grid sets run.num_steps',
+    ),
   ],
 )
 def test_what_there_is_not_is_told(arguments, message):
@@ -253,9 +307,20 @@ def test_table_5_runs_from_released_weights_to_a_number(
     round(float(mean) * 36 / 100), abs=0.01
   )
 
+  assert difference.endswith('not the settings of the paper [1]')
+
   monkeypatch.setattr(sweep, 'run', None)  # What is done is not done again.
   assert main.main(command) == 0
-  assert rows(capsys.readouterr().out)[cell] == (paper, ours, difference)
+  page = capsys.readouterr().out
+  assert rows(page)[cell] == (paper, ours, difference)
+  (note,) = re.findall(r'^\[1\] Does not compare: (.*)\.$', page, re.M)
+  changed = dict(
+    text.partition(' (its recipe: ')[::2] for text in note.split('; ')
+  )
+  assert changed['run.num_steps=3'] == '10000)'
+  assert changed['data.resolution=(32,)'] == '(384,))'
+  assert changed['model.width=16'] == 'None)'
+  assert changed[f'data.dataset={photos}'] == 'cifar10)'
 
 
 def test_what_is_missing_is_told_in_the_cell(tmp_path):
@@ -275,6 +340,37 @@ def test_what_is_missing_is_told_in_the_cell(tmp_path):
   assert difference.startswith('missing: ') and 'photos' in difference
 
 
+@pytest.mark.parametrize(
+  'arguments, status',
+  [
+    (['table1'], 0),
+    (['table6', '--cells=B/16, *'], 0),  # Refused: nobody can have it.
+    (['table9', '--cells=*I21k'], 1),  # Ready, and not there.
+    (['figure6', '--workdir=work'], 1),
+    (['table9', '--dry-run'], 0),
+    (['table5', '--cells=I21k CIFAR-10, X/16'], 2),
+  ],
+)
+def test_the_status_tells_whether_a_number_is_missing(
+  arguments, status, tmp_path, monkeypatch
+):
+  monkeypatch.chdir(tmp_path)
+  assert main.main(['reproduce', *arguments]) == status
+
+
+def test_a_figure_without_some_of_its_images_is_not_whole(
+  tmp_path, monkeypatch
+):
+  context = measure.Context(tmp_path, images='photos')
+  method = methods.Drawn('rollout', 'imagenet21k/ViT-L_16', images=1)
+  for status, is_missing in (0, False), (1, True):
+    monkeypatch.setattr(
+      measure.analyze, 'run', lambda *_, status=status: status
+    )
+    found = measure.measure(method, context)
+    assert found.is_missing is is_missing and 'plotted in' in found.text
+
+
 def test_a_figure_of_images_asks_for_them(tmp_path):
   found = rows(said('figure6', workdir=tmp_path))
   assert found['rollout', ''][2] == 'missing: --input=IMAGES'
@@ -288,6 +384,20 @@ def test_a_mean_is_that_of_its_parts_and_lacks_what_one_of_them_lacks():
   assert measure.measure(methods.Averaged(parts), context).value == 2.5
   lacking = methods.Averaged((*parts, methods.Refused('it is gone')))
   assert measure.measure(lacking, context).text == 'refused: it is gone'
+
+
+def test_a_mean_of_changed_settings_is_marked(monkeypatch):
+  results = iter(
+    [
+      measure.Result(1.0, changed=('a=1', 'b=1')),
+      measure.Result(2.0, changed=('a=1',)),
+      measure.Result(3.0),
+    ]
+  )
+  monkeypatch.setattr(measure, 'measure', lambda *_: next(results))
+  averaged = methods.Averaged((None, None, None))
+  found = measure._averaged(averaged, measure.Context())
+  assert found == measure.Result(2.0, changed=('a=1', 'b=1'))
 
 
 def test_results_are_kept_by_all_that_they_depend_on(tmp_path, monkeypatch):

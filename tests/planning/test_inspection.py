@@ -16,7 +16,7 @@ def text():
   config.run.num_steps = 20_000
   config.optimizer.trainable_rules = (('head/.*', False), ('.*', True))
   arrays = len(jax.live_arrays())
-  text = inspection.text(config, num_devices=128)
+  text = inspection.text(config, num_devices=128, platform='cpu')
   assert len(jax.live_arrays()) == arrays
   return text
 
@@ -65,7 +65,7 @@ def test_what_does_not_divide_is_told(text):
   config.model.name = 'ViT-Ti/16'
   config.mesh.tensor = 2
   config.run.num_steps = 20_000
-  told = inspection.text(config, num_devices=2)
+  told = inspection.text(config, num_devices=2, platform='cpu')
   assert 'tensor=2 does not divide 3' in told
 
 
@@ -78,7 +78,9 @@ def test_models_without_attention_are_shown(name):
   config = schema.default()
   config.model.name = name
   config.run.num_steps = 20_000
-  assert 'attention is' not in inspection.text(config, num_devices=1)
+  assert 'attention is' not in inspection.text(
+    config, num_devices=1, platform='cpu'
+  )
 
 
 def test_layers_in_a_loop_are_rows_of_their_own():
@@ -87,7 +89,7 @@ def test_layers_in_a_loop_are_rows_of_their_own():
   config.optimizer.ema_decay = 0.999
   config.optimizer.decay_rules = (('encoder/block_0/.*', 1.0), ('.*', 0.0))
   config.run.num_steps = 20_000
-  told = inspection.text(config, num_devices=1)
+  told = inspection.text(config, num_devices=1, platform='cpu')
   kernel = row(told, 'encoder/blocks/mlp/hidden/kernel ')
   assert ' '.join(kernel) == '12 x 192 x 768 float32 - x - x - by layer yes'
   assert 'xla (it needs an NVIDIA GPU' in told
@@ -98,7 +100,7 @@ def test_layers_in_a_loop_are_rows_of_their_own():
   with pytest.raises(
     errors.UserError, match=r'model\.attention=cudnn does not'
   ):
-    inspection.text(config, num_devices=1)
+    inspection.text(config, num_devices=1, platform='cpu')
 
 
 def test_an_impossible_mesh_is_refused():
@@ -106,4 +108,4 @@ def test_an_impossible_mesh_is_refused():
   config.run.num_steps = 20_000
   config.mesh.fsdp = 3
   with pytest.raises(errors.UserError, match='does not divide the 128 device'):
-    inspection.text(config, num_devices=128)
+    inspection.text(config, num_devices=128, platform='cpu')

@@ -8,9 +8,9 @@ import sys
 import pytest
 
 from vit_jax import errors
-from vit_jax.cli import main
+from vit_jax.cli import commands, main
 from vit_jax.config import schema
-from vit_jax.planning import chips, plan, report
+from vit_jax.planning import chips, plan, report, topology
 
 ROOT = pathlib.Path(plan.__file__).parents[2]
 
@@ -161,21 +161,94 @@ def test_what_does_not_fit_comes_with_advice(made):
     assert f'--config.{field}' in text
 
 
-def test_the_command_plans_on_more_devices_than_there_are():
-  # A process of its own, with 16 devices; others have started with 8.
+def in_a_fresh_process(*arguments, code=None):
+  """Returns what `vit_jax plan` shows where JAX has not started yet."""
+  runner = ('-c', code) if code else ('-m', 'vit_jax.cli')
   shown = subprocess.run(
-    [
-      *(sys.executable, '-m', 'vit_jax.cli', 'plan', '--topology=h100:16'),
-      *('--config=configs/quickstart.py', '--mesh=auto', '--mfu=0.3'),
-      *('--config.model.depth=1', '--config.model.width=16'),
-    ],
+    [sys.executable, *runner, 'plan', *arguments],
     cwd=ROOT,
     capture_output=True,
     text=True,
   )
   assert shown.returncode == 0, shown.stderr
+  return shown
+
+
+@pytest.mark.parametrize(
+  ('mesh', 'told'), [([], 'DOES NOT FIT'), (['--mesh=auto'], 'No candidate')]
+)
+def test_what_does_not_fit_is_told_by_the_status(
+  mesh, told, made, monkeypatch, capsys
+):
+  tight = plan.dataclasses.replace(made, capacity=1)
+  monkeypatch.setattr(plan, 'make', lambda *_: tight)
+  monkeypatch.setattr(plan, '_devices', lambda _: None)
+  argv = ['plan', '--config=configs/quickstart.py', '--topology=h100:8', *mesh]
+  assert main.main([*argv, '--config.run.batch_size=16']) == 1
+  assert told in capsys.readouterr().out
+  monkeypatch.setattr(plan, 'make', lambda *_: made)
+  assert main.main([*argv, '--config.run.batch_size=16']) == 0
+
+
+def test_the_command_plans_on_more_devices_than_there_are():
+  # With 16 devices; others have started with 8. In bfloat16, the choice of
+  # attention depends on the platform.
+  shown = in_a_fresh_process(
+    *('--topology=h100:16', '--mesh=auto', '--mfu=0.3'),
+    *('--config=configs/quickstart.py', '--config.model.dtype=bfloat16'),
+    *('--config.model.depth=1', '--config.model.width=16'),
+  )
   assert re.search(r'mesh.data=-1 mesh.fsdp=1 +\S+ +fits', shown.stdout)
   assert 'mesh data=16 x fsdp=1 x tensor=1' in shown.stdout
   assert re.search(r'all-reduce +16 ', shown.stdout)
   assert 'at 30% of the peak' in shown.stdout
   assert 'rematerialization' not in shown.stderr
+
+
+# Stops where the compiler would begin, and shows for which devices.
+DRY = """
+import sys
+from vit_jax.cli import main
+from vit_jax.training import assembly
+
+def stop(components, run):
+  devices = components.mesh.devices
+  print(devices.size, devices.flat[0].platform)
+  sys.exit(0)
+
+assembly.Components.lower_train_step = stop
+sys.exit(main.main())
+"""
+
+
+@pytest.mark.parametrize('example', commands.COMMANDS['plan'].examples)
+def test_the_examples_of_the_help_reach_the_compiler(example):
+  arguments = example.split()
+  (name,) = (text.partition('=')[2] for text in arguments if 'topology' in text)
+  shown = in_a_fresh_process(*arguments, code=DRY).stdout
+  is_tpu = chips.parse(name).is_tpu and topology.has_tpu_compiler()
+  platform = 'tpu' if is_tpu else 'cpu'
+  assert shown == f'{chips.parse(name).num_devices} {platform}\n'
+
+
+@pytest.mark.parametrize('mesh', ['--config.mesh.fsdp=4', '--mesh=auto'])
+@pytest.mark.parametrize(
+  ('name', 'platform'),
+  [
+    ('h100:12', 'cpu'),
+    pytest.param(
+      'v5e:2x4',
+      'tpu',
+      marks=pytest.mark.skipif(
+        not topology.has_tpu_compiler(), reason='needs the extra vit_jax[tpu]'
+      ),
+    ),
+  ],
+)
+def test_bfloat16_is_planned_in_a_fresh_process(name, platform, mesh):
+  shown = in_a_fresh_process(
+    *(f'--topology={name}', mesh, '--config=pretrain/vit_i21k.py'),
+    *('--config.run.batch_size=48', '--config.model.depth=1'),
+    code=DRY,
+  )
+  assert shown.stdout == f'{chips.parse(name).num_devices} {platform}\n'

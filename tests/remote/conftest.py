@@ -1,9 +1,10 @@
-"""Stores to test with: `store`, of each kind."""
+"""Stores to test with, and runs in them: `store`, `folder`, `runs`."""
 
 import itertools
 
 import pytest
 
+from tests.faults import conftest as local
 from tests.remote import stores
 from vit_jax import files
 from vit_jax.files import remote
@@ -40,3 +41,30 @@ def store(request, _started, monkeypatch):
 def folder(store):
   """An empty folder of the store."""
   return files.path(f'{store.url}/{next(_NUMBERS)}')
+
+
+@pytest.fixture(scope='session')
+def runs(_started, tmp_path_factory):
+  """Starts runs that reach all stores."""
+  environment = {}
+  for kind in stores.KINDS:
+    environment |= _started(kind).environment
+  cache_dir = tmp_path_factory.mktemp('compiled')
+  runs = local.Runs(tmp_path_factory.mktemp('runs'), cache_dir, environment)
+  yield runs
+  runs.close()
+
+
+@pytest.fixture(scope='session')
+def reference(runs, tmp_path_factory):
+  """What a run on the disk leaves that nothing interrupts."""
+  workdir = tmp_path_factory.mktemp('reference')
+  runs.finish(workdir)
+  return runs.outcome(workdir)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+  """An empty folder for copies of objects."""
+  monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+  return tmp_path / 'cache/vit_jax/objects'

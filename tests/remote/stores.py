@@ -3,11 +3,13 @@
     python tests/remote/stores.py gs
 
 starts one, prints its address and runs until its standard input ends. Requests
-go through a proxy, for two reasons: it fails as real stores do (see `Faults`),
-and it compares generations for `ifGenerationMatch`, which the emulator of
-Google's store reads but does not obey.
+go through a proxy: it fails as real stores do (see `Faults`), counts, compares
+generations for `ifGenerationMatch`, which the emulator of Google's store reads
+but does not obey, and cuts the last bytes of an object, which that emulator
+sends whole.
 """
 
+import collections
 import contextlib
 import dataclasses
 import http.client
@@ -26,7 +28,7 @@ import urllib.request
 
 KINDS = ('gs', 's3')
 BUCKET = 'bucket'
-_FAULTS = '/_faults'
+_FAULTS, _COUNTS = '/_faults', '/_counts'
 _SLOW_DOWN = {429: b'slow down', 503: b'try again', 507: b'full'}
 
 
@@ -86,6 +88,7 @@ class Store:
       return {
         'STORAGE_EMULATOR_HOST': self.address,
         'TENSORSTORE_GCS_HTTP_URL': self.address,
+        'CLOUD_STORAGE_EMULATOR_ENDPOINT': self.address,
         'GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT': 'false',
         'NO_GCE_CHECK': 'true',
       }
@@ -107,6 +110,14 @@ class Store:
     finally:
       self._set(Faults())
 
+  def counts(self):
+    """Returns the requests since the faults were set.
+
+    They are {'all': number, 'at_once': the most that waited together}.
+    """
+    with urllib.request.urlopen(self.address + _COUNTS) as answer:
+      return json.load(answer)
+
   def _set(self, faults):
     data = json.dumps(dataclasses.asdict(faults)).encode()
     with urllib.request.urlopen(self.address + _FAULTS, data) as answer:
@@ -124,13 +135,31 @@ class _Proxy(http.server.BaseHTTPRequestHandler):
   random = random.Random(0)
   lock = threading.Lock()
   local = threading.local()
+  counts = collections.Counter()
 
   def handle_any(self):
     body = self._body()
     if self.path == _FAULTS:
       _Proxy.faults = Faults(**json.loads(body))
+      _Proxy.counts = collections.Counter()
       self._answer(200, [], b'')
-      return
+    elif self.path == _COUNTS:
+      self._answer(200, [], json.dumps(self.counts).encode())
+    else:
+      self._count(1)
+      try:
+        self._handle(body)
+      finally:
+        self._count(-1)
+
+  def _count(self, number):
+    with self.lock:
+      counts = self.counts
+      counts['now'] += number
+      counts['all'] += max(number, 0)
+      counts['at_once'] = max(counts['at_once'], counts['now'])
+
+  def _handle(self, body):
     faults, number = self.faults, self.random.random()
     if faults.seconds:
       time.sleep(faults.seconds)
@@ -171,12 +200,22 @@ class _Proxy(http.server.BaseHTTPRequestHandler):
     """Returns status, headers and body of the emulator's answer."""
     wanted = self._wanted_generation()
     if wanted is None:
-      return self._ask(self.command, self.path, self.headers, body)
+      found = self._ask(self.command, self.path, self.headers, body)
+      return self._cut(*found)
     with self.lock:  # No other write comes between.
       if self._generation(body) != wanted:
         text = b'{"error": {"code": 412, "message": "conditionNotMet"}}'
         return 412, [('Content-Type', 'application/json')], text
       return self._ask(self.command, self.path, self.headers, body)
+
+  def _cut(self, status, headers, found):
+    """Returns the answer to who asks for the last bytes alone."""
+    asked = re.fullmatch(r'bytes=-(\d+)', self.headers.get('Range') or '')
+    if status != 200 or not asked:
+      return status, headers, found
+    first = max(len(found) - int(asked[1]), 0)
+    told = f'bytes {first}-{len(found) - 1}/{len(found)}'
+    return 206, [*headers, ('Content-Range', told)], found[first:]
 
   def _ask(self, method, path, headers, body):
     kept = {
@@ -295,6 +334,9 @@ def _serve(kind):
   server = _Server(('127.0.0.1', 0), _Proxy)
   threading.Thread(target=server.serve_forever, daemon=True).start()
   print(f'http://127.0.0.1:{server.server_port}', flush=True)
+  nowhere = os.open(os.devnull, os.O_WRONLY)  # The emulators say a lot.
+  os.dup2(nowhere, 1)
+  os.dup2(nowhere, 2)
   sys.stdin.read()
   os._exit(0)
 

@@ -382,3 +382,34 @@ def test_trials_do_not_see_what_is_held_out_for_the_final_run(tmp_path):
   assert seen and chosen_on and measured_on
   assert seen.isdisjoint(chosen_on)
   assert measured_on.isdisjoint(seen | chosen_on)
+
+
+def test_an_override_that_the_grid_undoes_is_refused(recipe, runs, tmp_path):
+  rate = ['--config.optimizer.learning_rate=0.5']
+  with pytest.raises(errors.UserError, match='has no effect'):
+    sweep.run(recipe, rate, tmp_path)
+  sweep.run(recipe, rate, tmp_path, ['seed=1,2'])
+  assert {config.optimizer.learning_rate for _, config in runs} == {0.5}
+
+
+@pytest.mark.parametrize(
+  'overrides, sweep_of, wanted',
+  [
+    (['--config.data.source=synthetic'], 'seed=1,2', 'synthetic'),
+    ([], 'data.dataset=one,two/b', 'two/b'),
+    (['--config.data.dataset=mine.npz'], 'seed=1,2', '/mine.npz'),
+  ],
+)
+def test_the_table_names_the_data_set(
+  recipe, runs, tmp_path, monkeypatch, overrides, sweep_of, wanted
+):
+  runs.accuracy = lambda config: float(config.data.dataset.endswith('b'))
+  if wanted != 'synthetic':
+    # Named like files, and read like noise.
+    monkeypatch.setitem(sources.SOURCES, 'arrays', sources.SOURCES['synthetic'])
+    overrides = [*overrides, '--config.data.source=arrays']
+  table = sweep.run(recipe, overrides, tmp_path, [sweep_of])
+  assert table[0]['name'].endswith(wanted)
+  assert json.loads((tmp_path / sweep.FILE).read_text()) == table
+  row = sweep.text(table).splitlines()[-1]
+  assert row.startswith(f'| {table[0]["name"]} | {sweep_of.partition("=")[0]}=')

@@ -12,7 +12,7 @@ import pytest
 from vit_jax import errors, pytrees
 from vit_jax.checkpoints import manager, manifest, step_folder
 from vit_jax.config import recipes, schema
-from vit_jax.data import pipeline
+from vit_jax.data import pipeline, threads
 from vit_jax.evaluation import evaluate
 from vit_jax.sharding import mesh as meshes
 from vit_jax.training import assembly, train
@@ -114,7 +114,9 @@ def test_a_run_of_an_older_version_goes_on(tmp_path, capsys):
   config = recipes.load(str(workdir / recipes.FILE))
   config.mesh.data = 1
   report = train.run(config, workdir)
-  assert 'resumed at step 3' in capsys.readouterr().err
+  told = capsys.readouterr().err
+  assert 'resumed at step 3' in told
+  assert f'{threads.describe(config.data)}\n' in told
   lines = metrics_file.read(workdir)
   trained = [line for line in lines if line['split'] == 'train']
   assert [line['step'] for line in trained] == list(range(1, 13))
@@ -184,10 +186,13 @@ def test_what_can_not_work_is_refused_before_anything(
   assert not (tmp_path / 'run/config.json').exists()
 
 
-def test_a_workdir_that_is_a_url_is_refused(tmp_path, monkeypatch):
+@pytest.mark.parametrize('scheme', ['hdfs', 'https', 'gcs'])
+def test_a_workdir_of_an_unknown_scheme_is_refused(
+  tmp_path, monkeypatch, scheme
+):
   monkeypatch.chdir(tmp_path)
-  with pytest.raises(errors.UserError, match='gs://bucket/run is a URL'):
-    train.run(tiny_config(), 'gs://bucket/run')
+  with pytest.raises(errors.UserError, match=f'{scheme}:// is not supported'):
+    train.run(tiny_config(), f'{scheme}://bucket/run')
   assert not list(tmp_path.iterdir())
 
 

@@ -1,7 +1,6 @@
 """A look inside: the figures of the ViT paper, of any weights."""
 
 import dataclasses
-import pathlib
 import re
 import sys
 from collections.abc import Callable
@@ -81,7 +80,7 @@ def _check_source(name, analysis, source):
 
 
 def _made(output):
-  folder = pathlib.Path(output)
+  folder = files.path(output)
   try:
     folder.mkdir(parents=True, exist_ok=True)
   except OSError as error:

@@ -5,7 +5,6 @@ better one is.
 """
 
 import json
-import pathlib
 from typing import NamedTuple
 
 from vit_jax import files
@@ -23,7 +22,7 @@ class Best(NamedTuple):
 def read(directory):
   """Returns the `Best` of a folder of checkpoints, or None."""
   try:
-    found = files.read_json(pathlib.Path(directory) / FILE)
+    found = files.read_json(files.path(directory) / FILE)
     return Best(int(found['step']), tuple(map(float, found['score'])))
   except (OSError, ValueError, KeyError, TypeError, OverflowError):
     return None
@@ -32,4 +31,4 @@ def read(directory):
 def write(directory, found):
   """Replaces what `read` returns."""
   text = json.dumps(found._asdict())
-  files.write_text(pathlib.Path(directory) / FILE, f'{text}\n')
+  files.write_text(files.path(directory) / FILE, f'{text}\n')

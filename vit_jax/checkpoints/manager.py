@@ -6,19 +6,20 @@ a newer one is complete.
 """
 
 import contextlib
-import os
-import pathlib
+import math
 import shutil
 import threading
 import time
 
 import jax
-import orbax.checkpoint as ocp
+import numpy as np
+from jax.experimental import multihost_utils
 
-from vit_jax import errors
-from vit_jax.checkpoints import best, manifest, step_folder
+from vit_jax import errors, files
+from vit_jax.checkpoints import best, manifest, orbax_stores, step_folder
 
 MAX_FAILURES = 3  # Saves that fail in a row before the run stops.
+_MARKERS = (manifest.FILE, orbax_stores.WRITTEN)  # Of what is whole.
 
 
 class SaveError(errors.UserError):
@@ -33,7 +34,13 @@ class CheckpointManager:
   """
 
   def __init__(
-    self, directory, keep, say=print, read_only=False, keep_best=False
+    self,
+    directory,
+    keep,
+    say=print,
+    read_only=False,
+    keep_best=False,
+    fence=lambda: None,
   ):
     """Opens the folder of the checkpoints.
 
@@ -43,15 +50,18 @@ class CheckpointManager:
       say: takes a line for the user about what has happened.
       read_only: nothing is created, written or tidied up.
       keep_best: whether the step of `mark_best` stays, too.
+      fence: called before anything is committed or removed; raises if that is
+        for another run to do.
     """
-    self._directory = pathlib.Path(directory)
+    self._directory = files.path(directory)
     self._keep = keep
     self._keep_best = keep_best
+    self._fence = fence
     self._best = best.read(self._directory)
     self._marking = threading.Lock()
     self._say = say
     self._is_writer = jax.process_index() == 0 and not read_only
-    self._manager = None
+    self._checkpointer = None
     self._thread = None  # Finishes a save,
     self._error = None  # whose error it leaves here.
     self._step = None  # Of the save under way.
@@ -66,9 +76,9 @@ class CheckpointManager:
     if self._thread:
       self._thread.join()
       self._tell_failure()
-    if self._manager:
+    if self._checkpointer:
       with contextlib.suppress(Exception):  # That of the save, told above.
-        self._manager.close()
+        self._checkpointer.close()
 
   # What there is ------------------------------------------------------------
 
@@ -104,19 +114,13 @@ class CheckpointManager:
 
   def num_bytes(self):
     """Returns how much is in the folder by now; a save makes it grow."""
-    total = 0
-    for folder, _, names in os.walk(self._directory):
-      for name in names:
-        with contextlib.suppress(OSError):  # It may be gone again.
-          total += os.path.getsize(os.path.join(folder, name))
-    return total
+    return sum(files.walk(self._directory).values())
 
   # Saving ---------------------------------------------------------------------
 
   def check_room(self, abstract_state):
     """Raises UserError where the disk can't take one more checkpoint."""
-    needed = _size(abstract_state)
-    free = shutil.disk_usage(_existing(self._directory)).free
+    needed, free = _size(abstract_state), self._free()
     if free < needed:
       raise errors.UserError(
         f'{self._directory} has {free / 1e6:.0f} MB left and a checkpoint '
@@ -151,21 +155,18 @@ class CheckpointManager:
       self._say(
         f'step {step} had to wait {waited:.0f} s for the save before it'
       )
-    if step in self.steps():
+    if self._is_saved(step):
       return
     self._step = step
     content = step_folder.content(
       {'step': step, 'scheduled': scheduled}, record, state
     )
     try:
-      if self._manager is None:
-        self._manager = ocp.CheckpointManager(
-          self._directory, options=ocp.CheckpointManagerOptions(create=True)
-        )
-      self._manager.save(
-        step,
+      if self._checkpointer is None:
+        self._checkpointer = orbax_stores.checkpointer(self._directory)
+      self._checkpointer.save(
+        orbax_stores.path(self._dir(step)),
         args=step_folder.save_args(state, content),
-        force=True,
       )
     except Exception as error:  # Of any kind: told and tried again.
       self._error = error
@@ -174,6 +175,16 @@ class CheckpointManager:
       target=self._finish, args=(content['facts'],), daemon=True
     )
     self._thread.start()
+
+  def _is_saved(self, step):
+    """Returns whether a step is there, as the process says that commits it.
+
+    Another one may not see it yet, and would save it alone.
+    """
+    if jax.process_count() == 1:
+      return step in self.steps()
+    found = jax.process_index() == 0 and step in self.steps()
+    return bool(multihost_utils.broadcast_one_to_all(np.array(found)))
 
   def poll(self):
     """Returns whether a save has failed and is to be repeated.
@@ -227,10 +238,11 @@ class CheckpointManager:
   def _finish(self, facts):
     """Runs in a thread: waits for orbax, seals the step, drops older ones."""
     try:
-      self._manager.wait_until_finished()
+      self._checkpointer.wait_until_finished()
       if self._error:
         raise self._error
       if self._is_writer:
+        self._fence()
         manifest.commit(self._dir(facts['step']), facts)
     except BaseException as error:  # Told by the next `poll`.
       self._error = error
@@ -245,18 +257,17 @@ class CheckpointManager:
       self._num_failures = 0
       return False
     with contextlib.suppress(Exception):  # orbax tells each thread once more.
-      self._manager.wait_until_finished()
+      self._checkpointer.wait_until_finished()
     if self._is_writer:
-      self._tidy()
-      if self._step not in self.steps():
-        self._remove(self._dir(self._step))
-    if self._manager:
-      self._manager.reload()
+      with contextlib.suppress(Exception):  # The next start does it.
+        self._fence()
+        self._tidy()
+        if self._step not in self.steps():
+          self._remove(self._dir(self._step))
     self._num_failures += 1
-    free = shutil.disk_usage(_existing(self._directory)).free
     message = (
       f'saving step {self._step} in {self._directory} failed: '
-      f'{step_folder.first_line(error)} ({free / 1e6:.0f} MB are free, a '
+      f'{step_folder.first_line(error)} ({self._room()}a '
       f'checkpoint takes up to {self._needed / 1e6:.0f} MB); older checkpoints '
       'are untouched'
     )
@@ -278,11 +289,25 @@ class CheckpointManager:
         self._remove(self._dir(step))
     except OSError as error:  # The newer step is none the worse for it.
       self._say(f'an older checkpoint cannot be removed: {error}')
-    if self._manager:
-      self._manager.reload()
+
+  def _free(self):
+    """Returns the bytes that are free; those of a store know no end."""
+    if files.is_remote(self._directory):
+      return math.inf
+    return shutil.disk_usage(_existing(self._directory)).free
+
+  def _room(self):
+    try:
+      free = self._free()
+    except OSError:
+      return ''
+    return f'{free / 1e6:.0f} MB are free, ' if math.isfinite(free) else ''
 
   def _tidy(self):
     """Removes what an earlier save or removal has left half done."""
+    if files.is_remote(self._directory):
+      self._tidy_store()
+      return
     if not self._directory.is_dir():
       return
     for path in self._directory.iterdir():
@@ -291,8 +316,18 @@ class CheckpointManager:
       elif path.suffix == '.removed':
         shutil.rmtree(path, ignore_errors=True)
 
+  def _tidy_store(self):
+    """As `_tidy`: where nothing is renamed, orbax marks what it has written."""
+    for step in self.folders():
+      path = self._dir(step)
+      if not (manifest.is_committed(path) or orbax_stores.is_written(path)):
+        self._remove(path)
+
   def _remove(self, path):
     """Removes a folder; from its first moment on it is no step any more."""
+    if files.is_remote(path):
+      files.remove_folder(path, first=_MARKERS)
+      return
     if path.is_symlink():
       path.unlink()
       return
@@ -350,7 +385,7 @@ class CheckpointManager:
       self._say(f'checkpoint {path} is not used: {problem}')
       if self._is_writer:
         self._remove(path.with_name(f'{step}.damaged'))
-        path.rename(path.with_name(f'{step}.damaged'))
+        files.move_folder(path, path.with_name(f'{step}.damaged'), _MARKERS)
 
   def _dir(self, step):
     return self._directory / str(step)

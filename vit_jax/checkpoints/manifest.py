@@ -31,22 +31,27 @@ def commit(step_dir, facts):
     step_dir: folder of the step; nothing writes to it any more.
     facts: {name: anything JSON holds}, kept in the manifest.
   """
-  step_dir = pathlib.Path(step_dir)
+  step_dir = files.path(step_dir)
+  is_local = not files.is_remote(step_dir)
   measured = {}
-  for path in sorted(_files(step_dir)):
-    files.sync(path)
-    measured[str(path.relative_to(step_dir))] = _measure(path, step_dir)
-  for folder, _, _ in os.walk(step_dir):
-    files.sync(folder)
+  for path, size in sorted(_files(step_dir)):
+    if is_local:
+      files.sync(path)
+    name = str(path.relative_to(step_dir))
+    measured[name] = _measure(path, size, step_dir)
+  if is_local:
+    for folder, _, _ in os.walk(step_dir):
+      files.sync(folder)
   text = json.dumps({**facts, 'format': FORMAT, 'files': measured})
   checksum = f'{zlib.crc32(text.encode()):08x}'
   files.write_text(step_dir / FILE, f'{text}\n{checksum}\n')
-  files.sync(step_dir.parent)
+  if is_local:
+    files.sync(step_dir.parent)
 
 
 def is_committed(step_dir):
   """Returns whether a step was saved to its end; its files may be damaged."""
-  return (pathlib.Path(step_dir) / FILE).is_file()
+  return (files.path(step_dir) / FILE).is_file()
 
 
 def check(step_dir, data=True):
@@ -63,8 +68,10 @@ def check(step_dir, data=True):
   Raises:
     Damaged: names the file, and what is wrong with it.
   """
-  step_dir = pathlib.Path(step_dir)
-  if step_dir.is_symlink() or any(path.is_symlink() for path in _all(step_dir)):
+  step_dir = files.path(step_dir)
+  if not files.is_remote(step_dir) and (
+    step_dir.is_symlink() or any(path.is_symlink() for path in _all(step_dir))
+  ):
     raise Damaged('it holds or is a symbolic link, which is never followed')
   facts = _read(step_dir / FILE)
   for name, wanted in facts.pop('files').items():
@@ -72,14 +79,14 @@ def check(step_dir, data=True):
     inner = pathlib.PurePath(name)
     if inner.is_absolute() or '..' in inner.parts:
       raise Damaged(f'{FILE} names {name}, which is not in its folder')
-    if not path.is_file():
-      raise Damaged(f'{name} is missing')
     if not isinstance(wanted, list) or len(wanted) != 2:
       raise Damaged(f'{FILE} does not say what {name} was')
     try:
       given = [path.stat().st_size, None]
       if given[0] == wanted[0]:
-        given = _measure(path, step_dir, data)
+        given = _measure(path, given[0], step_dir, data)
+    except (FileNotFoundError, NotADirectoryError) as error:
+      raise Damaged(f'{name} is missing') from error
     except OSError as error:
       raise Damaged(f'{name} cannot be read ({error.strerror})') from error
     if given[0] != wanted[0]:
@@ -95,7 +102,7 @@ def facts(step_dir):
   Raises:
     Damaged: the manifest is missing or not what was written.
   """
-  facts = _read(pathlib.Path(step_dir) / FILE)
+  facts = _read(files.path(step_dir) / FILE)
   del facts['files']
   return facts
 
@@ -119,9 +126,8 @@ def _read(path):
   return manifest
 
 
-def _measure(path, step_dir, data=True):
+def _measure(path, size, step_dir, data=True):
   """Returns [bytes, checksum], or [bytes, None]."""
-  size = path.stat().st_size
   is_leaf = path.is_relative_to(step_dir / LEAVES)
   if is_leaf and (size > SMALL or not (data or path.parent.name != DATA)):
     return [size, None]
@@ -143,8 +149,11 @@ def _all(folder):
 
 
 def _files(step_dir):
-  """Yields the files that a manifest lists; a kill may leave half of one."""
-  for path in _all(step_dir):
+  """Yields the files that a manifest lists, and their sizes.
+
+  A kill may leave half of a manifest.
+  """
+  for path, size in files.walk(step_dir).items():
     unfinished = fnmatch.fnmatch(path.name, f'{FILE}*{files.UNFINISHED}')
-    if path.is_file() and path.name != FILE and not unfinished:
-      yield path
+    if path.name != FILE and not unfinished:
+      yield path, size

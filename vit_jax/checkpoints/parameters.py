@@ -10,13 +10,11 @@ import contextlib
 import functools
 import json
 import math
-import pathlib
 import sys
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
-from etils import epath
 from jax.experimental import multihost_utils
 
 from vit_jax import errors, files, pytrees
@@ -25,6 +23,7 @@ from vit_jax.checkpoints import (
   digests,
   manager,
   manifest,
+  orbax_stores,
   step_folder,
   stored_arrays,
 )
@@ -51,10 +50,9 @@ def save(workdir, params):
   Raises:
     UserError: it can't be written.
   """
-  path = pathlib.Path(workdir).absolute() / FOLDER
+  path = files.path(workdir).absolute() / FOLDER
   try:
-    with ocp.StandardCheckpointer() as checkpointer:
-      checkpointer.save(path, params, force=True)
+    orbax_stores.save(path, params)
     files.write_text(path.with_name(DIGESTS), _digests(params) + '\n')
   except OSError as error:
     raise errors.UserError(
@@ -86,7 +84,7 @@ def find(workdir, of_best=False):
   Raises:
     UserError: no step is marked as the best.
   """
-  workdir = pathlib.Path(workdir).absolute()
+  workdir = files.path(workdir).absolute()
   if of_best and best.read(workdir / 'checkpoints') is None:
     raise errors.UserError(
       f'{workdir} has no best checkpoint: a run with run.keep_best=true marks '
@@ -184,7 +182,7 @@ class OfRun:
   """
 
   def __init__(self, directory, say=None, of_best=False):
-    self._directory = pathlib.Path(directory)
+    self._directory = files.path(directory)
     self._of_best = of_best
     self._manager = manager.CheckpointManager(directory, 1, read_only=True)
     self._say = say or functools.partial(print, file=sys.stderr)
@@ -421,7 +419,7 @@ def _read(folder, names):
     lambda _: ocp.RestoreArgs(restore_type=np.ndarray), wanted
   )
   tree = ocp.PyTreeCheckpointHandler().restore(
-    epath.Path(folder),
+    orbax_stores.path(folder),
     args=ocp.args.PyTreeRestore(
       item=wanted, restore_args=arrays, partial_restore=True
     ),

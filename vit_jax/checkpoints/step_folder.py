@@ -10,11 +10,15 @@ import re
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
-from etils import epath
 from jax.experimental import multihost_utils
 
 from vit_jax import errors, files, pytrees
-from vit_jax.checkpoints import digests, manifest, stored_arrays
+from vit_jax.checkpoints import (
+  digests,
+  manifest,
+  orbax_stores,
+  stored_arrays,
+)
 
 MAX_RECORD = 128 << 20  # Bytes of what a run remembers, metrics above all.
 
@@ -224,7 +228,7 @@ def _restore(leaves_dir, shapes, names):
 
 
 def _leaves_dir(step_dir):
-  return epath.Path(step_dir / manifest.LEAVES)
+  return orbax_stores.path(step_dir / manifest.LEAVES)
 
 
 @contextlib.contextmanager

@@ -12,9 +12,9 @@ import stat
 
 import jax
 import orbax.checkpoint as ocp
-from etils import epath
 
-from vit_jax import pytrees
+from vit_jax import files, pytrees
+from vit_jax.checkpoints import orbax_stores
 
 MAX_COMPRESSION = 64  # Times the bytes on the disk; trained numbers reach 2.
 _SMALL = 64 << 20  # Bytes that any folder may unpack to.
@@ -37,8 +37,8 @@ def shapes(folder, kinds=None):
     ValueError: it claims what the files can not hold, or what `kinds` is not.
     Exception: orbax can't read it.
   """
-  num_bytes = _check_files(pathlib.Path(folder))
-  tree = ocp.PyTreeCheckpointHandler().metadata(epath.Path(folder)).tree
+  num_bytes = _check_files(files.path(folder))
+  tree = ocp.PyTreeCheckpointHandler().metadata(orbax_stores.path(folder)).tree
   found = {}
   for path, leaf in pytrees.flatten(tree).items():
     if not hasattr(leaf, 'shape'):
@@ -61,20 +61,25 @@ def shapes(folder, kinds=None):
 
 def _check_files(folder):
   """Returns the bytes in a folder, all of them in regular files of its own."""
-  total = 0
-  for parent, names, files in os.walk(folder):
-    for name in (*names, *files):
-      path = pathlib.Path(parent, name)
-      status = path.lstat()
-      if stat.S_ISDIR(status.st_mode):
-        continue
-      if not stat.S_ISREG(status.st_mode):
-        raise ValueError(f'{path} is a link or no file, which is never read')
-      is_text = bool(set(path.relative_to(folder).parts) & set(_TEXTS))
-      if is_text and status.st_size > _MAX_TEXT:
-        raise ValueError(f'{path} has over {_MAX_TEXT} bytes')
-      total += status.st_size
-  return total
+  if not files.is_remote(folder):
+    _check_regular(folder)
+  sizes = files.walk(folder)
+  for path, size in sizes.items():
+    inner = pathlib.PurePath(path.relative_to(folder))
+    if not set(inner.parts).isdisjoint(_TEXTS) and size > _MAX_TEXT:
+      raise ValueError(f'{path} has over {_MAX_TEXT} bytes')
+  return sum(sizes.values())
+
+
+def _check_regular(folder):
+  for parent, folders, names in os.walk(folder):
+    for name in (*folders, *names):
+      mode = os.lstat(os.path.join(parent, name)).st_mode
+      if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
+        raise ValueError(
+          f'{os.path.join(parent, name)} is a link or no file, which is never '
+          'read'
+        )
 
 
 def _check_name(path):

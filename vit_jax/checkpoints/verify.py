@@ -1,8 +1,6 @@
 """Every checkpoint of a run: is it complete, is it what was saved, why not."""
 
-import pathlib
-
-from vit_jax import errors
+from vit_jax import errors, files
 from vit_jax.checkpoints import best, manager, manifest, step_folder
 
 
@@ -16,7 +14,7 @@ def run(workdir):
   Raises:
     UserError: `workdir` has no checkpoints.
   """
-  folder = pathlib.Path(workdir).absolute() / 'checkpoints'
+  folder = files.path(workdir).absolute() / 'checkpoints'
   if not folder.is_dir():
     raise errors.UserError(
       f'{workdir} has no checkpoints; give the --workdir of a run.'

@@ -104,13 +104,14 @@ def _verify(args):
 
 
 def _inspect(args):
-  import jax
-
   from vit_jax.config import recipes
   from vit_jax.planning import inspection
+  from vit_jax.sharding import mesh
 
   config = recipes.load(args.config, args.overrides)
-  print(inspection.text(config, args.devices or jax.device_count()))
+  devices = mesh.devices()
+  num_devices = args.devices or len(devices)
+  print(inspection.text(config, num_devices, devices[0].platform))
 
 
 def _plan(args):
@@ -121,7 +122,9 @@ def _plan(args):
 
   jax.config.update('jax_platforms', 'cpu')  # The run itself is elsewhere.
   config = recipes.load(args.config, args.overrides)
-  print(plan.run(config, args.topology, args.mesh, args.mfu, args.price))
+  text, fits = plan.run(config, args.topology, args.mesh, args.mfu, args.price)
+  print(text)
+  return 0 if fits else 1
 
 
 def _predict(args):
@@ -192,7 +195,7 @@ def _reproduce(args):
   with _running(num_processes=1):
     from vit_jax.paper import reproduce
 
-    reproduce.run(
+    is_whole = reproduce.run(
       args.result,
       args.dry_run,
       args.workdir,
@@ -200,6 +203,7 @@ def _reproduce(args):
       args.overrides,
       args.input,
     )
+    return 0 if is_whole else 1
 
 
 # The evaluation data; fields of `target.EvalOptions`.

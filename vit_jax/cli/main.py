@@ -14,9 +14,11 @@ from vit_jax.cli import commands, flags
 def main(argv=None):
   """Runs one command and returns its exit status; see docs/faults.md.
 
-  0: done; 1: `verify` has found corruption; 2: a mistake of the user; 70: no
-  progress, or other processes did not join (`watchdog`, `distributed`); 75:
-  stopped by a signal, and saved (`preemption`).
+  0: done; 1: `verify` has found corruption, `plan` that the run does not fit,
+  `reproduce` lacks a number, `predict` or `analyze` could not read an image; 2:
+  a mistake of the user; 70: no progress, or other processes did not join
+  (`watchdog`, `distributed`); 75: stopped by a signal, and saved
+  (`preemption`).
 
   Args:
     argv: the arguments after the program's name; None: those of this process.
@@ -51,6 +53,8 @@ RECIPES = """
 A recipe is a Python file, given by its path, or one of those that ship with
 vit_jax, by its name in configs/, from any folder; the part after : sets knobs:
   --config=quickstart.py   --config=finetune/transfer.py:dataset=cifar10
+  --config=finetune/transfer.py:init=gs://bucket/x.npz,dataset=cifar10
+A value with a comma is in quotes: init='a,b.npz'.
 """
 
 OVERRIDES = """

@@ -5,16 +5,21 @@ and its warm-up, are one entry: {'run.num_steps:optimizer.warmup_steps':
 ((500, 100), (2500, 200))}.
 """
 
+import hashlib
 import itertools
 
 from vit_jax import errors
-from vit_jax.config import overrides, schema
+from vit_jax.config import listed, overrides, schema
 
 _AND = ':'  # Between fields that vary together, and between their values.
+_MAX_NAME = 200  # Bytes of the name of a folder; file systems take 255.
 
 
 def parse(texts):
   """Returns the grid of texts 'FIELD=VALUE,VALUE' or 'A:B=1:2,3:4'.
+
+  A value that holds a comma is in quotes or parentheses; of fields that vary
+  together, one that holds a colon is in quotes: A:B='gs://a/b.npz':2.
 
   Raises:
     UserError: a text is not of that form, a field is unknown or comes twice, or
@@ -22,8 +27,8 @@ def parse(texts):
   """
   grid, seen = {}, set()
   for text in texts:
-    entry, equals, listed = text.partition('=')
-    if not equals or not listed:
+    entry, equals, values = text.partition('=')
+    if not equals or not values:
       raise errors.UserError(
         f'--sweep={text} does not fit; write --sweep=FIELD=VALUE,VALUE, as '
         '--sweep=optimizer.learning_rate=0.01,0.03.'
@@ -32,8 +37,29 @@ def parse(texts):
       if field in seen:
         raise errors.UserError(f'--sweep gives values of {field} twice.')
       seen.add(field)
-    grid[entry] = tuple(_values(entry, given) for given in listed.split(','))
+    grid[entry] = tuple(
+      _values(entry, given) for given in listed.split(values, ',', _AND)
+    )
   return grid
+
+
+def check_overrides(grid, texts):
+  """Finds what a grid would undo.
+
+  Args:
+    grid: a grid.
+    texts: overrides '--config.FIELD=VALUE'.
+
+  Raises:
+    UserError: an override sets a field of the grid.
+  """
+  for field in (field for entry in grid for field in entry.split(_AND)):
+    for text in texts:
+      if text.partition('=')[0].partition('config.')[2] == field:
+        raise errors.UserError(
+          f'{text} has no effect: each run of the grid sets {field}. Leave it '
+          f'out; `vit_jax sweep` takes other values as --sweep={field}=...'
+        )
 
 
 def combinations(grid):
@@ -54,7 +80,12 @@ def combinations(grid):
 def name(setting):
   """Returns the name of a combination, which is also valid for a folder."""
   parts = [f'{field}={value}' for field, value in setting.items()]
-  return ','.join(parts).replace('/', '_') or 'as_given'
+  whole = ','.join(parts).replace('/', '_') or 'as_given'
+  encoded = whole.encode()
+  if len(encoded) <= _MAX_NAME:
+    return whole
+  start = encoded[:_MAX_NAME].decode(errors='ignore')
+  return f'{start}-{hashlib.sha256(encoded).hexdigest()[:16]}'
 
 
 def apply(config, setting):
@@ -76,19 +107,19 @@ def _pairs(entry, value):
   if not isinstance(values, tuple | list) or len(values) != len(names):
     raise errors.UserError(
       f'{entry} are {len(names)} fields, which need as many values; given: '
-      f'{value!r}.'
+      f'{value!r}. A value with a colon is in quotes.'
     )
   return list(zip(names, values))
 
 
 def _values(entry, text):
   """Returns the value of an entry in a text, or a tuple of one per field."""
-  given = tuple(text.split(_AND)) if _AND in entry else text
+  given = tuple(listed.split(text, _AND)) if _AND in entry else text
   values = tuple(_value(*pair) for pair in _pairs(entry, given))
   return values if _AND in entry else values[0]
 
 
 def _value(field, text):
   config = schema.default()
-  overrides.override(config, f'--config.{field}={text}')
+  overrides.override(config, f'--config.{field}={listed.unquoted(text)}')
   return schema.lookup(config, field)

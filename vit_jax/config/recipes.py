@@ -14,15 +14,14 @@ import pathlib
 import re
 import runpy
 import sys
-import tempfile
 import traceback
 
 from ml_collections import config_dict
 
 import vit_jax
 from vit_jax import errors, files, pytrees
+from vit_jax.config import listed, paths, schema, versions
 from vit_jax.config import overrides as config_overrides
-from vit_jax.config import paths, schema, versions
 
 FILE = 'config.json'
 # What runs and exports write into their folder: none of it may be a link.
@@ -77,7 +76,8 @@ def load(spec, overrides=()):
   Args:
     spec: 'path/recipe.py', 'path/recipe.py:variant=B/16,dataset=cifar10' with
       knobs, or the 'config.json' of a run. Where no such file exists, the path
-      is the name of a recipe in `FOLDER`, with or without 'configs/'.
+      is the name of a recipe in `FOLDER`, with or without 'configs/'. The value
+      of a knob may be a URL or a path; one with a comma is quoted.
     overrides: strings '--config.run.batch_size=8'; the last of a field wins.
       Fields that are None by default can be set back with 'none'.
 
@@ -157,17 +157,19 @@ def _may_change(flat):
   return set(MAY_CHANGE) - fixed
 
 
-def digest(config):
-  """Returns 16 hexadecimal digits that identify what a run computes.
+def fields_that_count(config):
+  """Returns {field: value} of what decides what a run computes.
 
-  Fields of `MAY_CHANGE` don't count.
+  Those of `MAY_CHANGE` don't.
   """
   flat = config_overrides.flatten(config)
   ignored = _may_change(flat)
-  fields_that_count = {
-    field: value for field, value in flat.items() if field not in ignored
-  }
-  text = json.dumps(fields_that_count, sort_keys=True)
+  return {field: value for field, value in flat.items() if field not in ignored}
+
+
+def digest(config):
+  """Returns 16 hexadecimal digits that identify what a run computes."""
+  text = json.dumps(fields_that_count(config), sort_keys=True)
   return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -214,9 +216,11 @@ def find(name):
   Raises:
     UserError: there is neither; it names the nearest.
   """
-  path = pathlib.Path(name).expanduser()
+  path = files.path(name).expanduser()
   if path.is_file():
     return path
+  if files.is_remote(name):
+    raise errors.UserError(f'There is no file {name}.')
   short = name.removeprefix('configs/')
   installed = _installed()
   if short in installed:
@@ -241,25 +245,37 @@ def from_folder(spec):
   return f'{FOLDER}/{spec.removeprefix("configs/")}'
 
 
+def with_knob(spec, name, value):
+  """Returns a spec for `load` with one more knob, or another value of it."""
+  _, knobs = _parts(spec)
+  return f'{spec}{"," if knobs else ":"}{name}={listed.quoted(value)}'
+
+
 def _installed():
   """Returns the names of the recipes in `FOLDER`, as finetune/transfer.py."""
   return {path.relative_to(FOLDER).as_posix() for path in FOLDER.rglob('*.py')}
 
 
-def _split(spec):
-  """Splits 'path:knobs' into the path and the text of the knobs."""
-  if '://' in spec:
+def _parts(spec):
+  """Returns the name of the file in 'name:knobs', and the text of the knobs."""
+  match = re.fullmatch(r'(.+?\.(?:py|json))(?::(.*))?', spec, re.DOTALL)
+  name, knobs = match.groups('') if match else (spec, '')
+  if files.is_remote(name) and not name.endswith('.json'):
     raise errors.UserError(
       f'{spec} is a URL; a recipe is read from a local file only. '
       'Download it, read it, and give its path.'
     )
-  match = re.fullmatch(r'(.+?\.(?:py|json))(?::(.*))?', spec, re.DOTALL)
   if not match:
     raise errors.UserError(
       f'{spec} is neither a recipe (path/recipe.py:knob=value) '
       f'nor the {FILE} of a run.'
     )
-  name, knobs = match[1], match[2] or ''
+  return name, knobs
+
+
+def _split(spec):
+  """Splits 'path:knobs' into the path and the text of the knobs."""
+  name, knobs = _parts(spec)
   if knobs and name.endswith('.json'):
     raise errors.UserError(
       f'{name} is data and has no knobs; given: {knobs}. '
@@ -344,12 +360,14 @@ def _arguments(get_config, knobs, path):
   if knobs and not known:
     raise errors.UserError(f'{path} has no knobs; given: {knobs}.')
   arguments = {}
-  for knob in knobs.split(',') if knobs else ():
+  for knob in listed.split(knobs, ',', '=') if knobs else ():
     name, equals, text = knob.partition('=')
+    text = listed.unquoted(text)
     if not equals:
       raise errors.UserError(
         f'{path}: knobs are written name=value, separated by commas; '
-        f'given: {knob!r}. The knobs: {", ".join(known)}.'
+        f'given: {knob!r}. The knobs: {", ".join(known)}. '
+        "A value with a comma is in quotes: name='a,b'."
       )
     default = errors.choose(f'{path}: knob', name, known).default
     arguments[name] = _knob_value(f'{path}: {name}={text}', text, default)
@@ -409,17 +427,11 @@ def _resolve_paths(config):
 
 def _writable(workdir):
   """Creates a folder if needed and returns its path; it must be writable."""
-  if '://' in str(workdir):
-    raise errors.UserError(
-      f'--workdir={workdir} is a URL; give a local folder, '
-      'or mount the bucket and give the mount point.'
-    )
-  workdir = pathlib.Path(workdir).expanduser()
+  workdir = files.path(workdir).expanduser()
   try:
-    workdir.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=workdir):
-      files.refuse_links(workdir, WRITTEN)
-      return workdir
+    files.check_folder(workdir)
+    files.refuse_links(workdir, WRITTEN)
+    return workdir
   except OSError as error:
     raise errors.UserError(
       f'--workdir={workdir} cannot be written ({error.strerror}); '

@@ -79,7 +79,8 @@ def _data():
   # reads its whole split for the labels.
   data.allow_outside = False  # Lists may name images outside of their folder.
   data.max_bad_fraction = 0.001  # Of unusable examples; more end the run.
-  data.num_threads = 2  # For decoding and transforms, on each host;
+  data.num_threads = config_dict.placeholder(int)  # Of each process of the
+  # run, for decoding and transforms; None: one per CPU it may use;
   data.num_workers = 0  # split over this many processes; 0: in the main one.
   data.prefetch_batches = 2  # Ready on the devices.
   return data

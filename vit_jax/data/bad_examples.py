@@ -1,7 +1,6 @@
 """Examples that can't be used: counted, listed, and tolerated up to a limit."""
 
 import json
-import pathlib
 
 from absl import logging
 
@@ -15,7 +14,7 @@ class BrokenShardError(errors.UserError):
 def path(workdir, process_index):
   """Returns the file in which a process of a run lists its bad examples."""
   suffix = f'-{process_index}' if process_index else ''
-  return pathlib.Path(workdir) / f'bad_examples{suffix}.jsonl'
+  return files.path(workdir) / f'bad_examples{suffix}.jsonl'
 
 
 def listed(workdir):
@@ -23,7 +22,7 @@ def listed(workdir):
 
   See `sources`; older versions have listed `where` they were.
   """
-  found = pathlib.Path(workdir).glob('bad_examples*.jsonl')
+  found = files.path(workdir).glob('bad_examples*.jsonl')
   lines = [line for path in found for line in files.read_lines(path)]
   return {key for line in lines if (key := _key(line))}
 
@@ -43,7 +42,7 @@ class BadExamples:
   def __init__(self, source, max_fraction, path=None):
     self._source = source
     self._max_fraction = max_fraction
-    self._path = path and pathlib.Path(path)
+    self._path = path and files.path(path)
     self._found = set()
     self._excused = getattr(source, 'excused', frozenset())
     lines = files.read_lines(self._path) if self._path else []

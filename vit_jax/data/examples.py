@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from vit_jax import errors
-from vit_jax.data import bad_examples, batch, transforms
+from vit_jax.data import bad_examples, batch, image_files, transforms
 
 MAX_TRIES = 100  # Bad examples in a row; then something else is wrong.
 
@@ -86,7 +86,7 @@ def _load(source, chain, index, rng):
   try:
     example = source[index]
     image = transforms.apply(chain, example['image'], rng)
-  except bad_examples.BrokenShardError:
+  except (bad_examples.BrokenShardError, image_files.StoreError):
     raise
   except (errors.UserError, OSError) as error:
     return None, f'{source.where(index)}: {error}'

@@ -8,15 +8,15 @@ are opened and looked at.
 
 import collections
 import contextlib
+import errno
 import os
 import pathlib
 import re
 from typing import NamedTuple
 
-from etils import epath
-
 from vit_jax import errors, files
 from vit_jax.data import names
+from vit_jax.files import listed
 
 MAX_BYTES = 320 << 20  # Of a file; 50 million pixels of 16 bits have 286.
 
@@ -88,6 +88,10 @@ class Found(NamedTuple):
   left_out: collections.Counter
 
 
+class StoreError(errors.UserError):
+  """A store can't be read from; that says nothing of the image."""
+
+
 class Entries(NamedTuple):
   """The names in a folder, sorted; no junk, hidden files, runs, figures."""
 
@@ -106,22 +110,25 @@ def read(path):
 
   Raises:
     OSError: it can't be read, is no regular file, or has over `MAX_BYTES`.
+    StoreError: it is remote, and may be as good as any.
   """
-  path = os.fspath(path)
-  if '://' not in path:
+  try:
     return files.read_bytes(path, MAX_BYTES)
-  remote = epath.Path(path)
-  if remote.stat().length > MAX_BYTES:
-    raise OSError(f'{path} has over {MAX_BYTES} bytes')
-  return remote.read_bytes()
+  except FileNotFoundError:
+    raise
+  except OSError as error:
+    if not files.is_remote(path) or error.errno == errno.EFBIG:
+      raise
+    raise StoreError(
+      f'{names.shown(path)} can not be read: {error.strerror or error}.'
+    ) from error
 
 
 def is_image(path):
   """Returns whether a file is listed as an image; see above."""
-  path = os.fspath(path)
-  if os.path.splitext(path)[1].lower() in EXTENSIONS:
+  if os.path.splitext(os.fspath(path))[1].lower() in EXTENSIONS:
     return True
-  if '://' in path:  # To open each file of a bucket would take too long.
+  if files.is_remote(path):  # To open each file of a bucket takes too long.
     return False
   try:
     with files.open_regular(path, buffering=0) as file:
@@ -139,7 +146,7 @@ def find(folder):
     UserError: a folder can't be read.
   """
   found = Found([], collections.Counter())
-  for name, accepted in _walk(os.fspath(folder)):
+  for name, accepted in _walk(folder):
     if accepted:
       found.names.append(name)
     else:
@@ -149,7 +156,7 @@ def find(folder):
 
 def has_any(folder):
   """Returns whether there is an image below a folder, at any depth."""
-  return any(accepted for _, accepted in _walk(os.fspath(folder)))
+  return any(accepted for _, accepted in _walk(folder))
 
 
 def entries(folder):
@@ -158,16 +165,18 @@ def entries(folder):
   Raises:
     UserError: it can't be read.
   """
-  folder = os.fspath(folder)
+  folder = files.path(folder)
   found = Entries([], [], [])
-  for name, where in _scan(folder):
-    if is_junk(name):
-      continue
-    if where != 'folders' or not is_run(f'{folder}/{name}'):
+  scanned = [each for each in _scan(folder) if not is_junk(each[0])]
+  if isinstance(folder, listed.ListedPath):
+    with _reading(folder):  # Whoever asks for it will ask for these.
+      listed.ask([folder / n for n, where in scanned if where == 'folders'])
+  for name, where in scanned:
+    if where != 'folders' or not is_run(_within(folder, name)):
       getattr(found, where).append(name)
   beside = set(found.files)
-  files = [n for n in found.files if _FIGURES.get(n) not in beside]
-  return Entries(sorted(found.folders), sorted(files), sorted(found.others))
+  shown = [n for n in found.files if _FIGURES.get(n) not in beside]
+  return Entries(sorted(found.folders), sorted(shown), sorted(found.others))
 
 
 def all_names(folder):
@@ -176,10 +185,9 @@ def all_names(folder):
   Raises:
     UserError: it can't be read.
   """
-  folder = os.fspath(folder)
   with _reading(folder):
-    if '://' in folder:
-      return [path.name for path in epath.Path(folder).iterdir()]
+    if files.is_remote(folder):
+      return [path.name for path in files.path(folder).iterdir()]
     return os.listdir(folder)
 
 
@@ -190,8 +198,10 @@ def is_junk(name):
 
 def is_run(folder):
   """Returns whether a folder is that of a training, with its plots and all."""
-  if '://' in os.fspath(folder):  # No run writes there.
-    return False
+  if files.is_remote(folder):
+    with _reading(folder):
+      inside = {path.name for path in files.path(folder).iterdir()}
+    return 'config.json' in inside and not inside.isdisjoint(_OF_A_RUN)
   return os.path.exists(f'{folder}/config.json') and any(
     os.path.exists(f'{folder}/{name}') for name in _OF_A_RUN
   )
@@ -214,7 +224,7 @@ def kind(name):
 
 def _walk(root):
   """Yields (path in the folder, is it an image) of every file below."""
-  waiting = [(root, '', _parents(root))]
+  waiting = [(files.path(root), '', _parents(root))]
   while waiting:
     folder, prefix, above = waiting.pop()
     inside = entries(folder)
@@ -223,24 +233,29 @@ def _walk(root):
     for name in inside.others:
       yield prefix + name, False
     for name in inside.folders:
-      path = f'{folder}/{name}'
+      path = _within(folder, name)
       identity = _identity(path)
       if identity not in above:
         waiting.append((path, f'{prefix}{name}/', (*above, identity)))
 
 
+def _within(folder, name):
+  """Returns the path of a name; of a store, one that knows what is there."""
+  return folder / name if files.is_remote(folder) else f'{folder}/{name}'
+
+
 def _parents(folder):
   """Returns what a folder and those that it lies in are known by."""
-  if '://' in folder:
-    return (folder,)
+  if files.is_remote(folder):
+    return (os.fspath(folder),)
   path = pathlib.Path(folder).absolute()
   return tuple(_identity(str(each)) for each in (path, *path.parents))
 
 
 def _identity(folder):
   """Returns what a folder and a link to it share."""
-  if '://' in folder:
-    return folder
+  if files.is_remote(folder):
+    return os.fspath(folder)
   with _reading(folder):
     status = os.stat(folder)
   return status.st_dev, status.st_ino
@@ -249,7 +264,7 @@ def _identity(folder):
 def _scan(folder):
   """Yields (name, which of the `Entries` it is) of a folder."""
   with _reading(folder):
-    if '://' not in folder:
+    if not files.is_remote(folder):
       with os.scandir(folder) as found:
         for entry in found:
           yield (
@@ -261,9 +276,7 @@ def _scan(folder):
             else 'others',
           )
       return
-    for path in epath.Path(folder).iterdir():
-      # Of a bucket, each question is a request.
-      is_folder = path.suffix.lower() not in EXTENSIONS and path.is_dir()
+    for path, is_folder in folder.entries():
       yield path.name, 'folders' if is_folder else 'files'
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from absl import flags
 
 from vit_jax.config import schema
-from vit_jax.data import bad_examples, batch, order, transforms
+from vit_jax.data import bad_examples, batch, order, threads, transforms
 from vit_jax.data import examples as example_makers
 
 PIECE = 64  # Rows that a thread makes at a time.
@@ -115,7 +115,7 @@ def _iterate(maker, wanted, data, bad):
   slots = None if data.num_workers else _Slots(len(wanted.rows))
   pieces = _Pieces(maker, wanted, slots)
   # For each thread one piece being made and one ready.
-  num_threads = -(-data.num_threads // max(1, data.num_workers))
+  num_threads = -(-threads.count(data) // max(1, data.num_workers))
   options = grain.ReadOptions(
     num_threads=num_threads, prefetch_buffer_size=2 * num_threads
   )

@@ -41,7 +41,7 @@ def save(picture, path):
   Raises:
     UserError: it can't be written, or there is no such format.
   """
-  path = pathlib.Path(path)
+  path = files.path(path)
   ending = path.suffix[1:].lower() or 'png'
   known = picture.canvas.get_supported_filetypes()
   if ending not in known:

@@ -13,7 +13,6 @@ import csv
 import io
 import itertools
 import math
-import pathlib
 
 from vit_jax import files
 from vit_jax.data import transforms
@@ -32,7 +31,7 @@ def check(folder):
     UserError: it can't be made.
   """
   with files.reported(folder):
-    pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
+    files.path(folder).mkdir(parents=True, exist_ok=True)
 
 
 def write(folder, confusion, predictions, source, chain, name, class_names):
@@ -50,7 +49,7 @@ def write(folder, confusion, predictions, source, chain, name, class_names):
   Raises:
     UserError: a file can't be written.
   """
-  folder = pathlib.Path(folder)
+  folder = files.path(folder)
   names = _names(class_names, confusion.num_classes)
   write_csv(folder / 'per_class.csv', *_classes(confusion, names))
   if confusion.num_classes <= MAX_MATRIX:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import pathlib
 import sys
 from collections.abc import Callable
 from typing import NamedTuple
@@ -13,7 +12,7 @@ import tqdm
 from jax.sharding import NamedSharding
 from ml_collections import config_dict
 
-from vit_jax import errors, models, pytrees
+from vit_jax import errors, files, models, pytrees
 from vit_jax.checkpoints import parameters
 from vit_jax.config import recipes, schema, validation
 from vit_jax.data import batch, datasets, pipeline, sources, transforms
@@ -185,7 +184,11 @@ class Target:
 
     Without a head, predict has nothing to return.
     """
-    model = models.build(self.config.model, self.num_classes)
+    model = models.build(
+      self.config.model,
+      self.num_classes,
+      platform=meshes.platform(self.mesh),
+    )
 
     def forward(what, params, examples):
       images = batch.to_model_range(examples['image'])
@@ -239,7 +242,7 @@ def of_run(workdir, options):
     UserError: `workdir` holds no run or no checkpoint, or does not go with what
       was asked for.
   """
-  workdir, is_best = loading.run_folder(pathlib.Path(workdir).absolute())
+  workdir, is_best = loading.run_folder(files.path(workdir).absolute())
   if not (workdir / recipes.FILE).exists():
     raise errors.UserError(
       f'{workdir} holds no run: it has no {recipes.FILE}. '
@@ -283,7 +286,7 @@ def _of(found, options, name, metadata):
   if options.position_resize:
     metadata['position_resize'] = options.position_resize
   if _is_run(found):
-    config = recipes.load(str(pathlib.Path(found.path) / recipes.FILE))
+    config = recipes.load(str(files.path(found.path) / recipes.FILE))
     metadata['recipe'] = recipes.digest(config)
   else:
     config = _config_of(found)
@@ -388,7 +391,7 @@ def _facts(dataset):
     return row.source, row.dataset, train, row.test[0]
   if vtab.find(dataset):
     return 'tfds', dataset, 'train', 'test'
-  path = pathlib.Path(dataset).expanduser()
+  path = files.path(dataset).expanduser()
   if path.is_dir():
     return 'folder', dataset, 'train', ''
   if path.suffix == '.npz':

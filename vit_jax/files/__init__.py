@@ -49,6 +49,41 @@ def path(name):
 _path = path  # Where an argument has that name.
 
 
+def exists(path):
+  """Returns whether there is such a file or folder.
+
+  Raises:
+    UserError: it is in a store that can't be asked.
+  """
+  if not is_remote(path):
+    return os.path.exists(path)
+  with asking(path):
+    return _path(path).exists()
+
+
+def is_folder(path):
+  """Returns whether there is such a folder.
+
+  Raises:
+    UserError: it is in a store that can't be asked.
+  """
+  if not is_remote(path):
+    return os.path.isdir(path)
+  with asking(path):
+    return _path(path).is_dir()
+
+
+@contextlib.contextmanager
+def asking(path):
+  """Turns an OSError into a `UserError`: `path` can not be read."""
+  try:
+    yield
+  except OSError as error:
+    raise errors.UserError(
+      f'{os.fspath(path)} can not be read: {error.strerror or error}.'
+    ) from error
+
+
 @contextlib.contextmanager
 def replacing(path):
   """Yields a binary file that takes the place of `path` once all went well.
@@ -107,6 +142,9 @@ def reported(path, error=errors.UserError):
 
 def write_text(path, text):
   """Replaces a file, as `replacing` does, by one of this text in UTF-8."""
+  if is_remote(path):
+    _path(path).write_bytes(text.encode())
+    return
   with replacing(path) as file:
     file.write(text.encode())
 
@@ -307,6 +345,44 @@ def sync(path):
     os.close(descriptor)
 
 
+def check_folder(folder):
+  """Makes a folder, and tries all in it that a run will need.
+
+  A mounted bucket looks like a disk and may lack some of it.
+
+  Raises:
+    UserError: it can be written to, but can't do what a disk can.
+    OSError: it can't be written to.
+  """
+  folder = _path(folder)
+  probe = folder / f'.probe_{secrets.token_hex(8)}'
+  if is_remote(folder):
+    probe.touch()
+    probe.unlink()
+    return
+  folder.mkdir(parents=True, exist_ok=True)
+  with tempfile.TemporaryFile(dir=folder):
+    pass
+  probe.mkdir()
+  renamed = probe.with_suffix('.renamed')
+  try:
+    with open(probe / 'file', 'xb') as file:
+      file.write(b'x')
+    with contextlib.suppress(FileExistsError), open(probe / 'file', 'xb'):
+      raise OSError(errno.ENOTSUP, 'an existing file is created once more')
+    probe.rename(renamed)
+  except OSError as error:
+    raise errors.UserError(
+      f'{folder} is on a file system that can not do what a run needs, create '
+      f'files exclusively and rename folders ({error.strerror or error}), as '
+      'a mounted bucket: give the bucket itself, gs://... or s3://..., or '
+      'another disk.'
+    ) from error
+  finally:
+    for left in probe, renamed:
+      shutil.rmtree(left, ignore_errors=True)
+
+
 def walk(folder):
   """Returns {path: bytes} of all files in a folder and those below.
 
@@ -321,6 +397,26 @@ def walk(folder):
       file = pathlib.Path(parent, name)
       with contextlib.suppress(OSError):
         found[file] = file.lstat().st_size
+  return found
+
+
+def sizes(paths):
+  """Returns {path: bytes} of files; a folder of a store is asked for once.
+
+  Raises:
+    OSError: one is not there, or can't be asked for; it names the path.
+  """
+  listed, found = {}, {}
+  for name in paths:
+    path = _path(name)
+    if not is_remote(path):
+      found[name] = path.stat().st_size
+      continue
+    if path.parent not in listed:
+      listed[path.parent] = dict(path.parent.listing())
+    found[name] = listed[path.parent].get(path.name)
+    if found[name] is None:
+      raise FileNotFoundError(errno.ENOENT, 'there is no file', str(path))
   return found
 
 
@@ -383,9 +479,10 @@ def _append_to_object(path, line):
 
 
 def _read_object(path, max_bytes):
-  if path.stat().st_size > max_bytes:
+  data = path.read_bytes(0, max_bytes + 1)  # One request, whatever its size.
+  if len(data) > max_bytes:
     raise OSError(errno.EFBIG, f'over {max_bytes} bytes', str(path))
-  return path.read_bytes()
+  return data
 
 
 def _check_regular(descriptor, path):

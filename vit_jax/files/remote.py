@@ -5,6 +5,7 @@ not at all, under its full name, and replaces what had that name. What local
 files do beyond that is made of this alone (see docs/faults.md).
 """
 
+import base64
 import collections
 import contextlib
 import errno
@@ -22,7 +23,8 @@ from vit_jax import errors
 
 SCHEMES = {'gs': 'gcsfs', 's3': 's3fs'}  # And the library that each needs.
 
-_TRIES = 4  # Of a call whose failure may pass; the libraries try, too.
+_TRIES = 4  # Of a call whose failure may pass,
+_PATIENCE = 10.0  # unless its library has tried for so many seconds.
 _PAUSE = 0.5  # Seconds before the second of them; then twice as many.
 _LASTING = (
   *(FileNotFoundError, FileExistsError, PermissionError, NotADirectoryError),
@@ -30,7 +32,17 @@ _LASTING = (
 )
 _DENIED = ('forbidden', 'access denied', 'accessdenied', '403', 'unauthorized')
 
+
+class _BeyondError(OSError):
+  """No byte of the range that was asked for is there."""
+
+
 Status = collections.namedtuple('Status', ['st_size', 'st_mtime'])
+# Which one of all that had its name an object is: a text that no other has, its
+# bytes, and their MD5 in hexadecimal, or None.
+Version = collections.namedtuple('Version', ['text', 'size', 'md5'])
+_VERSIONED = ('generation', 'etag', 'ETag', 'mtime', 'LastModified')
+_BEYOND = ('not satisfiable', 'cannot be satisfied', 'invalidrange')  # Ranges.
 
 
 def is_remote(path):
@@ -56,6 +68,7 @@ def check(path):
     raise errors.UserError(
       f'{scheme}:// needs {SCHEMES[scheme]}: pip install "vit_jax[{extra}]".'
     ) from error
+  _configure()
 
 
 class RemotePath:
@@ -198,21 +211,42 @@ class RemotePath:
     written = info.get('mtime') or info.get('LastModified')
     return Status(info['size'], written.timestamp() if written else 0.0)
 
+  def version(self):
+    """Returns the `Version` of an object.
+
+    Raises:
+      OSError: there is none, or the store can't be asked.
+    """
+    info = self._call('info', refresh=True)
+    if info['type'] != 'file':
+      raise FileNotFoundError(errno.ENOENT, 'there is no file', str(self))
+    text = ' '.join(f'{info.get(name)}' for name in _VERSIONED)
+    md5 = info.get('md5Hash')
+    md5 = base64.b64decode(md5).hex() if isinstance(md5, str) else None
+    return Version(f'{text} {info["size"]}', info['size'], md5)
+
   def iterdir(self):
     """Returns the paths in this folder, sorted; empty if there is none."""
     return [path for path, _ in self.entries()]
 
   def entries(self):
     """Returns (path, whether it is a folder) of all in this folder, sorted."""
+    return sorted((self / name, size is None) for name, size in self.listing())
+
+  def listing(self):
+    """Returns [(name, bytes; None of a folder)] of all in this folder."""
     try:
       found = self._call('ls', detail=True, refresh=True)
     except FileNotFoundError:
       return []
-    return sorted(
-      (self / info['name'].rstrip('/').split('/')[-1], info['type'] != 'file')
+    return [
+      (
+        info['name'].rstrip('/').split('/')[-1],
+        info['size'] if info['type'] == 'file' else None,
+      )
       for info in found
       if info['name'].rstrip('/') != self.key
-    )
+    ]
 
   def glob(self, pattern):
     """Returns the paths in this folder whose names match, as of `fnmatch`."""
@@ -237,10 +271,17 @@ class RemotePath:
   def read_bytes(self, start=None, end=None):
     """Returns an object, or its bytes from `start` to `end`.
 
+    There are fewer where the object ends before.
+
     Raises:
       OSError: it can't be read.
     """
-    return self._call('cat_file', start=start, end=end)
+    try:
+      return self._call('cat_file', start=start, end=end)
+    except _BeyondError:
+      if self.stat().st_size <= start:
+        return b''
+      raise
 
   def read_text(self, encoding='utf-8'):
     """Returns an object as text."""
@@ -314,15 +355,17 @@ class RemotePath:
       OSError: of a kind that Python's own files raise.
     """
     for number in range(_TRIES):
+      began = time.monotonic()
       try:
         with _as_os_error(self):
           call = getattr(filesystem(self._scheme), method)
           names = [*args, self.key] if reverse else [self.key, *args]
           return call(*names, **options)
-      except _LASTING:
+      except (*_LASTING, _BeyondError):
         raise
       except OSError:
-        if number == _TRIES - 1:
+        has_tried = time.monotonic() - began > _PATIENCE
+        if number == _TRIES - 1 or has_tried:
           raise
       time.sleep(_PAUSE * 2**number * (0.5 + random.random()))
 
@@ -342,8 +385,13 @@ def _configure():
   """Has all that use fsspec, orbax and TFDS too, see what others write."""
   for protocol in 'gs', 'gcs', 's3':
     fsspec.config.conf.setdefault(protocol, {})['use_listings_cache'] = False
-  if 'STORAGE_EMULATOR_HOST' in os.environ:  # Only real buckets have a kind.
+  if 'STORAGE_EMULATOR_HOST' in os.environ:  # Real buckets have a kind, users.
     os.environ.setdefault('GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT', 'false')
+    for protocol in 'gs', 'gcs':
+      fsspec.config.conf[protocol]['token'] = 'anon'
+    os.environ.setdefault(  # ArrayRecord's own reader looks here.
+      'CLOUD_STORAGE_EMULATOR_ENDPOINT', os.environ['STORAGE_EMULATOR_HOST']
+    )
 
 
 @contextlib.contextmanager
@@ -355,8 +403,9 @@ def _as_os_error(path):
     raise
   except Exception as error:
     text = ' '.join(str(error).split()) or type(error).__name__
-    denied = any(word in text.lower() for word in _DENIED)
-    kind, number = (
-      (PermissionError, errno.EACCES) if denied else (OSError, errno.EIO)
-    )
+    kind, number = OSError, errno.EIO
+    if any(word in text.lower() for word in _DENIED):
+      kind, number = PermissionError, errno.EACCES
+    elif any(word in text.lower() for word in _BEYOND):
+      kind, number = _BeyondError, errno.EINVAL
     raise kind(number, text[:300], str(path)) from error

@@ -6,14 +6,16 @@ pixels than labels: black images fill it up.
 """
 
 import collections
+import functools
 import os
-import pathlib
 import sys
+from concurrent import futures
 
 import numpy as np
 
 from vit_jax import errors, files
 from vit_jax.data import batch, image_files, names, transforms
+from vit_jax.files import copies, listed
 
 
 class Arrays:
@@ -28,9 +30,12 @@ class Arrays:
 
   def __init__(self, path, batch_size):
     try:
-      with files.open_regular(path):  # Else a pipe would be waited for.
+      own = copies.local(path)
+      with files.open_regular(own):  # Else a pipe would be waited for.
         pass
-      self._pixels = np.load(path, mmap_mode='r', allow_pickle=False)
+      self._pixels = np.load(own, mmap_mode='r', allow_pickle=False)
+    except errors.UserError:
+      raise
     except Exception as error:  # Of any kind: headers are Python's literals.
       raise errors.UserError(
         f'{path} is no .npy of numbers: {error}.'
@@ -84,9 +89,9 @@ class Files:
       paths = self._paths[start : start + self._batch_size]
       pixels = np.zeros((len(paths), *self.size, 3), np.uint8)
       problems = [None] * len(paths)
-      for i, path in enumerate(paths):
+      for i, read in enumerate(_reads(paths)):
         try:
-          pixels[i] = transforms.apply(self._chain, image_files.read(path))
+          pixels[i] = transforms.apply(self._chain, read())
         except (errors.UserError, OSError) as error:
           problems[i] = str(error)
       pixels = np.asarray(batch.to_model_range(pixels))
@@ -95,6 +100,17 @@ class Files:
         _padded(pixels, min(self._batch_size, len(self._paths))),
         problems,
       )
+
+
+def _reads(paths):
+  """Returns functions that return the bytes of files, or raise.
+
+  Those of a store are read at the same time.
+  """
+  if not any(map(files.is_remote, paths)):
+    return [functools.partial(image_files.read, path) for path in paths]
+  with futures.ThreadPoolExecutor(len(paths)) as threads:
+    return [threads.submit(image_files.read, path).result for path in paths]
 
 
 def _padded(pixels, batch_size):
@@ -115,12 +131,12 @@ def find(source):
     UserError: there are none.
   """
   paths, left_out = [], collections.Counter()
-  for path in _given(source):
-    if os.path.isdir(path):
+  for path in given(source):
+    if files.is_folder(path):
       found = image_files.find(path)
       paths += sorted(path / name for name in found.names)
       left_out += found.left_out
-    elif os.path.exists(path):
+    elif files.exists(path):
       paths.append(path)
     else:
       raise errors.UserError(
@@ -138,9 +154,17 @@ def find(source):
   return paths
 
 
-def _given(source):
+def given(source):
   """Returns the paths that are meant; one, if it is there, commas and all."""
-  single = os.path.expanduser(source)
-  if os.path.exists(single):
-    return [pathlib.Path(single)]
-  return [pathlib.Path(os.path.expanduser(p)) for p in source.split(',') if p]
+  parts = [part for part in source.split(',') if part]
+  # With two schemes, or one behind a comma, it is no path.
+  if source.count('://') <= 1 and ',' not in source.rpartition('://')[0]:
+    single = _path(source)
+    if len(parts) == 1 or files.exists(single):
+      return [single]
+  return list(map(_path, parts))
+
+
+def _path(text):
+  path = files.path(os.path.expanduser(text))
+  return listed.ListedPath(path) if files.is_remote(path) else path

@@ -1,6 +1,5 @@
 """Images in; the likeliest classes, or logits and features, out."""
 
-import pathlib
 import sys
 
 import jax
@@ -72,7 +71,7 @@ def run(
 
 def _check_outputs(*paths):
   for path in paths:
-    if path and pathlib.Path(path).suffix != '.npy':
+    if path and files.path(path).suffix != '.npy':
       raise errors.UserError(f'{path} should end in .npy, as it will be one.')
 
 
@@ -136,7 +135,7 @@ def open_images(source, found, resolution):
   Raises:
     UserError: there are none, or arrays are not of that resolution.
   """
-  if source.endswith('.npy') and pathlib.Path(source).is_file():
+  if source.endswith('.npy') and _is_file(source):
     images = inputs.Arrays(source, BATCH_SIZE)
     if resolution and (resolution * 2)[:2] != images.size:
       raise errors.UserError(
@@ -148,3 +147,10 @@ def open_images(source, found, resolution):
   paths = inputs.find(source)
   chain = found.card.preprocessing.chain(size)
   return inputs.Files(paths, chain, size, BATCH_SIZE)
+
+
+def _is_file(source):
+  """Returns whether there is such a file, and not several parted by commas."""
+  path, *others = inputs.given(source)
+  is_there = not others and files.exists(path)
+  return is_there and not files.is_folder(path)

@@ -48,7 +48,7 @@ class Family:
       ViT may have any other patch size, a BiT any other width.
     sizes: {size in a name: its numbers}.
     build: (the configuration's part `model`, num_classes, constrain) -> linen
-      module.
+      module; its `attention` is the name of a `attention_kernels.Choice`.
     fields: those of the configuration's part `model` that it reads; all others
       have to be left as they are.
     signs: paths of parameters that tell it from the families further down the
@@ -59,8 +59,8 @@ class Family:
       no width and depth.
     pixel_kernel: path of the kernel that reads the pixels.
     as_applied: maps that kernel to what the pixels meet.
-    choose_attention: (`model`) -> `attention_kernels.Choice`; None: it has no
-      attention.
+    choose_attention: (`model`, platform) -> `attention_kernels.Choice`; None:
+      it has no attention.
     embeds_patches: whether its module embeds patches one by one and takes
       `corrupt`, as `vit.ViT` does.
   """
@@ -155,7 +155,7 @@ def family(name):
   return FAMILIES[family_name(name)]
 
 
-def build(model, num_classes, constrain=lambda x: x):
+def build(model, num_classes, constrain=lambda x: x, platform=None):
   """Returns the linen module that `model.name` and its fields describe.
 
   Args:
@@ -163,12 +163,18 @@ def build(model, num_classes, constrain=lambda x: x):
     num_classes: number of outputs of the head; 0: no head.
     constrain: maps activations between layers, [batch, ...], to the same under
       a sharding constraint; by default there is none.
+    platform: of the devices it runs on, e.g. 'gpu'; None: only its shapes or
+      its operations are asked for, or it runs on any devices.
 
   Raises:
     UserError: no such model, or fields that the model does not have.
   """
   of_name = family(model.name)
   _check_fields(model, of_name)
+  if of_name.has_attention:
+    choice = of_name.choose_attention(model, platform)
+    model = model.copy_and_resolve_references()
+    model.attention = choice.name
   return of_name.build(model, num_classes, constrain)
 
 

@@ -198,7 +198,7 @@ def assemble(model, size, stem, num_classes, constrain):
     dropout=model.dropout,
     gelu=model.gelu,
     norm_epsilon=model.norm_epsilon,
-    attention=choose_attention(model).name,
+    attention=model.attention,
     dtype=dtype,
   )
   transformer = encoder.Encoder(
@@ -227,11 +227,12 @@ def assemble(model, size, stem, num_classes, constrain):
   )
 
 
-def choose_attention(model):
+def choose_attention(model, platform):
   """Returns the `attention_kernels.Choice` for a plain ViT or a hybrid.
 
   Args:
     model: the configuration's part for the model.
+    platform: see `attention_kernels.choose`.
 
   Raises:
     UserError: as `attention_kernels.choose` and `size_of`.
@@ -242,6 +243,7 @@ def choose_attention(model):
     jnp.dtype(model.dtype),
     size.width // size.num_heads,
     model.position_embedding == 'relative',
+    platform,
   )
 
 

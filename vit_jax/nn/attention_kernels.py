@@ -24,7 +24,7 @@ class Choice(NamedTuple):
   reason: str | None
 
 
-def choose(wanted, dtype, head_dim, has_relative_keys, platform=None):
+def choose(wanted, dtype, head_dim, has_relative_keys, platform):
   """Returns the `Choice` for a model.
 
   Args:
@@ -32,7 +32,8 @@ def choose(wanted, dtype, head_dim, has_relative_keys, platform=None):
     dtype: of queries, keys and values.
     head_dim: of each head.
     has_relative_keys: whether there are relative position embeddings.
-    platform: e.g. 'gpu'; None: that of the devices there are.
+    platform: of the devices it runs on, e.g. 'gpu'; None: it runs on none, so
+      that XLA will do.
 
   Raises:
     UserError: cuDNN is wanted, and has no kernel for such a model. If only the
@@ -47,8 +48,8 @@ def choose(wanted, dtype, head_dim, has_relative_keys, platform=None):
       'model.attention=auto takes cuDNN only where it fits.'
     )
   if not reason:
-    reason = _missing(dtype, head_dim, platform or jax.default_backend())
-    if reason and wanted == 'cudnn':
+    reason = _missing(dtype, head_dim, platform)
+    if reason and wanted == 'cudnn' and platform:
       warnings.warn(f'Using XLA instead of cuDNN: {reason}.', stacklevel=2)
   return Choice('xla', reason) if reason else Choice('cudnn', None)
 
@@ -65,7 +66,9 @@ def _misfit(dtype, head_dim, has_relative_keys):
 
 
 def _missing(dtype, head_dim, platform):
-  """Returns what cuDNN needs and this machine lacks, or None."""
+  """Returns what cuDNN needs and the devices lack, or None."""
+  if platform is None:
+    return 'there are no devices to run on'
   if platform != 'gpu':
     return (
       f'it needs an NVIDIA GPU, and the devices here are of kind {platform}'

@@ -2,13 +2,14 @@
 
 import dataclasses
 import functools
+import pathlib
 
 import jax
 import jax.numpy as jnp
 
-from vit_jax import models
+from vit_jax import errors, models
 from vit_jax.config import grids, model_names, recipes, schema
-from vit_jax.data import datasets
+from vit_jax.data import datasets, sources
 from vit_jax.data.datasets import vtab
 from vit_jax.data.sources import real_labels, tfds_builders
 from vit_jax.nn import flop_count
@@ -50,18 +51,23 @@ def hours(exaflops):
   return exaflops * 1e18 / (accelerators.CHIPS[CHIP].peak * UTILIZATION) / 3600
 
 
-def runs(method):
-  """Returns the tuple of `Run` that a method needs, perhaps none."""
+def runs(method, overrides=()):
+  """Returns the tuple of `Run` that a method needs, perhaps none.
+
+  Args:
+    method: of a class of `methods`.
+    overrides: a tuple, of fields of every fine-tuning, see `recipes.load`.
+
+  Raises:
+    UserError: the overrides don't fit a recipe.
+  """
   if isinstance(method, methods.Averaged):
-    return tuple(run for part in method.parts for run in runs(part))
-  for kind, take in (
-    (methods.Evaluated, _of_evaluation),
-    (methods.Transferred, _of_transfer),
-    (methods.Drawn, _of_drawing),
-  ):
-    if isinstance(method, kind):
-      return take(method)
-  return ()
+    return tuple(run for part in method.parts for run in runs(part, overrides))
+  if isinstance(method, methods.Transferred):
+    return _of_transfer(method, overrides)
+  if isinstance(method, methods.Evaluated):
+    return _of_evaluation(method)
+  return _of_drawing(method) if isinstance(method, methods.Drawn) else ()
 
 
 @functools.cache
@@ -75,13 +81,40 @@ def load(recipe, overrides=()):
   return recipes.load(recipes.from_folder(recipe), overrides)
 
 
+def changed(recipe, overrides):
+  """Returns which settings are not those of the recipe.
+
+  Each is a text such as 'run.num_steps=3 (its recipe: 10000)'; those that don't
+  change what is computed are left out.
+
+  Args: see `load`.
+  """
+  theirs, ours = (
+    recipes.fields_that_count(load(recipe, given)) for given in ((), overrides)
+  )
+  return tuple(
+    f'{field}={ours[field]} (its recipe: {theirs[field]})'
+    for field in sorted(theirs.keys() & ours.keys())
+    if theirs[field] != ours[field]
+  )
+
+
 @functools.cache
-def tried(recipe):
-  """Returns the configurations that a recipe chooses from; () if only one."""
-  settings = grids.combinations(recipes.grid(recipes.from_folder(recipe)))
+def tried(recipe, overrides=()):
+  """Returns the configurations that a recipe chooses from; () if only one.
+
+  Args: see `load`.
+
+  Raises:
+    UserError: an override sets what the grid does.
+  """
+  grid = recipes.grid(recipes.from_folder(recipe))
+  grids.check_overrides(grid, overrides)
+  settings = grids.combinations(grid)
   if len(settings) == 1:
     return ()
-  return tuple(grids.apply(load(recipe), setting) for setting in settings)
+  config = load(recipe, overrides)
+  return tuple(grids.apply(config, setting) for setting in settings)
 
 
 def num_parameters(name, num_classes=1000):
@@ -106,9 +139,19 @@ def i21k_exaflops(name):
 
 
 def training_exaflops(config):
-  """Returns 1e-18 of the operations of a training run."""
+  """Returns 1e-18 of the operations of a training run.
+
+  Raises:
+    UserError: its length is in epochs of a data set of unknown size.
+  """
+  num_examples = _num_examples(config.data)
+  if config.run.num_steps is None and num_examples is None:
+    raise errors.UserError(
+      f'How many examples {config.data.dataset} has is not known before it is '
+      'read; give --config.run.num_steps.'
+    )
   num_images = config.run.batch_size * schema.num_steps(
-    config.run, _num_examples(config.data)
+    config.run, num_examples
   )
   return 3 * _forward(config) * num_images / 1e18
 
@@ -126,20 +169,27 @@ def _of_evaluation(method):
   return (Run(command, 1, exaflops, (method.dataset,), files),)
 
 
-def _of_transfer(method):
-  config = load(method.recipe)
+def _of_transfer(method, overrides):
+  config = load(method.recipe, overrides)
   dataset = config.data.dataset
   # The final runs count as the recipe itself: the choice is not known yet.
-  trainings = (*tried(method.recipe), *method.seeds * (config,))
+  trainings = (*tried(method.recipe, overrides), *method.seeds * (config,))
   found, init, files = (), method.start, ()
-  if method.pretraining:
+  if config.init != load(method.recipe).init:
+    files = _files_of(config.init)
+  elif method.pretraining:
     found, init = _of_pretraining(method.pretraining), 'THAT'
   else:
-    files = (catalog.get(method.start).address,)
+    files = _files_of(method.start)
   found += (
     Run(
-      f'vit_jax sweep --config={method.recipe},init={init} '
-      f'--seeds={method.seeds}',
+      ' '.join(
+        [
+          f'vit_jax sweep --config={method.recipe},init={init}',
+          *overrides,
+          f'--seeds={method.seeds}',
+        ]
+      ),
       len(trainings),
       sum(map(training_exaflops, trainings)),
       (dataset,),
@@ -159,6 +209,13 @@ def _of_transfer(method):
       _LABELS[method.evaluator],
     ),
   )
+
+
+def _files_of(init):
+  """Returns the URL of a catalogue name; else what is given, if anything."""
+  if init in catalog.ENTRIES:
+    return (catalog.get(init).address,)
+  return (init,) if init else ()
 
 
 def _of_pretraining(recipe):
@@ -252,7 +309,8 @@ def _num_classes(data):
   of_vtab = vtab.find(data.dataset)
   if of_vtab:
     return of_vtab.task.num_classes
-  return datasets.get(data.dataset).num_classes
+  facts = datasets.DATASETS.get(data.dataset)
+  return facts.num_classes if facts else sources.num_classes(data)
 
 
 def _entry(checkpoint):
@@ -297,6 +355,30 @@ def size_of_file(url):
   return None
 
 
-def is_cached(url):
-  """Returns whether a released file has been downloaded already."""
-  return download.path_of(url.partition(':img')[0]).exists()
+def stock(file):
+  """Returns size and whereabouts of a file, as ', 394 MiB: cached'.
+
+  Args:
+    file: URL of a released file, or a path.
+  """
+  released = size_of_file(file)
+  is_url = '://' in file
+  path = pathlib.Path(file)
+  if is_url:
+    path = download.path_of(file.partition(':img')[0])
+  if not path.is_file():
+    size = f', {_mebibytes(released)}' if released else ''
+    return f'{size}: {"will be downloaded" if is_url else "not a file here"}'
+  found = path.stat().st_size
+  told = f', {_mebibytes(found)}: {"cached" if is_url else "here"}'
+  if released and download.is_far(found, released):
+    told += (
+      f', and not the released file, which has {_mebibytes(released)}; '
+      f'remove {path} to download that'
+    )
+  return told
+
+
+def _mebibytes(num_bytes):
+  size = num_bytes / 2**20
+  return f'{size:,.0f} MiB' if size >= 10 else f'{size:.2g} MiB'

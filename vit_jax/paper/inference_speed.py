@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from vit_jax import models
 from vit_jax.config import model_names, schema
+from vit_jax.sharding import mesh as meshes
 
 MODELS = (
   'ViT-B/32',
@@ -48,7 +49,7 @@ def table(names=MODELS, sides=SIDES, largest=None, seconds=2.0):
     largest: batch to try; None: by device.
     seconds: minimum time to run each batch.
   """
-  device = jax.devices()[0]
+  device = meshes.devices()[0]
   largest = largest or LARGEST.get(device.platform, _LARGEST)
   lines = [
     f'{device.device_kind}, JAX {jax.__version__}, bfloat16; '
@@ -61,7 +62,7 @@ def table(names=MODELS, sides=SIDES, largest=None, seconds=2.0):
     for side in sides:
       patch = model_names.patch_size(name) or 1
       side = side // patch * patch
-      found = measure(name, side, largest, seconds)
+      found = measure(name, side, largest, seconds, device.platform)
       lines.append(
         f'| {name} | {side} | {found.images_per_second:.1f} | '
         f'{found.largest_batch} |'
@@ -69,11 +70,11 @@ def table(names=MODELS, sides=SIDES, largest=None, seconds=2.0):
   return '\n'.join(lines) + '\n'
 
 
-def measure(name, side, largest, seconds):
+def measure(name, side, largest, seconds, platform):
   """Returns the `Speed` of a model on images of side x side pixels."""
   model = schema.default().model
   model.update(name=name, dtype='bfloat16')
-  module = models.build(model, num_classes=1000)
+  module = models.build(model, num_classes=1000, platform=platform)
   params = jax.tree.map(
     lambda leaf: jnp.zeros(leaf.shape, leaf.dtype),
     models.params_of(module, (side, side)),

@@ -32,11 +32,15 @@ class Result:
     value: in the unit of the table; None: a plot, or nothing.
     deviation: standard deviation over seeds, or None.
     text: where the plot is, or what is missing.
+    is_missing: whether it was asked for, could be had, and is not there.
+    changed: see `costs.changed`.
   """
 
   value: float | None
   deviation: float | None = None
   text: str = ''
+  is_missing: bool = False
+  changed: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +71,7 @@ def measure(method, context):
   if isinstance(method, methods.Refused):
     return Result(None, text=f'refused: {method.reason}')
   if context.workdir is None:
-    return Result(None, text='ready: give --workdir=FOLDER')
+    return _missing('ready: give --workdir=FOLDER')
   if isinstance(method, methods.Averaged):
     return _averaged(method, context)
   take = {
@@ -79,7 +83,7 @@ def measure(method, context):
   try:
     return take(method, context)
   except errors.UserError as error:
-    return Result(None, text=f'missing: {str(error).splitlines()[0]}')
+    return _missing(f'missing: {str(error).splitlines()[0]}')
 
 
 def data_dir(overrides):
@@ -87,12 +91,20 @@ def data_dir(overrides):
   return costs.load('configs/finetune/transfer.py', overrides).data.data_dir
 
 
+def _missing(text):
+  return Result(None, text=text, is_missing=True)
+
+
 def _averaged(method, context):
   results = [measure(part, context) for part in method.parts]
   lacking = [result for result in results if result.value is None]
   if lacking:
     return lacking[0]
-  return Result(statistics.fmean(result.value for result in results))
+  changed = dict.fromkeys(text for result in results for text in result.changed)
+  return Result(
+    statistics.fmean(result.value for result in results),
+    changed=tuple(changed),
+  )
 
 
 def _evaluated(method, context):
@@ -117,8 +129,10 @@ def _transferred(method, context):
       method.pretraining, _where_it_runs(context.overrides)
     )
     init = str(_folder(context, method.pretraining, pretraining))
-  spec = recipes.from_folder(f'{method.recipe},init={init}')
+  recipe = recipes.with_knob(method.recipe, 'init', init)
+  spec = recipes.from_folder(recipe)
   config = recipes.load(spec, context.overrides)
+  changed = costs.changed(recipe, context.overrides)
   metadata = {
     'way': dataclasses.asdict(method),
     'recipe': recipes.digest(config),
@@ -128,7 +142,7 @@ def _transferred(method, context):
   def compute():
     for split in config.data.train_split, config.data.eval_split:
       sources.build(config.data, split)  # Missing data fail now, not in hours.
-    if method.pretraining:
+    if method.pretraining and config.init == init:
       train.run(pretraining, init)
     (row,) = sweep.run(
       spec,
@@ -142,16 +156,19 @@ def _transferred(method, context):
       'deviation': 100 * row['accuracy_std'],
     }
 
-  return _remembered(context, metadata, compute)
+  found = _remembered(context, metadata, compute)
+  return dataclasses.replace(found, changed=changed)
 
 
 def _drawn(method, context):
   if method.images and not context.images:
-    return Result(None, text='missing: --input=IMAGES')
+    return _missing('missing: --input=IMAGES')
   name = re.sub(r'\W+', '_', method.checkpoint)
   folder = context.workdir / 'figures' / name
   source = context.images if method.images else None
-  analyze.run(method.kind, method.checkpoint, folder, source)
+  status = analyze.run(method.kind, method.checkpoint, folder, source)
+  if status:
+    return _missing(f'plotted in {folder}, without images it could not read')
   return Result(None, text=f'plotted in {folder}')
 
 

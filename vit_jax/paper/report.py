@@ -22,20 +22,21 @@ _UNIT = (
 )
 
 
-def overview(targets):
+def overview(targets, overrides=()):
   """Returns a table with a row for each table and figure.
 
   It depends on the code alone, not on what is on disk.
 
   Args:
     targets: {name: `targets.Target`}.
+    overrides: of fields of every fine-tuning.
   """
   lines = [
     f'| | shows | state | needs | exaFLOPs | {_HOURS} |',
     '|---|---|---|---|---|---|',
   ]
   for name, target in targets.items():
-    runs = runs_of(target)
+    runs = runs_of(target, overrides)
     exaflops = sum(run.exaflops for run in runs)
     lines.append(
       f'| `{name}` | {target.title} | {_states(target)} | {_needs(runs)} | '
@@ -55,7 +56,7 @@ def result(name, target, results):
   lines = [f'## {name}: {target.title}', '']
   if target.note:
     lines += [target.note, '']
-  rows, left_out = [], {}
+  rows, left_out, notes = [], {}, {}
   for (row, column), found in results.items():
     if isinstance(
       target.methods[row, column], methods.Refused | methods.Quoted
@@ -65,25 +66,40 @@ def result(name, target, results):
     printed = target.table.cells[row, column] if target.table else None
     ours, difference = _compared(printed, found)
     paper = printed.text if printed else ''
+    if found.changed:
+      number = notes.setdefault(found.changed, len(notes) + 1)
+      difference += f', not the settings of the paper [{number}]'
+    if note := target.notes.get((row, column)):
+      difference += f'; {note}'
     rows.append(f'| {row} | {column} | {paper} | {ours} | {difference} |')
   if rows:
     head = '| | | paper | ours | difference |'
     lines += [head, '|---|---|---|---|---|', *rows, '']
+  for changed, number in notes.items():
+    lines += [f'[{number}] Does not compare: {"; ".join(changed)}.', '']
   for text, count in left_out.items():
     lines.append(f'{count} numbers: {text}' if count > 1 else text)
   return '\n'.join(lines)
 
 
-def plan(name, target, data_dir=None):
+def plan(name, target, overrides=(), data_dir=None):
   """Returns what a target needs: runs, their compute, data sets and files.
 
   Args:
     name: of the target.
     target: a `targets.Target`.
+    overrides: of fields of every fine-tuning.
     data_dir: folder of data sets; None: TFDS's own.
   """
-  runs = runs_of(target)
+  runs = runs_of(target, overrides)
   lines = [f'## {name}: {target.title}', '', _states(target)]
+  changed = dict.fromkeys(
+    text
+    for method in target.methods.values()
+    for text in _changed(method, overrides)
+  )
+  if changed:
+    lines += ['', f'Not the settings of the paper: {"; ".join(changed)}.']
   if not runs:
     return '\n'.join(lines)
   lines += [
@@ -100,13 +116,24 @@ def plan(name, target, data_dir=None):
   return '\n'.join([*lines, '', _UNIT, '', *_stock(runs, data_dir)])
 
 
-def runs_of(target):
+def runs_of(target, overrides=()):
   """Returns the `costs.Run`s of a target, each once."""
   return tuple(
     dict.fromkeys(
-      run for method in target.methods.values() for run in costs.runs(method)
+      run
+      for method in target.methods.values()
+      for run in costs.runs(method, overrides)
     )
   )
+
+
+def _changed(method, overrides):
+  """Yields which settings of a method are not those of its recipe."""
+  if isinstance(method, methods.Averaged):
+    for part in method.parts:
+      yield from _changed(part, overrides)
+  elif isinstance(method, methods.Transferred):
+    yield from costs.changed(method.recipe, overrides)
 
 
 def _stock(runs, data_dir):
@@ -116,10 +143,7 @@ def _stock(runs, data_dir):
     lines.append(f'- {name}: {costs.where(name, data_dir)}')
   lines += ['', 'Files:', '']
   for url in _unique(file for run in runs for file in run.files):
-    size = costs.size_of_file(url)
-    shown = f', {size / 2**20:,.0f} MiB' if size else ''
-    state = 'cached' if costs.is_cached(url) else 'will be downloaded'
-    lines.append(f'- {url}{shown}: {state}')
+    lines.append(f'- {url}{costs.stock(url)}')
   return lines
 
 

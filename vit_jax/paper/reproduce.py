@@ -1,5 +1,6 @@
 """`vit_jax reproduce`: reproduces the tables and figures of the papers."""
 
+import dataclasses
 import fnmatch
 import pathlib
 
@@ -31,40 +32,34 @@ def run(
     images: input of the figures: an image, a folder or an .npy file.
     say: takes a text, for each target.
 
+  Returns:
+    Whether nothing is missing of what was asked for. Of numbers that can't be
+    reproduced at all, nothing is.
+
   Raises:
     UserError: there is no such target, or no such cell in it.
     Preempted: a signal has stopped the current run; it is saved.
   """
-  chosen, overrides = _chosen(target), tuple(overrides)
+  chosen, overrides = _picked(target, cells), tuple(overrides)
   if dry_run and target == ALL:
-    say(report.overview(chosen))
-    return
+    say(report.overview(chosen, overrides))
+    return True
   if dry_run:
     data_dir = measure.data_dir(overrides)
-    say(report.plan(target, chosen[target], data_dir))
-    return
+    say(report.plan(target, chosen[target], overrides, data_dir))
+    return True
   if workdir is not None:
     workdir = pathlib.Path(workdir).expanduser().absolute()
   context = measure.Context(workdir, overrides, images)
-  found = False
+  is_whole = True
   for name, one in chosen.items():
-    picked = {
-      cell: method
-      for cell, method in one.methods.items()
-      if fnmatch.fnmatchcase(', '.join(filter(None, cell)), cells)
-    }
-    if not picked:
-      continue
-    found = True
     results = {
-      cell: measure.measure(method, context) for cell, method in picked.items()
+      cell: measure.measure(method, context)
+      for cell, method in one.methods.items()
     }
     say(report.result(name, one, results))
-  if not found:
-    raise errors.UserError(
-      f'--cells={cells} matches none of {target}; a cell is ROW, COLUMN, such '
-      f'as {_example(chosen)!r}.'
-    )
+    is_whole &= not any(found.is_missing for found in results.values())
+  return is_whole
 
 
 def _chosen(target):
@@ -74,6 +69,26 @@ def _chosen(target):
   return {target: errors.choose('What to reproduce', target, names)}
 
 
-def _example(chosen):
-  cell = next(iter(next(iter(chosen.values())).methods))
+def _picked(target, cells):
+  """Returns {name: `targets.Target`} with the cells that match, if any do."""
+  chosen, picked = _chosen(target), {}
+  for name, one in chosen.items():
+    methods = {
+      cell: method
+      for cell, method in one.methods.items()
+      if fnmatch.fnmatchcase(_text(cell), cells)
+    }
+    if methods:
+      picked[name] = dataclasses.replace(one, methods=methods)
+  if not picked:
+    known = {_text(cell) for one in chosen.values() for cell in one.methods}
+    raise errors.UserError(
+      f'--cells={cells} matches none of {target}; a cell is ROW, COLUMN, such '
+      f'as {_text(next(iter(next(iter(chosen.values())).methods)))!r}. '
+      f'{errors.nearest(cells, known)}'
+    )
+  return picked
+
+
+def _text(cell):
   return ', '.join(filter(None, cell))

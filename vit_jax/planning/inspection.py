@@ -14,12 +14,13 @@ from vit_jax.training import assembly
 from vit_jax.training.optim import parameter_groups
 
 
-def text(config, num_devices):
+def text(config, num_devices, platform):
   """Returns what `vit_jax inspect` prints; allocates no parameter.
 
   Args:
     config: what `recipes.load` returns.
     num_devices: number of devices that the run would have.
+    platform: of the devices, e.g. 'gpu'.
 
   Raises:
     UserError: the configuration is invalid, or does not fit the devices.
@@ -27,14 +28,11 @@ def text(config, num_devices):
   assembly.validate(config, num_devices)
   mesh = meshes.abstract(config.mesh, num_devices)
   num_classes = sources.num_classes(config.data)
-  attention = _attention(config.model)
-  counted = config.copy_and_resolve_references()
-  if attention:
-    counted.model.attention = 'xla'  # cuDNN's FLOPs can't be counted.
-  components = assembly.build(counted, num_classes, mesh)
+  # On no devices, so without cuDNN, whose FLOPs can't be counted.
+  components = assembly.build(config, num_classes, mesh)
   sections = [
     _config(config),
-    attention,
+    _attention(config.model, platform),
     _parameters(config, components.state.params),
     _cost(components, mesh),
     '\n'.join(rules.report(components.state.params, mesh)),
@@ -48,12 +46,12 @@ def _config(config):
   )
 
 
-def _attention(model):
-  """Returns which implementation of attention is used here, and why."""
+def _attention(model, platform):
+  """Returns which implementation of attention is used, and why."""
   family = models.family(model.name)
   if not family.has_attention:
     return ''
-  choice = family.choose_attention(model)
+  choice = family.choose_attention(model, platform)
   reason = f' ({choice.reason})' if choice.reason else ''
   return f'attention is computed by {choice.name}{reason}'
 

@@ -71,7 +71,7 @@ class Plan:
 
 
 def run(config, topology, mesh=None, mfu=None, price=None):
-  """Returns what `vit_jax plan` prints.
+  """Returns what `vit_jax plan` prints, and whether the run fits.
 
   Args:
     config: what `recipes.load` returns.
@@ -86,13 +86,15 @@ def run(config, topology, mesh=None, mfu=None, price=None):
   """
   topology, mfu = chips.parse(topology), mfu or MFU
   assembly.validate(config, topology.num_devices)
+  _devices(topology)  # First: whatever asks JAX for devices would fix them.
   if mesh is None:
-    return report.text(make(config, topology), mfu, price)
+    made = make(config, topology)
+    return report.text(made, mfu, price), made.fits
   found, candidates = search(config, topology)
   table = report.candidates_table(candidates)
   if found is None:
-    return table
-  return f'{table}\n\n{report.text(found, mfu, price)}'
+    return table, False
+  return f'{table}\n\n{report.text(found, mfu, price)}', True
 
 
 def search(config, topology):

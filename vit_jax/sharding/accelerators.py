@@ -9,6 +9,13 @@ from typing import NamedTuple
 
 GIB = 2**30
 
+# Slices on offer: cloud.google.com/tpu/docs/{v3,v4,v5e,v5p,v6e}, and for cubes
+# /types-topologies.
+_V3 = ('2x2', '4x4', '4x8', '8x8', '8x16', '16x16', '16x32', '32x32')
+_V5E = ('1x1', '2x2', '2x4', '4x4', '4x8', '8x8', '8x16', '16x16')
+# Below a cube of 4x4x4; above, every A <= B <= C of multiples of 4.
+_PARTS_OF_CUBE = ('2x2x1', '2x2x2', '2x2x4', '2x4x4')
+
 
 class Chip(NamedTuple):
   """A row of the table.
@@ -16,27 +23,30 @@ class Chip(NamedTuple):
   Attributes:
     memory: bytes of HBM.
     peak: bfloat16 operations per second.
-    dimensions: of the network between chips; None: it is not a torus.
+    slices: how chips may be wired, as '2x4'; (): in any number, no TPU.
+    largest: chips in the largest slice of whole cubes; 0: there are none.
     devices: number of JAX devices per chip, which share its memory.
     price: US dollars per hour; None: no list price is known.
   """
 
   memory: int
   peak: float
-  dimensions: int | None
+  slices: tuple[str, ...] = ()
+  largest: int = 0
   devices: int = 1
   price: float | None = None
 
 
 CHIPS = {
-  'v3': Chip(32 * GIB, 123e12, 2, devices=2),
-  'v4': Chip(32 * GIB, 275e12, 3, price=3.22),  # Two cores act as one device.
-  'v5e': Chip(16 * GIB, 197e12, 2, price=1.20),
-  'v5p': Chip(95 * GIB, 459e12, 3, price=4.20),
-  'v6e': Chip(32 * GIB, 918e12, 2, price=2.70),
-  'a100': Chip(80 * GIB, 312e12, None),
-  'h100': Chip(80 * GIB, 989e12, None),
-  'h200': Chip(141 * 10**9, 989e12, None),
+  'v3': Chip(32 * GIB, 123e12, _V3, devices=2),
+  # Two cores act as one device.
+  'v4': Chip(32 * GIB, 275e12, _PARTS_OF_CUBE, largest=4096, price=3.22),
+  'v5e': Chip(16 * GIB, 197e12, _V5E, price=1.20),
+  'v5p': Chip(95 * GIB, 459e12, _PARTS_OF_CUBE, largest=6144, price=4.20),
+  'v6e': Chip(32 * GIB, 918e12, _V5E, price=2.70),
+  'a100': Chip(80 * GIB, 312e12),
+  'h100': Chip(80 * GIB, 989e12),
+  'h200': Chip(141 * 10**9, 989e12),
 }
 
 # What JAX calls a device, as a pattern: its row. Of H100 and H200, cards for

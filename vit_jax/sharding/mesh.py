@@ -59,6 +59,17 @@ def devices():
     ) from error
 
 
+def platform(mesh):
+  """Returns the platform of the devices of a mesh, e.g. 'gpu'.
+
+  Args:
+    mesh: a `jax.sharding.Mesh`, or an abstract one, which has none: None.
+  """
+  if isinstance(mesh, jax.sharding.AbstractMesh):
+    return None
+  return mesh.devices.flat[0].platform
+
+
 def abstract(mesh, num_devices):
   """Returns a mesh without devices, for planning.
 

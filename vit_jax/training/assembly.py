@@ -14,6 +14,7 @@ from vit_jax.config import schema, validation
 from vit_jax.data import batch as batches
 from vit_jax.data import sources, transforms
 from vit_jax.data.transforms import mixing
+from vit_jax.sharding import mesh as meshes
 from vit_jax.sharding import placement
 from vit_jax.training import objectives, train_step
 from vit_jax.training.optim import optimizers, schedules
@@ -148,7 +149,10 @@ def build(config, num_classes, mesh, num_steps=None):
   """
   image_size = schema.image_size(config.data)
   model = models.build(
-    config.model, num_classes, placement.activation_constraint(mesh)
+    config.model,
+    num_classes,
+    placement.activation_constraint(mesh),
+    meshes.platform(mesh),
   )
   objective = objectives.build(
     config.objective, model, num_classes, models.family(config.model.name)

@@ -1,11 +1,11 @@
 """Plots of a finished run: its learning curve, and its predictions."""
 
 import math
-import pathlib
 
 import numpy as np
 from matplotlib import ticker
 
+from vit_jax import files
 from vit_jax.config import recipes
 from vit_jax.data.transforms import mixing
 from vit_jax.evaluation import drawing, metrics
@@ -29,7 +29,7 @@ def learning_curve(workdir):
   Raises:
     UserError: `workdir` has no metrics.
   """
-  workdir = pathlib.Path(workdir)
+  workdir = files.path(workdir)
   records = metrics_file.read(workdir)
   picture = drawing.blank(8, 3.4)
   note = _note(workdir)

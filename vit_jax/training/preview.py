@@ -7,6 +7,7 @@ from vit_jax.config import schema
 from vit_jax.data import pipeline, sources
 from vit_jax.data.transforms import mixing
 from vit_jax.evaluation import drawing
+from vit_jax.sharding import mesh as meshes
 from vit_jax.training import assembly, train_step
 
 
@@ -23,7 +24,7 @@ def run(config, output):
   Raises:
     UserError: the configuration is invalid, or the data cannot be read.
   """
-  assembly.validate(config, jax.device_count())
+  assembly.validate(config, len(meshes.devices()))
   source = sources.build(config.data, config.data.train_split)
   batch = first_batch(config, source)
   shown = {key: batch[key][: drawing.MAX_IMAGES] for key in batch}

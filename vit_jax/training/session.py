@@ -8,21 +8,23 @@ import contextlib
 import datetime
 import functools
 import itertools
-import os
 import shlex
 
 import jax
 
-from vit_jax import errors, pytrees
+from vit_jax import errors, files, pytrees
 from vit_jax.checkpoints import manager, parameters
 from vit_jax.config import recipes
+from vit_jax.data import threads
 from vit_jax.evaluation import metrics, records
 from vit_jax.training import best_step, initialization, progress
 from vit_jax.training.runtime import (
   agreement,
   lock,
   log,
+  mirror,
   preemption,
+  process_log,
   profiling,
   timings,
   watchdog,
@@ -67,13 +69,15 @@ class Session:
     self._fallback = None  # The step of the last rollback.
     self._batches = None
     self._best = best_step.BestStep()
-    is_writer = jax.process_index() == 0
-    self.log = log.RunLog(workdir, num_steps, is_writer=is_writer)
-    file = timings.TimingsFile(workdir, self.log.say) if is_writer else None
-    self.timings = timings.Timings(num_steps, speed, file)
+    self._mirror = mirror.Mirror(workdir, self._say)
+    folder, is_writer = self._mirror.folder, jax.process_index() == 0
+    self.log = log.RunLog(folder, num_steps, is_writer=is_writer)
+    file = timings.TimingsFile(folder, self._say) if is_writer else None
+    devices = components.mesh.local_devices
+    self.timings = timings.Timings(num_steps, speed, file, devices)
     number = jax.process_index() if jax.process_count() > 1 else None
     self._profiler = profiling.Profiler(
-      workdir, config.run.profile_steps, self.log.say, number
+      workdir, config.run.profile_steps, self._say, number
     )
     self._progress = progress.Progress(
       self.log,
@@ -87,11 +91,16 @@ class Session:
     with contextlib.ExitStack() as stack:  # Undone if the rest of it fails.
       self._stop = stack.enter_context(preemption.Stop())
       agreement.check_same(self._origin)
+      held = None
       if jax.process_index() == 0:
-        stack.enter_context(lock.RunLock(self._workdir, self.log.say))
+        held = stack.enter_context(lock.hold(self._workdir, self.log.say))
         recipes.save(self._config, self._workdir)
         cards.write(self._workdir, self._card)
       agreement.check_shared(self._workdir)
+      stack.enter_context(self._mirror)
+      self._continue_files()
+      if files.is_remote(self._workdir):  # The mirror ends with the run.
+        stack.callback(process_log.CURRENT.close)
       stack.enter_context(self.log)
       if run.log_compiles:
         stack.enter_context(jax.log_compiles())
@@ -103,6 +112,7 @@ class Session:
           run.checkpoints_to_keep,
           self.log.say,
           keep_best=run.keep_best,
+          fence=held.check if held else lambda: None,
         )
       )
       self._watchdog = stack.enter_context(
@@ -113,6 +123,21 @@ class Session:
 
   def __exit__(self, *error):
     return self._stack.__exit__(*error)
+
+  def _say(self, text):
+    self.log.say(text)
+
+  def _continue_files(self):
+    """Fetches the files that this process adds lines to, from a store."""
+    number = jax.process_index()
+    names = [process_log.path('.', number).as_posix()]
+    for name in [*names, timings.FILE] if number == 0 else names:
+      try:
+        self._mirror.fetch(name)
+      except OSError as error:
+        raise errors.UserError(
+          f'{self._workdir / name} can not be read: {error}.'
+        ) from error
 
   # From the start to the first step -------------------------------------------
 
@@ -219,12 +244,11 @@ class Session:
       'without evaluations and saves'
     )
     if first.waiting >= timings.STARVING:
-      data = self._config.data
       self.log.say(
-        f'steps wait for data for {first.waiting:.0%} of their time: raise '
-        f'data.num_threads={data.num_threads} or '
-        f'data.num_workers={data.num_workers}, up to the {os.cpu_count()} '
-        'cores of this host, or read from a faster disk'
+        f'steps wait for data for {first.waiting:.0%} of their time '
+        f'({threads.describe(self._config.data)}): raise data.num_threads or '
+        'data.num_workers, give this process more CPUs, or read from a faster '
+        'disk'
       )
 
   def iterate_evaluation(self, batches, count):
@@ -264,12 +288,14 @@ class Session:
       self._checkpoints.save(
         step, state, self._record(), self._is_scheduled(step)
       )
+      self._mirror.push()
 
   def log_evaluation(self, step, report):
     """Logs the evaluation of a step, and marks the step if it's the best."""
     if self.log.has_evaluation(step):
       return
     self.log.evaluation(step, report)
+    self._mirror.push()
     if self._config.run.keep_best:
       score = metrics.score(report)
       if self._best.update(step, score):

@@ -15,7 +15,7 @@ import numpy as np
 from ml_collections import config_dict
 
 from vit_jax import errors, files
-from vit_jax.config import grids, recipes, schema, validation
+from vit_jax.config import grids, paths, recipes, schema, validation
 from vit_jax.data import datasets, sources
 from vit_jax.data.datasets import suites
 from vit_jax.evaluation import metrics, registry
@@ -24,6 +24,7 @@ from vit_jax.training import assembly, initialization, trials
 
 FILE = 'sweep.json'
 _METRIC = trials.METRIC
+_OF_FILES = ('tfds', *paths.FILES)  # Sources that have a data set.
 
 
 class Plan(NamedTuple):
@@ -117,6 +118,9 @@ def run(
     _check(plan)
   results = {dataset: _run_plan(plan) for dataset, plan in plans.items()}
   table = [_result(row, results) for row in rows]
+  if suite is None:
+    chosen = grids.apply(plans[''].config, table[0]['chosen'])
+    table[0]['name'] = _name(chosen.data)
   files.write_text(workdir / FILE, json.dumps(table, indent=2) + '\n')
   return table
 
@@ -144,18 +148,23 @@ def _rows(suite, metric):
   return errors.choose('suite', suite, suites.SUITES)
 
 
+def _name(data):
+  """Returns the data set, as the configuration names it; or its generator."""
+  return data.dataset if data.source in _OF_FILES else data.source
+
+
 def _with_dataset(spec, dataset):
   """Returns the recipe with its knob `dataset` set; '': unchanged."""
   if not dataset:
     return spec
-  joint = ',' if '.py:' in spec else ':'
-  return f'{spec}{joint}dataset={dataset}'
+  return recipes.with_knob(spec, 'dataset', dataset)
 
 
 def _plan(spec, overrides, folder, sweep, num_seeds, held_out, names):
   """Returns the `Plan` of a recipe."""
   config = recipes.load(spec, overrides)
   grid = grids.parse(sweep) if sweep else recipes.grid(spec)
+  grids.check_overrides(grid, overrides)
   if not grid and num_seeds == 1:
     raise errors.UserError(
       f'There is nothing to sweep: {spec} has no function get_grid. Give '

@@ -5,12 +5,12 @@ checkpoint, bit for bit as if it had never stopped.
 """
 
 import functools
-import pathlib
 
 import jax
 
+from vit_jax import files
 from vit_jax.config import paths, recipes, schema
-from vit_jax.data import bad_examples, pipeline, prefetch
+from vit_jax.data import bad_examples, pipeline, prefetch, threads
 from vit_jax.evaluation import drawing
 from vit_jax.sharding import mesh as meshes
 from vit_jax.sharding import placement
@@ -44,12 +44,12 @@ def run(config, workdir):
       any training; or the run diverges or fails to save repeatedly.
     Preempted: a signal has stopped the run, and its state is saved.
   """
-  process_log.CURRENT.begin()
   workdir = paths.absolute(workdir)
   devices = meshes.devices()
   assembly.validate(config, len(devices))
   recipes.check_same(config, workdir)
-  workdir = pathlib.Path(workdir)
+  workdir = files.path(workdir)
+  process_log.CURRENT.begin(workdir)
   initialization.check(config, workdir)
   data = splits.Splits(config, workdir)
   num_steps = schema.num_steps(config.run, len(data.train))
@@ -67,6 +67,7 @@ def run(config, workdir):
       session.log.say(line)
     for line in data.describe():
       session.log.say(line)
+    session.log.say(threads.describe(config.data))
     state = session.restore_or_init()
     data.remember()
     step = int(state.step)

@@ -8,7 +8,6 @@ guesses what classes are called, or how images are prepared.
 import dataclasses
 import json
 import math
-import pathlib
 from typing import Any
 
 from ml_collections import config_dict
@@ -118,7 +117,7 @@ def write(folder, card):
   """Writes the card to a folder, whole or not at all."""
   content = dataclasses.asdict(card) | {'model': card.model.to_dict()}
   text = json.dumps(content, indent=1, allow_nan=False)
-  files.write_text(pathlib.Path(folder) / FILE, text + '\n')
+  files.write_text(files.path(folder) / FILE, text + '\n')
 
 
 def read(folder, model):
@@ -131,7 +130,7 @@ def read(folder, model):
   Raises:
     UserError: it is no card.
   """
-  path = pathlib.Path(folder) / FILE
+  path = files.path(folder) / FILE
   if not path.exists():
     return None
   said = read_json(path)

@@ -1,8 +1,6 @@
 """Weights of one format, written in another."""
 
 import dataclasses
-import os
-import pathlib
 import re
 import sys
 
@@ -10,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vit_jax import errors, models, pytrees
+from vit_jax import errors, files, models, pytrees
 from vit_jax.checkpoints import parameters
 from vit_jax.config import model_names, recipes, schema
 from vit_jax.nn import position_embedding
@@ -71,8 +69,10 @@ def run(source, target, to, model_name=None, format_name=None, exclude=None):
 
 
 def _check_new(target):
-  path = pathlib.Path(target)
-  if path.is_file() or (path.is_dir() and os.listdir(path)):
+  path = files.path(target)
+  with files.asking(path):
+    is_there = path.is_file() or (path.is_dir() and any(path.iterdir()))
+  if is_there:
     raise errors.UserError(
       f'{target} is there already; remove it, or give another target.'
     )

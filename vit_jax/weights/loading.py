@@ -5,16 +5,20 @@
 
 import dataclasses
 import functools
+import os
 import pathlib
+import re
 import sys
 from collections.abc import Callable
 
 import jax.numpy as jnp
 
-from vit_jax import errors, models, pytrees
+from vit_jax import errors, files, models, pytrees
 from vit_jax.checkpoints import parameters
 from vit_jax.config import model_names, recipes, schema, validation
 from vit_jax.data.datasets import class_names
+from vit_jax.files import copies
+from vit_jax.sharding import mesh as meshes
 from vit_jax.weights import card as cards
 from vit_jax.weights import (
   catalog,
@@ -30,6 +34,7 @@ from vit_jax.weights.catalog import augreg
 from vit_jax.weights.files import download
 from vit_jax.weights.torch_config import told as tellings
 
+_DIGEST = re.compile(r'#(sha256|md5)=\w*$')  # Behind an address.
 _POOLING = ('pooling/.*',)
 _OBJECTIVE = 'objective/'  # Of a run, what is not of its model.
 # What becomes of the class token, by pooling in the weights and in the model.
@@ -104,14 +109,15 @@ def find(checkpoint, model_name=None, format_name=None, position_resize=None):
 
 
 def _find(checkpoint, model_name, format_name):
-  folder, is_best = run_folder(checkpoint)
-  if is_best:
-    return _from_orbax(folder, model_name, of_best=True)
+  if not download.is_address(checkpoint):
+    folder, is_best = run_folder(checkpoint)
+    if is_best:
+      return _from_orbax(folder, model_name, of_best=True)
   entry, path = _locate(checkpoint)
-  folder = pathlib.Path(path)
-  if not folder.is_dir():
+  folder = files.path(path)
+  if not files.is_folder(folder):
     return _from_file(path, model_name, format_name, entry)
-  if (folder / publishing.WEIGHTS).exists():
+  if files.exists(folder / publishing.WEIGHTS):
     path = str(folder / publishing.WEIGHTS)
     return _from_file(path, model_name, format_name, entry)
   return _from_orbax(folder, model_name)
@@ -119,18 +125,24 @@ def _find(checkpoint, model_name, format_name):
 
 def run_folder(run):
   """Returns the folder in 'run' or 'run:best', and whether it is the latter."""
-  name, _, part = str(run).rpartition(':')
-  folder = pathlib.Path(name).expanduser()
-  if part == parameters.BEST and name and folder.is_dir():
-    return folder, True
-  return pathlib.Path(run).expanduser(), False
+  run = os.path.expanduser(run)
+  name, _, part = run.rpartition(':')
+  if part == parameters.BEST and name and files.is_folder(name):
+    return files.path(name), True
+  return files.path(run), False
 
 
-def build(weights, num_classes=None):
-  """Returns the model of the weights, by default with their classes."""
+def build(weights, num_classes=None, platform=None):
+  """Returns the model of the weights, by default with their classes.
+
+  Args:
+    weights: a `Weights`.
+    num_classes: outputs of the head; None: theirs.
+    platform: see `models.build`.
+  """
   if num_classes is None:
     num_classes = weights.num_classes
-  return models.build(weights.model, num_classes)
+  return models.build(weights.model, num_classes, platform=platform)
 
 
 def load(weights, image_size):
@@ -144,7 +156,7 @@ def load(weights, image_size):
     UserError: patches do not cover that size, or the weights can't be read.
   """
   validation.check_resolution(image_size, weights.model.name)
-  model = build(weights)
+  model = build(weights, platform=meshes.devices()[0].platform)
   params, _ = weights.load(
     models.params_of(model, image_size),
     changes_to(weights, weights.model, image_size),
@@ -193,8 +205,11 @@ def _locate(checkpoint):
   """Returns the row of the catalogue, or None, and the path."""
   entry, address = None, checkpoint
   file, _ = formats.split(checkpoint)
-  if pathlib.Path(file).expanduser().exists():
-    return None, str(pathlib.Path(checkpoint).expanduser())
+  if not download.is_address(checkpoint):
+    if files.is_remote(checkpoint):
+      return None, _in_store(checkpoint)
+    if pathlib.Path(file).expanduser().exists():
+      return None, str(pathlib.Path(checkpoint).expanduser())
   if checkpoint.startswith(BEST):
     entry = _best(checkpoint.removeprefix(BEST))
   elif catalog.has_family_of(checkpoint):
@@ -219,9 +234,29 @@ def _locate(checkpoint):
   return entry, f'{path}:{part}' if part else str(path)
 
 
+def _in_store(checkpoint):
+  """Returns the path of a file or a folder of an object store.
+
+  A file whose digest is demanded has it.
+
+  Raises:
+    UserError: there is none, or the store can't be asked.
+  """
+  address = _DIGEST.sub('', checkpoint)
+  file, _ = formats.split(address)
+  if not files.exists(files.path(file)):
+    raise errors.UserError(
+      f'{file} is no file or folder. {errors.nearest(file, _beside(file))}'
+    )
+  if address != checkpoint:
+    with files.asking(file):
+      download.check_digest(checkpoint, copies.local(file))
+  return address
+
+
 def _beside(checkpoint):
   """Returns the paths of what is where a file or folder is missing."""
-  folder = pathlib.Path(checkpoint).expanduser().parent
+  folder = files.path(os.path.expanduser(checkpoint)).parent
   try:
     return [str(path) for path in folder.iterdir()]
   except OSError:
@@ -249,7 +284,7 @@ def _from_file(path, model_name, format_name, entry):
     format_name = file.format
   told = tellings.Told('tanh')
   if format_name in torch_config.PROJECTS:
-    folder = pathlib.Path(formats.split(path)[0]).parent
+    folder = files.path(formats.split(path)[0]).parent
     told = torch_config.read(folder, format_name)
     normalization.check(path, shapes, told.preprocessing)
     if told.assumed:
@@ -321,7 +356,7 @@ def _released(path, format_name, num_classes):
   """
   if format_name in torch_config.PROJECTS or not num_classes:
     return None
-  given = pathlib.Path(formats.split(path)[0])
+  given = files.path(formats.split(path)[0])
   for entry in catalog.ENTRIES.values():
     file, _ = formats.split(entry.address)
     if (

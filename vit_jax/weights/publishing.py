@@ -5,11 +5,10 @@ with model.safetensors and config.json.
 """
 
 import json
-import pathlib
 import re
 from typing import NamedTuple
 
-from vit_jax import errors, models, pytrees
+from vit_jax import errors, files, models, pytrees
 from vit_jax.weights import formats, mapping, normalization, torch_config
 from vit_jax.weights.files import npz, safetensors, weights_file
 
@@ -73,14 +72,14 @@ def save(target, format_name, params, card, sizes):
     flat = normalization.unfold(flat, card.preprocessing)
   theirs = translate(flat, format_name, card.model.name)
   if format_name not in torch_config.PROJECTS:
-    if pathlib.Path(target).suffix != '.npz':
+    if files.path(target).suffix != '.npz':
       raise errors.UserError(f'{target} should end in .npz, as it will be one.')
     npz.save(target, theirs)
     return
   for name, content in torch_config.files(format_name, card, sizes).items():
-    with weights_file.replacing(pathlib.Path(target) / name) as file:
+    with weights_file.replacing(files.path(target) / name) as file:
       file.write(json.dumps(content, indent=2).encode() + b'\n')
-  safetensors.save(pathlib.Path(target) / WEIGHTS, theirs, {'format': 'pt'})
+  safetensors.save(files.path(target) / WEIGHTS, theirs, {'format': 'pt'})
 
 
 def untold(format_name, card):

@@ -1,6 +1,8 @@
 """Who meets where, as schedulers, launchers and flags tell it."""
 
+import itertools
 import os
+import re
 import socket
 import threading
 
@@ -222,6 +224,49 @@ def test_a_port_that_is_taken_is_refused(meeting):
     port = taken.getsockname()[1]
     with pytest.raises(errors.UserError, match=f'cannot listen at port {port}'):
       multihost.join(f'localhost:{port}', 2, 0)
+
+
+@pytest.mark.parametrize('process_id', [0, 3])
+@pytest.mark.parametrize('host', ['no-such-host.invalid', 'a..b', 'n' * 70])
+def test_a_coordinator_that_no_machine_is_called_is_refused(
+  meeting, monkeypatch, host, process_id
+):
+  monkeypatch.setattr(multihost, 'NAME_SECONDS', 0)
+  monkeypatch.setattr(socket, 'getaddrinfo', unknown(socket.EAI_NONAME))
+  message = f'--coordinator={host}:8476: no machine is called {host} '
+  with pytest.raises(errors.UserError, match=re.escape(message)) as info:
+    multihost.join(f'{host}:8476', 4, process_id)
+  assert '\n' not in str(info.value)
+  assert meeting.address is None
+
+
+def unknown(number, count=10**6):
+  """Returns a `getaddrinfo` that fails so many times."""
+  failures = itertools.repeat(number, count)
+  lookup = socket.getaddrinfo
+
+  def getaddrinfo(host, *rest, **named):
+    for failure in failures:
+      host.encode('idna')
+      raise socket.gaierror(failure, 'as the system says it')
+    return lookup('127.0.0.1', *rest, **named)
+
+  return getaddrinfo
+
+
+def test_a_name_may_appear_as_machines_start(meeting, monkeypatch):
+  monkeypatch.setattr(multihost.time, 'sleep', lambda seconds: None)
+  monkeypatch.setattr(socket, 'getaddrinfo', unknown(socket.EAI_NONAME, 3))
+  multihost.join('node1:8476', 4, 3)
+  assert meeting.told == ('node1:8476', 4, 3)
+
+
+def test_a_name_server_that_does_not_respond_is_no_mistake(
+  meeting, monkeypatch
+):
+  monkeypatch.setattr(socket, 'getaddrinfo', unknown(socket.EAI_AGAIN))
+  multihost.join('node1:8476', 4, 3)
+  assert meeting.told == ('node1:8476', 4, 3)
 
 
 @pytest.mark.parametrize('count', ['1', '2'])

@@ -5,17 +5,18 @@ columns, 3] or, grey, [images, rows, columns]) and `<split>_label` (int
 [images]).
 """
 
+import contextlib
 import dataclasses
 import math
 import os
-import pathlib
 import zipfile
 import zlib
 
 import numpy as np
 
-from vit_jax import errors
+from vit_jax import errors, files
 from vit_jax.data.sources import slices
+from vit_jax.files import copies
 
 # Pictures of a few colours compress well; a zip bomb is 1000:1.
 MAX_COMPRESSION = 100
@@ -94,7 +95,7 @@ def build(data, split):
   Raises:
     UserError: no such file, not an .npz file, or the arrays aren't as above.
   """
-  path = pathlib.Path(os.path.expanduser(data.dataset))
+  path = files.path(os.path.expanduser(data.dataset))
   with _open(path) as file:
     splits = [
       name.removesuffix('_image')
@@ -149,13 +150,9 @@ def _join(parts, num_classes, path):
 
 
 def _open(path):
-  if not path.is_file():
-    raise errors.UserError(
-      f'data.dataset={str(path)!r} is not a file; with data.source=arrays it '
-      'is an .npz file.'
-    )
+  own = _on_disk(path)
   try:
-    file = np.load(path, allow_pickle=False)
+    file = np.load(own, allow_pickle=False)
   except Exception as error:  # Of any kind: the bytes can be anything.
     raise errors.UserError(f'{path} is not an .npz file: {error}') from error
   if isinstance(file, np.ndarray):
@@ -164,7 +161,7 @@ def _open(path):
     )
   members = file.zip.infolist()
   claimed = sum(member.file_size for member in members)
-  limit = max(_SMALL, MAX_COMPRESSION * path.stat().st_size)
+  limit = max(_SMALL, MAX_COMPRESSION * own.stat().st_size)
   if claimed > limit or len(members) > _MAX_ARRAYS:
     file.close()
     raise errors.UserError(
@@ -172,6 +169,18 @@ def _open(path):
       f'more than {MAX_COMPRESSION} times its size are unpacked.'
     )
   return file
+
+
+def _on_disk(path):
+  """Returns the path of a file, or of a copy of an object."""
+  with files.asking(path), contextlib.suppress(FileNotFoundError):
+    own = copies.local(path)
+    if own.is_file():
+      return own
+  raise errors.UserError(
+    f'data.dataset={str(path)!r} is not a file; with data.source=arrays it is '
+    'an .npz file.'
+  )
 
 
 def _array(file, path, name):

@@ -2,6 +2,7 @@
 
 import collections
 import itertools
+from concurrent import futures
 
 import numpy as np
 
@@ -112,12 +113,9 @@ def _of_classes(source):
 
 def _of_values(split, source):
   """Returns whether images of 16 bits use the lower of them alone."""
-  bits = []
-  for index in range(0, len(source), -(-len(source) // _NUM_LOOKED_AT)):
-    try:
-      bits.append(decoding.bits_used(source[index]['image']))
-    except (OSError, errors.UserError):  # It is told when the image is read.
-      continue
+  chosen = range(0, len(source), -(-len(source) // _NUM_LOOKED_AT))
+  with futures.ThreadPoolExecutor(_NUM_LOOKED_AT) as threads:
+    bits = list(threads.map(lambda index: _bits_of(source, index), chosen))
   bits = [number for number in bits if number is not None]
   if not bits or max(bits) > 12:
     return []
@@ -126,3 +124,11 @@ def _of_values(split, source):
     f'nearly black, since the upper 8 are taken; multiply their values by '
     f'{2 ** (16 - max(bits))}'
   ]
+
+
+def _bits_of(source, index):
+  """Returns the bits that an image uses; None: not of 16, or not readable."""
+  try:
+    return decoding.bits_used(source[index]['image'])
+  except (OSError, errors.UserError):  # It is told when the image is read.
+    return None

@@ -51,7 +51,10 @@ def save(path, splits):
 def load(path):
   """Returns {name: array} that `save` has written; {}: there is none."""
   try:
-    with np.load(path, allow_pickle=False) as stored:
+    with (
+      files.open_regular(path) as file,
+      np.load(file, allow_pickle=False) as stored,
+    ):
       return {name: stored[name] for name in stored.files}
   except FileNotFoundError:
     return {}
@@ -129,8 +132,12 @@ def _by_part(source, bad):
 
 
 def _as_before(part, had):
+  sizes = part.sizes
+  if sizes is not None:
+    known = dict(zip(part.names.tolist(), sizes.tolist()))
+    sizes = np.array([known.get(n, _UNKNOWN) for n in had.names.tolist()])
   return dataclasses.replace(
-    part, names=had.names, labels=had.labels.astype(np.int32)
+    part, names=had.names, labels=had.labels.astype(np.int32), sizes=sizes
   )
 
 
@@ -140,7 +147,7 @@ def _gone(first, part):
   return {
     index
     for index, name in enumerate(first.names.tolist())
-    if name not in now and not os.path.exists(_path(first, index))
+    if name not in now and not files.exists(_path(first, index))
   }
 
 
@@ -196,14 +203,13 @@ def _parts(source):
 
 
 def _is_of_files(part):
-  return getattr(part, 'names', None) is not None and '://' not in part.root
+  return getattr(part, 'names', None) is not None
 
 
 def _files_of(part):
   sizes = np.full(len(part), _UNKNOWN, np.int64)
   for index in range(0, len(part), -(-len(part) // _MAX_SIZES)):
-    path = _path(part, index)
-    sizes[index] = os.path.getsize(path) if os.path.exists(path) else 0
+    sizes[index] = part.size(index) or 0
   return Files(part.names, part.labels, sizes, part.num_classes)
 
 

@@ -11,7 +11,7 @@ import itertools
 import os
 import re
 
-from vit_jax import errors
+from vit_jax import errors, files
 
 _PART = re.compile(r'(.+)@(\d+(?:\.\d+)?)')
 
@@ -96,10 +96,8 @@ def parse(dataset):
   Raises:
     UserError: a weight is zero.
   """
-  if os.path.exists(os.path.expanduser(dataset)):
-    return None
   matches = [_PART.fullmatch(part) for part in _parts(dataset)]
-  if not all(matches):
+  if not all(matches) or _exists(dataset):
     return None
   parts = [(match[1], float(match[2])) for match in matches]
   for name, weight in parts:
@@ -115,11 +113,17 @@ def _parts(dataset):
   parts = []
   for text in dataset.split('+'):
     joined = _PART.fullmatch(f'{parts[-1]}+{text}'.strip()) if parts else None
-    if joined and os.path.exists(os.path.expanduser(joined[1])):
+    if joined and _exists(joined[1]):
       parts[-1] = joined[0]
     else:
       parts.append(text.strip())
   return parts
+
+
+def _exists(dataset):
+  if dataset.count('://') > 1:  # Of several data sets, in stores.
+    return False
+  return files.exists(os.path.expanduser(dataset))
 
 
 def join(parts, weights):

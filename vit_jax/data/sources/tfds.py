@@ -13,13 +13,14 @@ import os
 from collections.abc import Callable, Sequence
 
 import tensorflow_datasets as tfds
-from etils import epath
 
-from vit_jax import errors
+from vit_jax import errors, files
 from vit_jax.data import bad_examples
 from vit_jax.data.datasets import vtab
-from vit_jax.data.sources import tfds_builders, tfrecord
+from vit_jax.data.sources import array_record, tfds_builders, tfrecord
 from vit_jax.data.transforms import decoding
+
+_COPY = '; copy the file again'
 
 
 @dataclasses.dataclass(eq=False)
@@ -79,8 +80,9 @@ class TfdsSource:
     return f'record {number} of {os.path.basename(file.filename)}'
 
   def facts(self):
+    sizes = tfrecord.sizes_of(file.filename for file in self.files)
     for file in self.files:
-      size = epath.Path(file.filename).stat().length
+      size = sizes[file.filename]
       name = os.path.basename(file.filename)
       yield f'{name} {file.skip} {file.take} {size}'
 
@@ -106,8 +108,9 @@ class TfdsSource:
     try:
       return self.records[index]
     except RuntimeError as error:  # ArrayRecord's error for broken records.
+      advice = '' if files.is_remote(self.files[0].filename) else _COPY
       raise bad_examples.BrokenShardError(
-        f'{self.where(index)} can not be read; copy the file again: {error}'
+        f'{self.where(index)} can not be read{advice}: {error}'
       ) from error
 
   def _place(self, index):
@@ -133,13 +136,13 @@ def build(data, split):
   tfds_builders.prepare(builder)
   features = _features(builder, data.num_classes, task)
   *_, label = features
-  records, files = _records(builder, _tfds_split(of_vtab, split))
+  records, instructions = _records(builder, _tfds_split(of_vtab, split))
   names = getattr(features[label], 'names', None)
   return TfdsSource(
     records,
     features,
     (task and task.label) or operator.itemgetter(label),
-    tuple(files),
+    tuple(instructions),
     tuple(names) if names and not (task and task.label) else None,
     _count(features, task) or data.num_classes,
     is_binary=builder.name == 'dsprites',
@@ -213,12 +216,15 @@ def _records(builder, split):
   format = tfds_builders.file_format(builder)
   splits = builder.info.splits
   try:
-    files = splits[split].file_instructions
-    if not files:
+    instructions = splits[split].file_instructions
+    if not instructions:
       raise ValueError('it has no examples')
     if format == tfds_builders.TFRECORD:
       name = f'{builder.name}-{"-".join(sorted(_names(split)))}'
-      return tfrecord.read(files, name), files
+      return tfrecord.read(instructions, name), instructions
+    tfrecord.sizes_of(file.filename for file in instructions)
+    if not array_record.is_readable(instructions[0].filename):
+      return array_record.copied(instructions), instructions
     records = builder.as_data_source(
       split,
       deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES,
@@ -238,12 +244,7 @@ def _records(builder, split):
       f'The split {split!r} of {builder.name} is empty, or not of the form '
       f'train[:99%] or train[100:200]: {error}'
     ) from error
-  for file in files:
-    if not epath.Path(file.filename).exists():
-      raise bad_examples.BrokenShardError(
-        f'The file {file.filename} of the data set is missing.'
-      )
-  return records, files
+  return records, instructions
 
 
 def _names(split):

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from vit_jax import errors
+from vit_jax import errors, files
 from vit_jax.data.sources import tfds_metadata
 
 ARRAY_RECORD = tfds.core.FileFormat.ARRAY_RECORD
@@ -79,7 +79,7 @@ def builder(dataset, data_dir):
     UserError: there is no such data set, configuration or version; or its
       files are none that TFDS has written: see `tfds_metadata`.
   """
-  data_dir = data_dir and os.path.expanduser(data_dir)
+  data_dir = data_dir and os.fspath(files.path(os.path.expanduser(data_dir)))
   tfds_metadata.check(dataset, data_dir)
   try:
     return tfds.builder(dataset, data_dir=data_dir)
@@ -119,6 +119,12 @@ def prepare(builder):
   """
   if is_prepared(builder):
     return
+  if files.is_remote(builder.data_path):
+    raise errors.UserError(
+      f'{builder.name} is not in {os.fspath(builder.data_path)}, and data sets '
+      'are prepared on a disk: prepare it there, by `vit_jax prepare` and '
+      'another --data_dir, and copy its folder.'
+    )
   try:
     builder.download_and_prepare(file_format=ARRAY_RECORD)
   # Preparing runs the data set's own code, which may fail in any way.

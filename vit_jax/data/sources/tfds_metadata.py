@@ -9,7 +9,6 @@ numbers, names and sizes have bounds.
 import os
 import re
 
-from etils import epath
 from tensorflow_datasets.core import naming
 from tensorflow_datasets.core.utils import file_utils
 
@@ -83,9 +82,10 @@ def check(dataset, data_dir):
       'plain name.'
     )
   for root in file_utils.list_data_dirs(data_dir):
-    folder = epath.Path(root) / name.name
-    if folder.is_dir():
-      _check_folders(folder)
+    with files.asking(root):
+      folder = files.path(root) / name.name
+      if folder.is_dir():
+        _check_folders(folder)
 
 
 def _check_folders(top):
@@ -210,14 +210,5 @@ def _parse(path, text):
 
 def _bounded(path):
   """Returns what is in a file, local or remote, of the size of metadata."""
-  try:
-    if '://' not in os.fspath(path):
-      return files.read_bytes(path, files.MAX_JSON)
-    size = path.stat().length
-    if size > files.MAX_JSON:
-      raise OSError(f'over {files.MAX_JSON} bytes')
-    return path.read_bytes()
-  except OSError as error:
-    raise errors.UserError(
-      f'{os.fspath(path)} can not be read: {error.strerror or error}.'
-    ) from error
+  with files.asking(path):
+    return files.read_bytes(path, files.MAX_JSON)

@@ -13,12 +13,13 @@ import hashlib
 import io
 import itertools
 import os
+import pathlib
 import struct
+from concurrent import futures
 
 import google_crc32c
 import numpy as np
 import tqdm
-from etils import epath
 
 from vit_jax import errors, files
 from vit_jax.data import bad_examples
@@ -27,6 +28,8 @@ MAX_RECORD = 128 << 20  # Bytes; images that are decoded have fewer.
 
 _HEADER = struct.Struct('<QI')  # Length, and its checksum.
 _CHECKSUM = struct.Struct('<I')
+_BLOCK = 8 << 20  # Bytes that are asked of a store for several lengths.
+_NUM_THREADS = 16  # That index files of a store.
 
 
 @dataclasses.dataclass(eq=False)
@@ -36,10 +39,12 @@ class Records:
   Attributes:
     files: TFDS's instructions: which parts of which files, in order.
     offsets: {path: int64 [records of the file]}.
+    sizes: {path: bytes of the file}.
   """
 
   files: tuple
   offsets: dict
+  sizes: dict
 
   def __post_init__(self):
     self._ends = list(itertools.accumulate(file.take for file in self.files))
@@ -58,14 +63,9 @@ class Records:
     file = self.files[part]
     number = file.skip + index - (self._ends[part] - file.take)
     offset = int(self.offsets[file.filename][number])
-    with _open(file.filename) as opened:
-      opened.seek(offset)
+    with self._open_at(file.filename, number) as opened:
       length = _length(opened.read(_HEADER.size), file.filename, offset)
-      if length > MAX_RECORD:
-        raise errors.UserError(
-          f'{file.filename}: the record at byte {offset} has {length} bytes; '
-          f'no more than {MAX_RECORD} are read.'
-        )
+      _check_length(length, file.filename, offset)
       data = opened.read(length + _CHECKSUM.size)
     if len(data) < length + _CHECKSUM.size:
       raise _cut_off(file.filename, offset, length, offset + len(data))
@@ -76,6 +76,20 @@ class Records:
         'checksum differs. Copy the file again.'
       )
     return data
+
+  def _open_at(self, path, number):
+    """Returns a file to read a record from; of a store, that record alone."""
+    offset = int(self.offsets[path][number])
+    if not _is_remote(path):
+      opened = _open(path)
+      opened.seek(offset)
+      return opened
+    following = self.offsets[path][number + 1 : number + 2].tolist()
+    frame = _HEADER.size + _CHECKSUM.size
+    end = following[0] if following else self.sizes[path]
+    end = max(end, offset + frame)  # An index may be anybody's.
+    _check_length(end - offset - frame, path, offset)
+    return io.BytesIO(_read_remote(path, offset, end))
 
 
 def read(instructions, cache_name):
@@ -90,29 +104,24 @@ def read(instructions, cache_name):
       has not as many records as it should; names file and offset.
   """
   counts = {file.filename: file.examples_in_shard for file in instructions}
-  sizes = {path: _size(path) for path in counts}
+  sizes = sizes_of(counts)
   text = '\n'.join(f'{path} {size}' for path, size in sizes.items())
   digest = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
   folder = os.path.dirname(next(iter(counts)))
   name = f'{cache_name}-{digest}.npy'
-  caches = [epath.Path(folder) / '.vit_jax' / name, _user_cache() / name]
+  caches = [files.path(folder) / '.vit_jax' / name, _user_cache() / name]
   found = _cached(caches, sum(counts.values()), max(sizes.values()))
   if found is None:
-    found = np.concatenate(
-      [
-        _index(path, sizes[path], counts[path])
-        for path in tqdm.tqdm(counts, f'Indexing {folder}', unit='file')
-      ]
-    )
+    found = np.concatenate(list(_indices(folder, sizes, counts)))
     _save(found, caches)
   ends = list(itertools.accumulate(counts.values()))
   offsets = dict(zip(counts, np.split(found, ends[:-1])))
-  return Records(tuple(instructions), offsets)
+  return Records(tuple(instructions), offsets, sizes)
 
 
 def _user_cache():
   home = os.environ.get('XDG_CACHE_HOME') or '~/.cache'
-  return epath.Path(home).expanduser() / 'vit_jax' / 'tfrecord_index'
+  return pathlib.Path(home).expanduser() / 'vit_jax' / 'tfrecord_index'
 
 
 def _cached(caches, count, end):
@@ -126,10 +135,7 @@ def _cached(caches, count, end):
   size = len(header) + 8 * count
   for path in caches:
     try:
-      if _is_remote(path):
-        data = path.read_bytes() if path.stat().length == size else b''
-      else:
-        data = files.read_bytes(path, size)
+      data = files.read_bytes(path, size)
     except OSError:
       continue
     if len(data) == size and data.startswith(header):
@@ -168,19 +174,40 @@ def _is_remote(path):
   return '://' in os.fspath(path)
 
 
-def _size(path):
+def sizes_of(paths):
+  """Returns {path: bytes} of files of a data set.
+
+  Raises:
+    BrokenShardError: one is missing, or can't be read.
+  """
   try:
-    return epath.Path(path).stat().length
+    return files.sizes(paths)
+  except FileNotFoundError as error:
+    raise bad_examples.BrokenShardError(
+      f'The file {error.filename} of the data set is missing.'
+    ) from error
   except OSError as error:
     raise bad_examples.BrokenShardError(
-      f'The file {path} of the data set is missing: {error}'
+      f'{error.filename} can not be read: {error.strerror or error}.'
     ) from error
+
+
+def _indices(folder, sizes, counts):
+  """Yields the offsets of each file; of a store, many are read at a time."""
+  num_threads = _NUM_THREADS if _is_remote(folder) else 1
+  with futures.ThreadPoolExecutor(num_threads) as threads:
+    found = threads.map(
+      lambda path: _index(path, sizes[path], counts[path]), counts
+    )
+    yield from tqdm.tqdm(
+      found, f'Indexing {folder}', total=len(counts), unit='file'
+    )
 
 
 def _index(path, size, count):
   """Returns the offset of each record of a file, int64 [records]."""
   offsets, offset = [], 0
-  with _open(path) as file:
+  with _Blocks(path, size) if _is_remote(path) else _open(path) as file:
     while offset < size:
       file.seek(offset)
       length = _length(file.read(_HEADER.size), path, offset)
@@ -199,9 +226,41 @@ def _index(path, size, count):
   return np.array(offsets, np.int64)
 
 
+class _Blocks:
+  """A file of a store, read in large pieces, as far as they are asked for."""
+
+  def __init__(self, path, size):
+    self._path, self._size = path, size
+    self._begin, self._data, self._offset = 0, b'', 0
+
+  def __enter__(self):
+    return self
+
+  def __exit__(self, *_):
+    self._data = b''
+
+  def seek(self, offset):
+    self._offset = offset
+
+  def read(self, length):
+    begin = self._offset - self._begin
+    if not 0 <= begin <= len(self._data) - length:
+      self._begin, begin = self._offset, 0
+      end = min(self._offset + _BLOCK, self._size)
+      self._data = _read_remote(self._path, self._offset, end)
+    return self._data[begin : begin + length]
+
+
+def _read_remote(path, begin, end):
+  try:
+    return files.path(path).read_bytes(begin, end)
+  except OSError as error:
+    raise bad_examples.BrokenShardError(
+      f'{path} can not be read: {error.strerror or error}.'
+    ) from error
+
+
 def _open(path):
-  if _is_remote(path):
-    return epath.Path(path).open('rb')
   # Unbuffered: nothing of a record is read twice or in vain.
   try:
     return files.open_regular(path, buffering=0)
@@ -209,6 +268,14 @@ def _open(path):
     raise bad_examples.BrokenShardError(
       f'{path} can not be read: {error.strerror}.'
     ) from error
+
+
+def _check_length(length, path, offset):
+  if length > MAX_RECORD:
+    raise errors.UserError(
+      f'{path}: the record at byte {offset} has {length} bytes; no more than '
+      f'{MAX_RECORD} are read.'
+    )
 
 
 def _length(header, path, offset):

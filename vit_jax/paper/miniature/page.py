@@ -16,6 +16,7 @@ import jax
 from vit_jax import errors, files
 from vit_jax.evaluation import drawing
 from vit_jax.paper.miniature import questions as miniature_questions
+from vit_jax.sharding import mesh as meshes
 
 SPENT = 'measured'  # The placeholder for what `spent` returns.
 _COLORS = '#0072B2', '#D55E00', '#009E73', '#CC79A7'  # Okabe & Ito (2008).
@@ -74,11 +75,11 @@ def spent(measured, num_seeds):
     sum(each[name] for each in measured) / 60
     for name in ('seconds', 'cpu_seconds')
   )
-  device = jax.devices()[0]
+  devices = meshes.devices()
   return (
     f'{len(measured)} runs, {num_seeds} seed(s) of each: {minutes:.1f} minutes '
     f'({cpu_minutes:.1f} minutes of CPU time) on '
-    f'{jax.device_count()} {device.platform} device(s) ({_machine(device)}); '
+    f'{len(devices)} {devices[0].platform} device(s) ({_machine(devices[0])}); '
     f'Python {platform.python_version()}, JAX {jax.__version__}.'
   )
 

@@ -7,7 +7,6 @@ and each can receive a signal to stop, on which all must agree.
 import hashlib
 import json
 import os
-import pathlib
 import sys
 
 import jax
@@ -17,7 +16,7 @@ import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 from jax.sharding import NamedSharding, PartitionSpec
 
-from vit_jax import errors, pytrees
+from vit_jax import errors, files, pytrees
 from vit_jax.config import overrides
 
 
@@ -57,7 +56,7 @@ def check_shared(folder):
     return
   token = np.frombuffer(os.urandom(8), np.uint32)
   token = multihost_utils.broadcast_one_to_all(token)
-  path = pathlib.Path(folder) / f'.seen_by_all_{bytes(token).hex()}'
+  path = files.path(folder) / f'.seen_by_all_{bytes(token).hex()}'
   is_first = jax.process_index() == 0
   if is_first:
     path.touch()

@@ -21,6 +21,7 @@ from vit_jax import errors
 from vit_jax.training.runtime import peers, process_log, watchdog
 
 JOIN_SECONDS = 300  # Timeout for the other processes to connect.
+NAME_SECONDS = 30  # Timeout for a name to appear: some do as machines start.
 HEARTBEAT_SECONDS = 20  # Without a heartbeat, a process counts as lost.
 SHUTDOWN_SECONDS = 60  # Timeout for the others at the end.
 LAST_WORDS_SECONDS = 2  # In which the others may still report the same mistake.
@@ -38,6 +39,8 @@ _ALONE = (
 # JAX's errors where it knows of no others, and where it is too late.
 _NOBODY = 'coordinator_address should be defined'
 _IN_USE = 'must be called before'
+# What the system says of names that there are not; not all have the second.
+_UNKNOWN = (socket.EAI_NONAME, getattr(socket, 'EAI_NODATA', None))
 
 
 @contextlib.contextmanager
@@ -79,8 +82,8 @@ def join(coordinator=None, num_processes=None, process_id=None):
     process_id: of this process, from 0; None: likewise.
 
   Raises:
-    UserError: the arguments don't fit each other or the launcher's, or the port
-      is taken.
+    UserError: the arguments don't fit each other or the launcher's, the port is
+      taken, or the coordinator's name is that of no machine.
   """
   if num_processes == 1 or jax.distributed.is_initialized():
     return
@@ -132,6 +135,8 @@ def _arguments(coordinator, num_processes, process_id):
       f'--coordinator={coordinator} is not HOST:PORT, as 10.0.0.2:8476: the '
       'machine of process 0 and a port that is free there.'
     )
+  host = host.removeprefix('[').removesuffix(']')
+  _check_name(host, coordinator)
   listens = {}
   if process_id == 0:  # At the given address, and at no other of the machine.
     _check_port(host, int(port))
@@ -153,8 +158,33 @@ def _rank():
   return None
 
 
+def _check_name(host, coordinator):
+  """Raises UserError where no machine has that name.
+
+  A name server that does not respond is no mistake: `join` has its timeout.
+  """
+  end = time.monotonic() + NAME_SECONDS
+  while _is_unknown(host):
+    if time.monotonic() >= end:
+      raise errors.UserError(
+        f'--coordinator={coordinator}: no machine is called {host} here. Give '
+        'the name or address of the machine of process 0 as this machine '
+        'knows it (getent hosts NAME).'
+      )
+    time.sleep(min(1, NAME_SECONDS))
+
+
+def _is_unknown(host):
+  try:
+    socket.getaddrinfo(host, None)
+  except socket.gaierror as error:
+    return error.errno in _UNKNOWN
+  except UnicodeError:  # No name of a machine: an empty or too long part.
+    return True
+  return False
+
+
 def _check_port(host, port):
-  host = host.removeprefix('[').removesuffix(']')
   family = socket.AF_INET6 if ':' in host else socket.AF_INET
   try:
     socket.create_server((host, port), family=family).close()

@@ -10,10 +10,25 @@ import threading
 import time
 
 from vit_jax import errors, files
+from vit_jax.training.runtime import lease
 
 FILE = 'lock.json'
 BEAT_SECONDS = 3.0  # Between two heartbeats in the file.
 _LENGTH = 400  # Its constant size: overwriting needs no free disk space.
+
+
+def hold(workdir, say=print):
+  """Returns a context that holds the lock of a run's folder, on disk or not.
+
+  It has `check`, which raises UserError where the lock was lost.
+
+  Args:
+    workdir: path; exists.
+    say: takes a line for the user about what has happened.
+  """
+  workdir = files.path(workdir)
+  make = lease.Lease if files.is_remote(workdir) else RunLock
+  return make(workdir, say)
 
 
 class RunLock:
@@ -65,6 +80,9 @@ class RunLock:
     self._thread.join()
     os.ftruncate(self._file, 0)
     self._opened.close()
+
+  def check(self):
+    """Does nothing: a kernel lock is not lost."""
 
   def _read(self):
     """Returns what the holder has written, or None."""

@@ -7,7 +7,6 @@ machine and however often the run was interrupted.
 import contextlib
 import json
 import math
-import pathlib
 
 from vit_jax import errors, files
 
@@ -23,7 +22,7 @@ class MetricsFile:
   """
 
   def __init__(self, workdir, say):
-    self._path = pathlib.Path(workdir) / FILE
+    self._path = files.path(workdir) / FILE
     self._say = say
     self._is_whole = True  # It holds all records.
 
@@ -62,7 +61,7 @@ def read(workdir):
   Raises:
     UserError: there is no metrics.jsonl, or it can't be parsed.
   """
-  path = pathlib.Path(workdir) / FILE
+  path = files.path(workdir) / FILE
   if not path.exists():
     raise errors.UserError(
       f'{workdir} has no {FILE}; give the --workdir of a run.'

@@ -31,6 +31,10 @@ def use_compilation_cache():
   Raises:
     UserError: others may write to the folder.
   """
+  # JAX partitions cuDNN's attention by a Python function, whose address, which
+  # differs between processes, is part of the cache key by default; the version
+  # of JAX, also part of it, identifies the function well enough.
+  jax.config.update('jax_remove_custom_partitioning_ptr_from_cache_key', True)
   given = jax.config.jax_compilation_cache_dir
   if given and '://' in given:
     return  # The bucket's permissions decide who may write to it.
@@ -47,10 +51,6 @@ def use_compilation_cache():
     return
   _check(folder)
   jax.config.update('jax_compilation_cache_dir', str(folder))
-  # JAX partitions cuDNN's attention by a Python function, whose address, which
-  # differs between processes, is part of the cache key by default; the version
-  # of JAX, also part of it, identifies the function well enough.
-  jax.config.update('jax_remove_custom_partitioning_ptr_from_cache_key', True)
   # A start compiles many small programs beside the large ones.
   if 'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS' not in os.environ:
     jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)

@@ -12,6 +12,7 @@ import contextlib
 import dataclasses
 import fcntl
 import hashlib
+import importlib.util
 import os
 import pathlib
 import re
@@ -26,6 +27,7 @@ import urllib3
 from vit_jax import errors, files
 
 CACHE = '~/.cache/vit_jax'
+PUBLIC = ('big_vision', 'bit_models', 'mixer_models', 'vit_models')  # Buckets.
 ATTEMPTS = 5  # Each resumes where the one before was cut short.
 TOLERANCE = 0.02  # Of sizes that are not known to the byte.
 MAX_BYTES = 64 << 30  # Of a file; no released weights have as many.
@@ -46,7 +48,30 @@ class DownloadError(errors.UserError):
 
 
 def is_address(text):
-  return text.startswith(('https://', 'http://', 'gs://'))
+  """Returns whether a file is fetched from a server that anybody may ask.
+
+  Of gs://, that is so of the buckets of released files; others are a store of
+  the user, unless nothing is installed that could reach one.
+  """
+  if text.startswith(('https://', 'http://')):
+    return True
+  bucket = text.removeprefix('gs://').partition('/')[0]
+  return text.startswith('gs://') and (
+    bucket in PUBLIC or importlib.util.find_spec('gcsfs') is None
+  )
+
+
+def check_digest(address, path):
+  """Raises DownloadError where a file has not the digest behind an address.
+
+  Args:
+    address: with '#sha256=...' or '#md5=...' behind it, or without.
+    path: of a local file.
+  """
+  address, _, digest = address.partition('#')
+  problem = _difference(path, _demanded(digest))
+  if problem:
+    raise DownloadError(f'{address} is not the file that was meant: {problem}.')
 
 
 def fetch(address, cache_dir=CACHE, num_bytes=None):

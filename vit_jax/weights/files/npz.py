@@ -72,7 +72,7 @@ class NpzFile(weights_file.WeightsFile):
         self._archive = stack.enter_context(zipfile.ZipFile(file))
       self._file = file
       members = _members(path, self._archive)
-      _check_sizes(path, members.values())
+      _check_sizes(path, members.values(), weights_file.size_of(file))
       self._layouts = {
         name: _layout(path, name, self._archive, member)
         for name, member in members.items()
@@ -193,7 +193,7 @@ def _members(path, archive):
   return members
 
 
-def _check_sizes(path, members):
+def _check_sizes(path, members, size):
   """Refuses encryption, rare compression and what unpacks to far too much."""
   for member in members:
     if member.flag_bits & _ENCRYPTED or member.compress_type not in _METHODS:
@@ -202,7 +202,7 @@ def _check_sizes(path, members):
         'numpy.savez does not write.'
       )
   num_bytes = sum(member.file_size for member in members)
-  limit = MAX_COMPRESSION * os.path.getsize(path)
+  limit = MAX_COMPRESSION * size
   if num_bytes > limit:
     raise weights_file.WeightsFileError(
       f'{path} would unpack to {num_bytes} bytes, over {MAX_COMPRESSION} '

@@ -5,7 +5,6 @@ JSON header, the header, then the data of all arrays without a gap.
 """
 
 import json
-import os
 
 import ml_dtypes
 import numpy as np
@@ -50,7 +49,8 @@ class SafetensorsFile(weights_file.WeightsFile):
       self._offsets, headers = {}, {}
       for name, entry in entries.items():
         headers[name], self._offsets[name] = _parse_entry(path, name, entry)
-      _check_layout(path, headers, self._offsets, self._start)
+      size = weights_file.size_of(self._file) - self._start
+      _check_layout(path, headers, self._offsets, size)
     except BaseException:
       self._file.close()
       raise
@@ -113,7 +113,7 @@ def _read_header(path, file):
   """Returns {name: what the file says of it} and where the data begin."""
   length = int.from_bytes(file.read(_LENGTH_BYTES), 'little')
   start = _LENGTH_BYTES + length
-  if length > MAX_HEADER or start > os.path.getsize(path):
+  if length > MAX_HEADER or start > weights_file.size_of(file):
     raise _damaged(path, f'a header of {length} bytes does not fit')
   try:
     entries = files.parse_json(file.read(length))
@@ -152,12 +152,12 @@ def _parse_entry(path, name, entry):
   return header, offsets[0]
 
 
-def _check_layout(path, headers, offsets, start):
+def _check_layout(path, headers, offsets, size):
   """Arrays follow one another, and fill the file to its end."""
   end = 0
   for name in sorted(offsets, key=offsets.get):
     if offsets[name] != end:
       raise _damaged(path, f'{name} overlaps another array, or leaves a gap')
     end += headers[name].num_bytes
-  if start + end != os.path.getsize(path):
-    raise _damaged(path, f'{start + end} bytes are described')
+  if end != size:
+    raise _damaged(path, f'{end} of {size} bytes are described')

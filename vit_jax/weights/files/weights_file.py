@@ -14,6 +14,7 @@ import os
 import numpy as np
 
 from vit_jax import errors, files
+from vit_jax.files import copies
 
 MAX_ARRAYS = 5_000  # No released file has half as many.
 MAX_NAME = 300  # Characters.
@@ -126,17 +127,22 @@ def part(file, prefix):
 
 
 def open_binary(path):
-  """Opens a file for reading.
+  """Opens a file for reading; of one in a store, a copy.
 
   Raises:
     WeightsFileError: there is none, or it can't be read.
   """
   try:
-    return files.open_regular(path)
+    return files.open_regular(copies.local(path))
   except OSError as error:
     raise WeightsFileError(
-      f'{os.fspath(path)} can not be read: {error.strerror}.'
+      f'{os.fspath(path)} can not be read: {error.strerror or error}.'
     ) from error
+
+
+def size_of(file):
+  """Returns the bytes of an open file."""
+  return os.fstat(file.fileno()).st_size
 
 
 def new(num_bytes):

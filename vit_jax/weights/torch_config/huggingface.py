@@ -1,7 +1,6 @@
 """config.json of transformers; its image processors are in `processor`."""
 
 import dataclasses
-import pathlib
 import re
 
 from vit_jax import errors
@@ -20,8 +19,8 @@ _UNNAMED = re.compile(r'LABEL_\d+')  # What a class without a name is called.
 
 def read(folder):
   """See `torch_config.read`."""
-  path = pathlib.Path(folder) / told.CONFIG
-  if path.exists():
+  path = told.config_in(folder)
+  if path is not None:
     found = told.read_json(path, _read_config)
   else:
     found = dataclasses.replace(_read_config({}), num_heads=None)

@@ -4,9 +4,7 @@ They resize to a size or by the shortest edge, crop the centre, rescale and
 normalize. Files of a path they turn as EXIF says.
 """
 
-import pathlib
-
-from vit_jax import errors
+from vit_jax import errors, files
 from vit_jax.data.transforms import whole_pixels
 from vit_jax.weights import preprocessing as preparation
 from vit_jax.weights.torch_config import told
@@ -88,8 +86,8 @@ def read(folder, image_size):
     UserError: what it says can not be done here; it is named.
   """
   for name in _NESTED[0], FILE:
-    path = pathlib.Path(folder) / name
-    if path.exists():
+    path = files.path(folder) / name
+    if files.exists(path):
       found = told.read_json(path, _parse(nested=name == _NESTED[0]))
       if found is not None:
         _check_size(path, found[1], image_size)

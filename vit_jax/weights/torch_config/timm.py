@@ -4,7 +4,6 @@ As timm does by default, `input_size` and `crop_pct` count, not those of a test.
 """
 
 import math
-import pathlib
 
 from vit_jax import errors
 from vit_jax.data.datasets import class_names
@@ -37,8 +36,8 @@ _RULE = whole_pixels.ROUNDINGS['timm']
 
 def read(folder):
   """See `torch_config.read`."""
-  path = pathlib.Path(folder) / told.CONFIG
-  if path.exists():
+  path = told.config_in(folder)
+  if path is not None:
     return told.read_json(path, _read)
   return told.Told(
     assumed=f'no {told.CONFIG} says how images are prepared; assumed: as those '

@@ -4,7 +4,7 @@ import dataclasses
 import math
 from typing import Any
 
-from vit_jax import errors
+from vit_jax import errors, files
 from vit_jax.config import validation
 from vit_jax.data.datasets import class_names as known_names
 from vit_jax.weights import card as cards
@@ -42,6 +42,12 @@ class Told:
   preprocessing: preparation.Preprocessing = preparation.AS_RELEASED
   source: dict[str, Any] = dataclasses.field(default_factory=dict)
   assumed: str = ''
+
+
+def config_in(folder):
+  """Returns the path of `CONFIG` in a folder; None: it has none."""
+  path = files.path(folder) / CONFIG
+  return path if files.exists(path) else None
 
 
 def read_json(path, parse):

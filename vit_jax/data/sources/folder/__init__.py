@@ -11,13 +11,13 @@ import os
 from typing import NamedTuple
 
 import numpy as np
-from etils import epath
 
-from vit_jax import errors
+from vit_jax import errors, files
 from vit_jax.config import schema
 from vit_jax.data import image_files, names
 from vit_jax.data.sources import slices
 from vit_jax.data.sources.folder import class_list, label_file, layout
+from vit_jax.files import listed
 
 _MAX_SIZES = 10_000  # Files whose size is part of the fingerprint.
 _BESIDE = 'images beside the class folders'
@@ -38,6 +38,8 @@ class FolderSource:
       no images.
     notes: lines for the user, on what stands for what.
     excused: indices of files that a person has removed as bad; see `listing`.
+    sizes: bytes of each file, int64 [examples], -1 where they have to be asked
+      for; None: all have.
   """
 
   root: str
@@ -50,6 +52,7 @@ class FolderSource:
   )
   notes: tuple[str, ...] = ()
   excused: frozenset = frozenset()
+  sizes: np.ndarray | None = None
 
   def __len__(self):
     return len(self.names)
@@ -67,10 +70,15 @@ class FolderSource:
 
   def facts(self):
     yield from map('{} {}'.format, self.names, self.labels)
-    if '://' not in self.root:
-      for index in range(0, len(self), -(-len(self) // _MAX_SIZES)):
-        path = self._path(index)
-        yield str(os.path.getsize(path) if os.path.exists(path) else None)
+    for index in range(0, len(self), -(-len(self) // _MAX_SIZES)):
+      yield str(self.size(index))
+
+  def size(self, index):
+    """Returns the bytes of a file; None: there is none."""
+    if self.sizes is not None and self.sizes[index] >= 0:
+      return int(self.sizes[index])
+    path = self._path(index)
+    return files.path(path).stat().st_size if files.exists(path) else None
 
   def _path(self, index):
     return f'{self.root}/{os.fsdecode(self.names[index])}'
@@ -106,16 +114,16 @@ def build(data, split, complete=True):
   paths, labels, left_out, notes = [], [], collections.Counter(), []
   for name, bounds in asked:
     part = found.layout.part(name)
-    files = found.files(part.split)
-    shared = layout.share(part, files.names, files.labels)
-    own = [files.names[index] for index in shared]
+    its = found.files(part.split)
+    shared = layout.share(part, its.names, its.labels)
+    own = [its.names[index] for index in shared]
     taken = [shared[i] for i in slices.take(own, bounds, split)]
-    paths += [files.names[index] for index in taken]
-    labels += [files.labels[index] for index in taken]
+    paths += [its.names[index] for index in taken]
+    labels += [its.labels[index] for index in taken]
     place = os.fspath(part.split.path)
-    for kind, count in files.left_out.items():
+    for kind, count in its.left_out.items():
       left_out[place, kind] = count
-    notes += filter(None, [part.note, *files.notes])
+    notes += filter(None, [part.note, *its.notes])
   return FolderSource(
     os.fspath(found.root),
     np.array([os.fsencode(path) for path in paths]),
@@ -124,7 +132,16 @@ def build(data, split, complete=True):
     max(found.classes.num_classes, 1),
     left_out,
     tuple(dict.fromkeys([*notes, *filter(None, [found.classes.note])])),
+    sizes=_sizes(found.root, paths),
   )
+
+
+def _sizes(root, paths):
+  """Returns the bytes of files that a listing of a store has told, or None."""
+  if not files.is_remote(root):
+    return None
+  known = (root.size_of(path) for path in paths)
+  return np.array([-1 if size is None else size for size in known], np.int64)
 
 
 def summary(dataset, train_split='train', eval_split='validation'):
@@ -359,14 +376,10 @@ def _open(dataset):
   Raises:
     UserError: it is no folder.
   """
-  root = epath.Path(os.path.expanduser(dataset))
-  try:
-    is_folder = root.is_dir()
-  except ImportError as error:  # Each kind of remote path needs a package.
-    raise errors.UserError(
-      f'data.dataset={os.fspath(root)!r} can not be read: {error}.'
-    ) from error
-  if not is_folder:
+  root = files.path(os.path.expanduser(dataset))
+  if files.is_remote(root):
+    root = listed.ListedPath(root)
+  if not files.is_folder(root):
     raise errors.UserError(
       f'data.dataset={os.fspath(root)!r} is not a folder; with '
       'data.source=folder it holds <split>/<class>/<image>.'
@@ -376,10 +389,9 @@ def _open(dataset):
 
 def _beside(path):
   """Returns {kind of file: number} of the files beside class folders."""
-  files = image_files.entries(path).files
   return collections.Counter(
     _BESIDE if image_files.is_image(path / name) else image_files.kind(name)
-    for name in files
+    for name in image_files.entries(path).files
   )
 
 

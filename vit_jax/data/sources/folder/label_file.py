@@ -85,7 +85,7 @@ def on_disk(root, table, complete=True, allow_outside=False):
     UserError: some are missing; says how many, and names the first. Or one is
       outside of the folder, and may not be.
   """
-  root = os.fspath(root)
+  folder, root = files.path(root), os.fspath(root)
   if not allow_outside:
     _check_inside(root, table)
   own = f'{table.path.stem}/'
@@ -93,8 +93,8 @@ def on_disk(root, table, complete=True, allow_outside=False):
   kept, missing = Table(table.path, [], [], []), []
   left_out = collections.Counter()
   for row, image in enumerate(table.images):
-    found = _spelt(root, image, folders)
-    found = found or _spelt(root, own + image.strip(), folders)
+    found = _spelt(folder, image, folders)
+    found = found or _spelt(folder, own + image.strip(), folders)
     if found is None:
       missing.append(row)
     elif not image_files.is_image(f'{root}/{found}'):
@@ -134,12 +134,12 @@ def _spelt(root, image, folders):
   """Returns the name on the disk of a listed image, None if there is none."""
   for name in dict.fromkeys((image, image.strip(), image.replace('\\', '/'))):
     if name.startswith(f'{root}/'):
-      name = name[len(root) + 1 :]
+      name = name[len(f'{root}/') :]
     if name.startswith('/'):
       continue
     folder, base = posixpath.split(posixpath.normpath(name))
     if folder not in folders:
-      folders[folder] = _spellings(posixpath.join(root, folder))
+      folders[folder] = _spellings(root / folder if folder else root)
     known = folders[folder]
     found = known.get(base) or known.get(names.key(base))
     if found:
@@ -149,11 +149,11 @@ def _spelt(root, image, folders):
 
 def _spellings(folder):
   """Returns {spelling: name} of the files of a folder; {}: there is none."""
-  if '://' not in folder and not os.path.isdir(folder):
+  if not files.is_remote(folder) and not os.path.isdir(folder):
     return {}
   # Hidden files and all: they are listed.
-  files = image_files.all_names(folder)
-  return {names.key(name): name for name in files} | dict(zip(files, files))
+  found = image_files.all_names(folder)
+  return {names.key(name): name for name in found} | dict(zip(found, found))
 
 
 def _check_repeated(table):

@@ -2,7 +2,6 @@
 
 import codecs
 import io
-import os
 
 from vit_jax import errors, files
 from vit_jax.data import names
@@ -24,7 +23,7 @@ def read(path):
       line and byte.
   """
   try:
-    data = _bytes(path)
+    data = files.read_bytes(path, MAX_BYTES)
   except OSError as error:
     raise errors.UserError(
       f'{names.shown(path)} can not be read: {error.strerror or error}.'
@@ -43,14 +42,6 @@ def read(path):
       'it as UTF-8.'
     )
   return text
-
-
-def _bytes(path):
-  if '://' not in os.fspath(path):
-    return files.read_bytes(path, MAX_BYTES)
-  if path.stat().length > MAX_BYTES:
-    raise OSError(f'over {MAX_BYTES} bytes')
-  return path.read_bytes()
 
 
 def lines(text):

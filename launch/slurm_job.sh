@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# The job that slurm.sh submits: starts the tasks, and requeues itself where that
+# helps. Lines of its log begin with the number of the task; where one has failed,
+# srun says on which node.
+#   sbatch ... launch/slurm_job.sh LAUNCH train --config=... --workdir=...
+# LAUNCH: the folder launch/; Slurm runs a copy of this script from elsewhere.
+set -uo pipefail
+errors=$(mktemp)
+# srun does not inherit the CPUs of a task. Of tasks that fail differently, srun
+# returns the largest status, and what matters is the one that failed first: its
+# errors list all of them.
+{
+  TRIES=1 srun --label --cpus-per-task="${SLURM_CPUS_PER_TASK:-1}" \
+    --kill-on-bad-exit=1 --wait=60 "$1/keep_going.sh" vit_jax "${@:2}" 2>&1 >&3 |
+    tee --append /dev/stderr | grep '^srun: error' >"$errors"
+  status=${PIPESTATUS[0]}
+} 3>&1
+mistakes=$(grep --extended-regexp 'exit code (2|126|127)$' "$errors")
+rm -f "$errors"
+# 0: done; 2, 126, 127: a person must fix something; all else is requeued.
+case $status in 0 | 2 | 126 | 127) exit "$status" ;; esac
+if [[ -n $mistakes ]]; then
+  echo "slurm_job.sh: not requeued: $mistakes" >&2
+  exit "$status"
+fi
+if [[ ${SLURM_RESTART_COUNT:-0} -lt ${TRIES:-100} ]]; then
+  scontrol requeue "$SLURM_JOB_ID"
+fi
+exit "$status"
