@@ -42,6 +42,9 @@ def test_a_run_ends_in_the_bits_of_one_on_a_disk(runs, reference, folder):
   runs.assert_same(runs.outcome(folder), reference)
   names = {path.relative_to(folder) for path in files.walk(folder)}
   assert {'config.json', 'card.json', 'learning_curve.png'} <= names
+  assert {'timings.jsonl', 'logs/process_0.log'} <= names
+  log = (folder / 'logs/process_0.log').read_text()
+  assert log.rstrip().endswith('end: done')
   assert any(name.startswith('tensorboard/events') for name in names)
   assert 'resumed' not in shown
 
