@@ -5,6 +5,7 @@
 #   sbatch ... launch/slurm_job.sh LAUNCH train --config=... --workdir=...
 # LAUNCH: the folder launch/; Slurm runs a copy of this script from elsewhere.
 set -uo pipefail
+if [[ $# -lt 2 ]]; then sed -n '2,6s/^# \?//p' "${BASH_SOURCE[0]}" >&2 && exit 2; fi
 errors=$(mktemp)
 # srun does not inherit the CPUs of a task. Of tasks that fail differently, srun
 # returns the largest status, and what matters is the one that failed first: its

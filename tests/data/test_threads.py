@@ -65,6 +65,16 @@ def test_where_nothing_binds_processes_the_machine_counts(machine, monkeypatch):
   [
     ({}, 64, r'64 thread\(s\) decode images, one per CPU; data\.num_workers=N'),
     ({'num_workers': 4}, 64, r'64 thread\(s\) in 4 processes .*, one per CPU$'),
+    (
+      {'source': 'folder', 'dataset': 'gs://b/x'},
+      256,
+      r'256 thread\(s\) decode images, 4 per CPU, of a store; data',
+    ),
+    (
+      {'data_dir': 's3://b/x', 'num_threads': 64},
+      64,
+      r'^64 .*; data\.num_threads=none takes 4 per CPU, of a store, 256',
+    ),
     ({'num_threads': 2}, 2, r'^2 .* data\.num_threads=none .* one per CPU, 64'),
     ({'num_threads': 80}, 80, r'^80 .* on 64 CPU\(s\) \(data\.num_threads\)'),
   ],

@@ -10,6 +10,7 @@ import json
 import os
 import pathlib
 import runpy
+import signal
 import sys
 import traceback
 
@@ -41,6 +42,9 @@ def _start(argv, output, settings, faults):
   status = 1
   try:
     os.setsid()
+    # Of pytest under nohup, or in the background of a script, they are ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)

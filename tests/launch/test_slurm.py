@@ -63,6 +63,14 @@ def test_where_sinfo_does_not_tell_one_must(machine, sinfo):
   assert machine.noted('sbatch') == []
 
 
+def test_a_job_without_arguments_says_what_it_is(machine):
+  done = machine.start('slurm_job.sh', str(machine.launch))
+  assert (
+    done.returncode == 2 and 'sbatch ... launch/slurm_job.sh' in done.stderr
+  )
+  assert not machine.has_started()
+
+
 def test_tasks_have_the_cpus_of_the_job(machine):
   machine.start('slurm.sh', '2', '8', *machine.train)
   (call,) = machine.noted('srun')

@@ -1,5 +1,7 @@
 """cuDNN computes attention where it can, and XLA gives the same numbers."""
 
+import types
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,7 +10,12 @@ import pytest
 from vit_jax import errors, models
 from vit_jax.analysis import attention_maps
 from vit_jax.config import schema
+from vit_jax.evaluation import target
 from vit_jax.nn import attention, attention_kernels
+from vit_jax.paper import inference_speed
+from vit_jax.sharding import mesh as meshes
+from vit_jax.training import assembly
+from vit_jax.weights import loading
 
 HEADS, HEAD_DIM = 2, 8
 on_gpu = pytest.mark.skipif(
@@ -111,6 +118,73 @@ def test_a_gpu_must_have_the_kernel_of_the_backward_pass_too(monkeypatch):
 @pytest.mark.skipif(jax.default_backend() == 'gpu', reason='there may be cuDNN')
 def test_jax_itself_is_asked_for_the_kernel():
   assert 'JAX finds no kernel' in choose('auto').reason
+
+
+# Who runs a model says where --------------------------------------------------
+
+
+def tiny_model():
+  config = schema.default()
+  config.model.update(name='ViT-Ti/4', width=16, depth=1, num_heads=2)
+  config.model.update(mlp_dim=8, dtype='bfloat16')
+  config.data.resolution = (8,)
+  config.run.num_steps = 1
+  config.optimizer.warmup_steps = 0
+  return config
+
+
+def of_a_run(mesh):
+  assembly.build(tiny_model(), 3, mesh)
+
+
+def of_an_evaluation(mesh):
+  it = types.SimpleNamespace(config=tiny_model(), num_classes=3, mesh=mesh)
+  target.Target.functions(it, {})
+
+
+def of_weights(mesh):
+  del mesh
+  weights = types.SimpleNamespace(
+    model=tiny_model().model, num_classes=3, load=lambda *_: ({}, None)
+  )
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(loading, 'changes_to', lambda *_: None)
+    loading.load(weights, (8, 8))
+
+
+def of_a_benchmark(mesh):
+  del mesh
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(inference_speed, '_rate', lambda *_: 1.0)
+    inference_speed.table(['ViT-Ti/16'], [16], largest=1)
+
+
+@pytest.mark.parametrize(
+  'build', [of_a_run, of_an_evaluation, of_weights, of_a_benchmark]
+)
+@pytest.mark.parametrize('platform', ['cpu', 'gpu'])
+def test_whoever_runs_a_model_says_on_which_platform(
+  build, platform, monkeypatch
+):
+  asked = []
+  device = types.SimpleNamespace(
+    platform=platform, device_kind='a device', process_index=0
+  )
+  monkeypatch.setattr(meshes, 'devices', lambda: [device])
+  monkeypatch.setattr(meshes, 'platform', lambda _: platform)
+  monkeypatch.setattr(
+    attention_kernels,
+    'choose',
+    lambda *args: asked.append(args[-1]) or attention_kernels.Choice('xla', ''),
+  )
+  build(meshes.build(schema.default().mesh, jax.devices()[:1]))
+  assert asked == [platform]
+
+
+def test_a_mesh_has_the_platform_of_its_devices():
+  mesh = schema.default().mesh
+  assert meshes.platform(meshes.build(mesh)) == jax.default_backend()
+  assert meshes.platform(meshes.abstract(mesh, 8)) is None
 
 
 # The numbers ------------------------------------------------------------------

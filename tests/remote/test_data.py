@@ -343,6 +343,16 @@ def _at(data, data_dir):
   return data
 
 
+def test_metadata_are_asked_for_in_few_requests(data, folder, digits, store):
+  data.dataset = 'digits'
+  upload(digits['array_record'], folder)
+  for number in range(50):  # As many files as large data sets have.
+    (folder / f'digits/1.0.0/digits-x.array_record-{number:05}').touch()
+  with store.failing():
+    sources.build(_at(data, folder), 'test')
+    assert store.counts()['all'] < 50
+
+
 def test_a_record_is_one_request(data, folder, digits, store):
   data.dataset = 'digits'
   upload(digits['tfrecord'], folder)

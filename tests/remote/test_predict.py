@@ -99,8 +99,14 @@ def test_mistakes_are_one_line(weights, photos, folder, store, capsys):
     assert run('predict', *arguments) == 2, arguments
     assert len(capsys.readouterr().err.splitlines()) == 1, arguments
   with store.failing(failing=1.0, status=403):
-    assert run('predict', f'--input={remote}', f'--checkpoint={weights}') == 2
-  assert len(capsys.readouterr().err.splitlines()) == 1
+    for command, *arguments in (
+      ('predict', f'--input={remote}', f'--checkpoint={weights}'),
+      ('evaluate', f'--workdir={remote}'),
+      ('evaluate', f'--dataset={remote}', f'--checkpoint={weights}'),
+      ('verify', remote),
+    ):
+      assert run(command, *arguments) == 2
+      assert len(capsys.readouterr().err.splitlines()) == 1, command
 
 
 def test_a_broken_image_of_a_store_is_left_out(weights, photos, folder, capsys):

@@ -48,6 +48,22 @@ def test_every_format_is_written_and_comes_back(source, folder, tmp_path, to):
   assert_same(npz.NpzFile, folder / 'back.npz', tmp_path / 'back.npz')
 
 
+def test_an_exported_model_lies_in_a_store(source, folder, tmp_path):
+  assert main.main(['convert', str(source), f'{folder}/x', '--to=orbax']) == 0
+  convert.run(f'{folder}/x', f'{folder}/back.npz', 'google')
+  assert_same(npz.NpzFile, folder / 'back.npz', source)
+  with pytest.raises(errors.UserError, match='no best checkpoint'):
+    loading.find(f'{folder}/x:best')
+
+
+@pytest.mark.remote
+def test_steps_of_a_run_in_a_store_are_weights(runs, folder):
+  runs.finish(folder / 'run', '--config.run.keep_best=true')
+  newest, best = (loading.find(f'{folder}/run{x}') for x in ('', ':best'))
+  assert newest.format == best.format == 'orbax'
+  assert newest.card.num_classes == best.card.num_classes > 0
+
+
 def test_a_file_is_copied_once_and_anew_when_it_changes(
   source, folder, capsys, store
 ):

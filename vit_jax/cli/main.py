@@ -47,6 +47,13 @@ def main(argv=None):
   except errors.UserError as error:
     print(errors.text(error), file=sys.stderr)
     return 2
+  except OSError as error:
+    if '://' not in str(error.filename):
+      raise
+    reason = error.strerror or error
+    problem = f'{error.filename} can not be read or written: {reason}.'
+    print(errors.text(errors.UserError(problem)), file=sys.stderr)
+    return 2
 
 
 RECIPES = """

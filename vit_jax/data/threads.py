@@ -1,5 +1,8 @@
 """How many threads read and decode images: one for each CPU there is for them.
 
+Those that read from an object store wait for it most of the time: of them there
+are more.
+
 The batches don't depend on it.
 """
 
@@ -8,6 +11,8 @@ import os
 import pathlib
 import re
 
+from vit_jax import files
+
 # The number of processes on this machine, as launchers tell those they start;
 # Slurm lists it for each kind of machine: 8(x3),4.
 _LOCAL_PROCESSES = (
@@ -15,6 +20,7 @@ _LOCAL_PROCESSES = (
   'MPI_LOCALNRANKS',  # MPICH and Intel MPI.
   'SLURM_STEP_TASKS_PER_NODE',
 )
+_PER_CPU = 4  # Threads that read from a store.
 _QUOTA = pathlib.Path('/sys/fs/cgroup/cpu.max')  # Of a container.
 
 
@@ -24,7 +30,7 @@ def count(data):
   Args:
     data: the part `data` of the configuration.
   """
-  return data.num_threads or available_cpus()
+  return data.num_threads or _usual(data)
 
 
 def available_cpus():
@@ -48,12 +54,21 @@ def describe(data):
   threads, cpus = count(data), available_cpus()
   where = f' in {data.num_workers} processes' if data.num_workers else ''
   made = f'{threads} thread(s){where} decode images'
+  usual = _usual(data)
+  each = 'one per CPU' if usual == cpus else f'{_PER_CPU} per CPU, of a store'
   if data.num_threads is None:
     more = 'data.num_workers=N spreads them over N processes'
-    return f'{made}, one per CPU' + ('' if data.num_workers else f'; {more}')
-  if threads < cpus:
-    return f'{made}; data.num_threads=none takes one per CPU, {cpus}'
+    return f'{made}, {each}' + ('' if data.num_workers else f'; {more}')
+  if threads < usual:
+    return f'{made}; data.num_threads=none takes {each}, {usual}'
   return f'{made} on {cpus} CPU(s) (data.num_threads)'
+
+
+def _usual(data):
+  """Returns the number of threads where nobody gives one."""
+  where = {'folder': data.dataset, 'tfds': data.data_dir}.get(data.source)
+  is_remote = bool(where) and files.is_remote(where)
+  return available_cpus() * (_PER_CPU if is_remote else 1)
 
 
 def _usable_cpus(total):

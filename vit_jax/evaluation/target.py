@@ -243,7 +243,7 @@ def of_run(workdir, options):
       was asked for.
   """
   workdir, is_best = loading.run_folder(files.path(workdir).absolute())
-  if not (workdir / recipes.FILE).exists():
+  if not files.exists(workdir / recipes.FILE):
     raise errors.UserError(
       f'{workdir} holds no run: it has no {recipes.FILE}. '
       'Give the --workdir of a training.'
@@ -392,7 +392,7 @@ def _facts(dataset):
   if vtab.find(dataset):
     return 'tfds', dataset, 'train', 'test'
   path = files.path(dataset).expanduser()
-  if path.is_dir():
+  if files.is_folder(path):
     return 'folder', dataset, 'train', ''
   if path.suffix == '.npz':
     return 'arrays', dataset, 'train', ''

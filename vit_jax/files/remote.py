@@ -399,7 +399,9 @@ def _as_os_error(path):
   """Turns what libraries raise into the OSError that says the same."""
   try:
     yield
-  except _LASTING:
+  except _LASTING as error:
+    if isinstance(error, OSError) and error.filename is None:
+      error.filename = str(path)
     raise
   except Exception as error:
     text = ' '.join(str(error).split()) or type(error).__name__

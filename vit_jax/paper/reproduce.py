@@ -2,9 +2,8 @@
 
 import dataclasses
 import fnmatch
-import pathlib
 
-from vit_jax import errors
+from vit_jax import errors, files
 from vit_jax.paper import measure, report
 from vit_jax.paper import targets as known
 
@@ -49,7 +48,7 @@ def run(
     say(report.plan(target, chosen[target], overrides, data_dir))
     return True
   if workdir is not None:
-    workdir = pathlib.Path(workdir).expanduser().absolute()
+    workdir = files.path(workdir).expanduser().absolute()
   context = measure.Context(workdir, overrides, images)
   is_whole = True
   for name, one in chosen.items():

@@ -131,7 +131,7 @@ def read(folder, model):
     UserError: it is no card.
   """
   path = files.path(folder) / FILE
-  if not path.exists():
+  if not files.exists(path):
     return None
   said = read_json(path)
   try:

@@ -376,7 +376,7 @@ def _released(path, format_name, num_classes):
 
 def _from_orbax(folder, model_name, of_best=False):
   given = parameters.find(folder, of_best)
-  if given is None or not (folder / recipes.FILE).exists():
+  if given is None or not files.exists(folder / recipes.FILE):
     raise errors.UserError(
       f'{folder} holds no weights: neither {publishing.WEIGHTS}, nor '
       f'{recipes.FILE} and checkpoints of a run or {parameters.FOLDER}/.'

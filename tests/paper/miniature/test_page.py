@@ -102,6 +102,11 @@ def test_a_page_without_a_place_is_refused(tmp_path):
       miniature_page.check(path, [question()])
 
 
+def test_a_page_in_a_store_is_refused():
+  with pytest.raises(errors.UserError, match='is a local path only'):
+    miniature_page.check('gs://bucket/page.md', ())
+
+
 def test_the_page_of_the_project_is_filled_in():
   path = ROOT / 'docs/miniature.md'
   miniature_page.check(path, questions.QUESTIONS)

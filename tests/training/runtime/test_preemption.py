@@ -7,6 +7,18 @@ import pytest
 from vit_jax.training.runtime import preemption
 
 
+@pytest.fixture(autouse=True)
+def in_a_terminal():
+  """Nothing is ignored, as it would be under nohup or in the background."""
+  before = {
+    number: signal.signal(number, signal.SIG_DFL)
+    for number in preemption.SIGNALS
+  }
+  yield
+  for number, handler in before.items():
+    signal.signal(number, handler)
+
+
 @pytest.fixture
 def left(monkeypatch):
   """Exit statuses with which the process would have ended."""

@@ -13,6 +13,7 @@ from tensorflow_datasets.core import naming
 from tensorflow_datasets.core.utils import file_utils
 
 from vit_jax import errors, files
+from vit_jax.files import listed
 
 MAX_CLASSES = 1_000_000
 MAX_SIDE = 1 << 24  # Of an array's shape.
@@ -84,6 +85,8 @@ def check(dataset, data_dir):
   for root in file_utils.list_data_dirs(data_dir):
     with files.asking(root):
       folder = files.path(root) / name.name
+      if files.is_remote(folder):
+        folder = listed.ListedPath(folder)
       if folder.is_dir():
         _check_folders(folder)
 

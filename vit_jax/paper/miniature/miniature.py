@@ -5,9 +5,9 @@ same training code that everything else uses. Finished runs are reused, and
 cells with the same runs share them.
 """
 
-import pathlib
 import time
 
+from vit_jax import files
 from vit_jax.config import recipes
 from vit_jax.evaluation import records
 from vit_jax.paper import costs
@@ -39,7 +39,7 @@ def run(
     UserError: the page, a recipe or a run is invalid.
     Preempted: a signal has stopped a run; the same call resumes it.
   """
-  workdir = pathlib.Path(workdir).absolute()
+  workdir = files.path(workdir).absolute()
   if page is not None:
     miniature_page.check(page, questions)
   planned = {

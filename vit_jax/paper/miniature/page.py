@@ -24,6 +24,8 @@ _COLORS = '#0072B2', '#D55E00', '#009E73', '#CC79A7'  # Okabe & Ito (2008).
 
 def check(page, questions):
   """Raises UserError unless the page exists and has all placeholders."""
+  if files.is_remote(page):
+    raise errors.UserError(f'--page={page} is a local path only.')
   path = pathlib.Path(page)
   if not path.is_file():
     raise errors.UserError(
