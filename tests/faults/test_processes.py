@@ -20,13 +20,6 @@ def statuses(processes, seconds):
   return [process.wait(end - time.monotonic()) for process in processes]
 
 
-def held(number, point, count):
-  """Returns faults of two processes: one stays at a point until signalled."""
-  faults = [{}, {}]
-  faults[number] = {'tell': {'point': point, 'count': count, 'hold': True}}
-  return tuple(faults)
-
-
 def assert_last_words(process, workdir, lost, reason=''):
   """Checks the last lines of the peer of a process, and those of its log."""
   survivor = 1 - lost
@@ -44,6 +37,13 @@ def assert_last_words(process, workdir, lost, reason=''):
   )
   assert what.partition('] ')[2] in also_what
   assert advice.partition('] ')[2] in also_advice
+
+
+def held(number, point, count):
+  """Returns faults of two processes: one stays at a point until signalled."""
+  faults = [{}, {}]
+  faults[number] = {'tell': {'point': point, 'count': count, 'hold': True}}
+  return tuple(faults)
 
 
 def finish_same(runs, workdir, together, **options):

@@ -121,7 +121,7 @@ def test_a_run_that_waits_for_data_names_the_fields(interrupted):
   text = process_log.path(interrupted, 0).read_text()
   assert text.count('all that remain about') == 1  # The first was too short.
   assert text.count('steps wait for data for') == 1
-  assert 'raise data.num_threads=2 or data.num_workers=0, up to' in text
+  assert ': raise data.num_threads or data.num_workers, give this' in text
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def test_flops_are_those_that_inspect_prints(changes):
   config, components = make(**changes)
   found = overview.speed(config, components, 10)
   row = f'FLOPs per image, training {found.flops_per_image:,}'
-  told = ' '.join(inspection.text(config, 8).split())
+  told = ' '.join(inspection.text(config, 8, 'cpu').split())
   assert row in told
 
 

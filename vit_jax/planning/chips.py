@@ -8,7 +8,7 @@ import re
 from vit_jax import errors
 from vit_jax.sharding import accelerators
 
-_CUBE = 4  # The side of one, in chips.
+_CUBE = 4  # Chips along each side of the blocks that large slices consist of.
 _MAX_HINTS = 3  # Slices of as many chips that an error names.
 
 

@@ -8,14 +8,14 @@ import contextlib
 import datetime
 import functools
 import itertools
-import os
 import shlex
 
 import jax
 
-from vit_jax import errors, pytrees
+from vit_jax import errors, files, pytrees
 from vit_jax.checkpoints import manager, parameters
 from vit_jax.config import recipes
+from vit_jax.data import threads
 from vit_jax.evaluation import metrics, records
 from vit_jax.training import best_step, initialization, progress
 from vit_jax.training.runtime import (
@@ -24,6 +24,7 @@ from vit_jax.training.runtime import (
   log,
   mirror,
   preemption,
+  process_log,
   profiling,
   timings,
   watchdog,
@@ -68,16 +69,15 @@ class Session:
     self._fallback = None  # The step of the last rollback.
     self._batches = None
     self._best = best_step.BestStep()
-    is_writer = jax.process_index() == 0
     self._mirror = mirror.Mirror(workdir, self._say)
-    self.log = log.RunLog(
-      workdir, num_steps, is_writer=is_writer, folder=self._mirror.folder
-    )
-    file = timings.TimingsFile(workdir, self.log.say) if is_writer else None
-    self.timings = timings.Timings(num_steps, speed, file)
+    folder, is_writer = self._mirror.folder, jax.process_index() == 0
+    self.log = log.RunLog(folder, num_steps, is_writer=is_writer)
+    file = timings.TimingsFile(folder, self._say) if is_writer else None
+    devices = components.mesh.local_devices
+    self.timings = timings.Timings(num_steps, speed, file, devices)
     number = jax.process_index() if jax.process_count() > 1 else None
     self._profiler = profiling.Profiler(
-      workdir, config.run.profile_steps, self.log.say, number
+      workdir, config.run.profile_steps, self._say, number
     )
     self._progress = progress.Progress(
       self.log,
@@ -98,6 +98,9 @@ class Session:
         cards.write(self._workdir, self._card)
       agreement.check_shared(self._workdir)
       stack.enter_context(self._mirror)
+      self._continue_files()
+      if files.is_remote(self._workdir):  # The mirror ends with the run.
+        stack.callback(process_log.CURRENT.close)
       stack.enter_context(self.log)
       if run.log_compiles:
         stack.enter_context(jax.log_compiles())
@@ -123,6 +126,18 @@ class Session:
 
   def _say(self, text):
     self.log.say(text)
+
+  def _continue_files(self):
+    """Fetches the files that this process adds lines to, from a store."""
+    number = jax.process_index()
+    names = [process_log.path('.', number).as_posix()]
+    for name in [*names, timings.FILE] if number == 0 else names:
+      try:
+        self._mirror.fetch(name)
+      except OSError as error:
+        raise errors.UserError(
+          f'{self._workdir / name} can not be read: {error}.'
+        ) from error
 
   # From the start to the first step -------------------------------------------
 
@@ -229,12 +244,11 @@ class Session:
       'without evaluations and saves'
     )
     if first.waiting >= timings.STARVING:
-      data = self._config.data
       self.log.say(
-        f'steps wait for data for {first.waiting:.0%} of their time: raise '
-        f'data.num_threads={data.num_threads} or '
-        f'data.num_workers={data.num_workers}, up to the {os.cpu_count()} '
-        'cores of this host, or read from a faster disk'
+        f'steps wait for data for {first.waiting:.0%} of their time '
+        f'({threads.describe(self._config.data)}): raise data.num_threads or '
+        'data.num_workers, give this process more CPUs, or read from a faster '
+        'disk'
       )
 
   def iterate_evaluation(self, batches, count):

@@ -44,12 +44,12 @@ def run(config, workdir):
       any training; or the run diverges or fails to save repeatedly.
     Preempted: a signal has stopped the run, and its state is saved.
   """
-  process_log.CURRENT.begin()
   workdir = paths.absolute(workdir)
   devices = meshes.devices()
   assembly.validate(config, len(devices))
   recipes.check_same(config, workdir)
   workdir = files.path(workdir)
+  process_log.CURRENT.begin(workdir)
   initialization.check(config, workdir)
   data = splits.Splits(config, workdir)
   num_steps = schema.num_steps(config.run, len(data.train))

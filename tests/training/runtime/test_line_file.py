@@ -5,13 +5,6 @@ import pytest
 from vit_jax.training.runtime import line_file
 
 
-class Clock:
-  now = 1000.0
-
-  def __call__(self):
-    return self.now
-
-
 @pytest.fixture
 def said():
   return []
@@ -34,28 +27,6 @@ def test_what_can_not_be_written_comes_later_and_is_told_once(tmp_path, said):
   (tmp_path / 'a').unlink()
   file.append(['three'])
   assert file.path.read_text() == 'one\ntwo\nthree\n'
-
-
-def test_a_store_gets_lines_together(monkeypatch, tmp_path, said):
-  clock = Clock()
-  monkeypatch.setattr(line_file.files, 'is_remote', lambda _: True)
-  monkeypatch.setattr(line_file.files, 'path', lambda name: name)
-  written = []
-  monkeypatch.setattr(
-    line_file.files, 'append_line', lambda _, text: written.append(text)
-  )
-  file = line_file.LineFile(tmp_path / 'lines', said.append, clock)
-  file.append(['one'])
-  file.append(['two'])
-  file.append(['three'])
-  assert written == ['one']
-  clock.now += line_file.STORE_SECONDS
-  file.append(['four'])
-  assert written == ['one', 'two\nthree\nfour']
-  file.append(['five'])
-  file.flush()
-  file.flush()
-  assert written == ['one', 'two\nthree\nfour', 'five']
 
 
 def test_threads_lose_no_line(tmp_path, said):

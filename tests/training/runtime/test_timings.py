@@ -27,11 +27,11 @@ class Process:
     wall: the clock of all processes.
   """
 
-  def __init__(self, workdir, wall, step=0, speed=SPEED):
+  def __init__(self, workdir, wall, step=0, speed=SPEED, devices=()):
     self.clock, self.wall = Clock(wall.now % 77), wall
     self.said = []
     file = timings.TimingsFile(workdir, self.said.append)
-    self.timings = timings.Timings(400, speed, file, self.clock, wall)
+    self.timings = timings.Timings(400, speed, file, devices, self.clock, wall)
     self.timings.open()
     self.timings.restore(step)
     self.timings.start(step)
@@ -267,7 +267,7 @@ def test_each_line_is_json_with_its_time(tmp_path, process):
 
 
 def test_another_process_writes_nothing(tmp_path):
-  timing = timings.Timings(400, SPEED, None, Clock(), Clock())
+  timing = timings.Timings(400, SPEED, None, (), Clock(), Clock())
   timing.open()
   timing.restore(0)
   timing.start(0)
@@ -294,20 +294,23 @@ def test_what_the_first_steps_wait_is_told_once(process):
 # Memory -----------------------------------------------------------------------
 
 
-def test_memory_is_that_of_the_fullest_device(monkeypatch):
-  stats = [
-    {'bytes_in_use': 3, 'peak_bytes_in_use': 9},
-    {'bytes_in_use': 5, 'peak_bytes_in_use': 7},
-  ]
+def device(stats):
+  return types.SimpleNamespace(memory_stats=lambda: stats)
+
+
+def test_memory_is_that_of_the_fullest_device(tmp_path, wall):
   devices = [
-    types.SimpleNamespace(memory_stats=lambda each=each: each) for each in stats
+    device({'bytes_in_use': 3, 'peak_bytes_in_use': 9}),
+    device({'bytes_in_use': 5, 'peak_bytes_in_use': 7}),
   ]
-  monkeypatch.setattr(timings.jax, 'local_devices', lambda: devices)
-  assert timings.device_memory() == {'memory_in_use': 5, 'memory_peak': 9}
+  process = Process(tmp_path, wall, devices=devices)
+  process.step()
+  found = process.timings.take(1)
+  assert (found['memory_in_use'], found['memory_peak']) == (5, 9)
 
 
 @pytest.mark.parametrize('stats', [None, {}, {'largest_free_block_bytes': 1}])
-def test_memory_that_is_not_told_is_left_out(monkeypatch, stats):
-  device = types.SimpleNamespace(memory_stats=lambda: stats)
-  monkeypatch.setattr(timings.jax, 'local_devices', lambda: [device])
-  assert timings.device_memory() == {}
+def test_memory_that_is_not_told_is_left_out(tmp_path, wall, stats):
+  process = Process(tmp_path, wall, devices=[device(stats)])
+  process.step()
+  assert not [name for name in process.timings.take(1) if 'memory' in name]

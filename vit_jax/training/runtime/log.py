@@ -7,12 +7,13 @@ the speed and where the time went. To the workdir: metrics.jsonl (see
 
 import contextlib
 import datetime
+import pathlib
 import sys
 
 import tensorboardX
 import tqdm
 
-from vit_jax import errors, files
+from vit_jax import errors
 from vit_jax.training.runtime import metrics_file, preemption, process_log
 
 
@@ -31,7 +32,6 @@ class RunLog:
     is_writer: False where another process prints and writes the same: this one
       writes into its own log only.
     process: the `process_log.ProcessLog` of this process.
-    folder: for the files of metrics; None: `workdir`. See `mirror`.
   """
 
   def __init__(
@@ -41,17 +41,15 @@ class RunLog:
     stream=None,
     is_writer=True,
     process=process_log.CURRENT,
-    folder=None,
   ):
-    self._workdir = files.path(workdir)
-    self._folder = self._workdir if folder is None else folder
+    self._workdir = pathlib.Path(workdir)
     self._num_steps = num_steps
     self._stream = sys.stderr if stream is None else stream
     self._is_writer = is_writer
     self._process = process
     self._open = contextlib.ExitStack()
     self._board = self._bar = None
-    self._file = metrics_file.MetricsFile(self._folder, self.say)
+    self._file = metrics_file.MetricsFile(workdir, self.say)
     self.records = []  # All so far, as metrics.jsonl holds them.
 
   def __enter__(self):
@@ -77,7 +75,7 @@ class RunLog:
     self._file.rewrite(self.records)
     self._board = self._open.enter_context(
       tensorboardX.SummaryWriter(
-        str(self._folder / 'tensorboard'), purge_step=step + 1
+        str(self._workdir / 'tensorboard'), purge_step=step + 1
       )
     )
     if self._stream.isatty():

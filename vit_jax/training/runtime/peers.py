@@ -147,7 +147,6 @@ class Peers:
     process_log.CURRENT.say(self.last_words())
     if self._number == 0:
       time.sleep(GRACE_SECONDS)
-    process_log.CURRENT.flush()
     self._leave(STATUS)
 
   # In threads -----------------------------------------------------------------

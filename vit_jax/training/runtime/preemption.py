@@ -126,5 +126,4 @@ class Stop:
 def _exit(status, text):
   """Exits the process from any thread, whatever the others are doing."""
   process_log.CURRENT.say(text)
-  process_log.CURRENT.flush()
   os._exit(status)

@@ -23,17 +23,30 @@ FOLDER = 'logs'
 class ProcessLog:
   """The log of this process; there is one at a time, `CURRENT`.
 
+  Attributes:
+    folder: of the run; None before there is one.
+
   Args:
     now: returns a `datetime.datetime` with a time zone.
   """
 
   def __init__(self, now=lambda: datetime.datetime.now().astimezone()):
     self._now = now
+    self.folder = None
     self._file = None
     self._early = []  # Lines from before the file is known.
 
-  def begin(self):
-    """Begins a run: what is said from now on is no longer of the one before."""
+  def begin(self, workdir=None):
+    """Begins a run: what is said from now on is no longer of the one before.
+
+    Args:
+      workdir: folder of the run, which may be in a store.
+    """
+    self.folder = workdir
+    self.close()
+
+  def close(self):
+    """Ends the log; what is said later comes first in the next one."""
     self._file = None
 
   @contextlib.contextmanager
@@ -43,7 +56,7 @@ class ProcessLog:
     Whatever ends it, the reason is the last line.
 
     Args:
-      workdir: folder of the run; exists.
+      workdir: folder to write to, on a disk; exists.
       plain: errors whose message says all; others come with a traceback.
     """
     self._file = line_file.LineFile(path(workdir, _process()[0]), _print)
@@ -57,13 +70,6 @@ class ProcessLog:
       raise
     else:
       self.write('end: done')
-    finally:
-      self._file.flush()
-
-  @property
-  def folder(self):
-    """The folder of the run; None before there is one."""
-    return None if self._file is None else self._file.path.parent.parent
 
   def write(self, text):
     """Writes lines into the log, if not to the terminal."""
@@ -89,11 +95,6 @@ class ProcessLog:
     """Shows lines at once, from any thread, and writes them into the log."""
     _print(self.shown(text))
     self.write(text)
-
-  def flush(self):
-    """Has all lines written; before the process ends without a last word."""
-    if self._file is not None:
-      self._file.flush()
 
   def _stamped(self, line):
     time = self._now().isoformat(timespec='milliseconds')

@@ -10,6 +10,7 @@ import collections
 import contextlib
 import json
 import math
+import pathlib
 import statistics
 import time
 from typing import NamedTuple
@@ -78,16 +79,24 @@ class Timings:
     num_steps: of the whole training.
     speed: a `Speed`.
     file: a `TimingsFile`; None: of several processes, another one writes it.
+    devices: those of the run on this host, whose memory is looked at.
     clock: returns seconds since any moment.
     wall: returns seconds since 1970, which other processes count on from.
   """
 
   def __init__(
-    self, num_steps, speed, file=None, clock=time.monotonic, wall=time.time
+    self,
+    num_steps,
+    speed,
+    file=None,
+    devices=(),
+    clock=time.monotonic,
+    wall=time.time,
   ):
     self._num_steps = num_steps
     self._speed = speed
     self._file = file
+    self._devices = devices
     self._clock = clock
     self._wall = wall
     self._first = self._wall()  # When the run was first started.
@@ -182,7 +191,7 @@ class Timings:
       {name: number}; seconds, where the name says nothing else. What is not
       known is left out.
     """
-    found = {**self._pace(step), **self._waits(), **device_memory()}
+    found = {**self._pace(step), **self._waits(), **memory(self._devices)}
     if self._file is not None:
       found['goodput'] = self._goodput()
     self._write(TRAIN, step, found)
@@ -191,11 +200,7 @@ class Timings:
 
   def mark(self, step):
     """Records the time of the steps that count, before `step` is saved."""
-    if self._file is None:
-      return
-    if self._file.has_last(step, self._useful):
-      self._file.flush()
-    else:
+    if self._file is not None and not self._file.has_last(step, self._useful):
       self._write(SAVE, step)
 
   def finish(self, step):
@@ -281,7 +286,7 @@ class TimingsFile:
   def __init__(self, workdir, say):
     self._workdir = workdir
     self._say = say
-    self._lines = line_file.LineFile(files.path(workdir) / FILE, say)
+    self._lines = line_file.LineFile(pathlib.Path(workdir) / FILE, say)
     self._records = []
 
   def open(self):
@@ -312,16 +317,10 @@ class TimingsFile:
     found = last.get('step'), last.get('useful_seconds')
     return found == (step, useful_seconds)
 
-  def flush(self):
-    """Has all lines written, also where they are held back for a while."""
-    self._lines.flush()
-
   def append(self, record):
     """Adds a line; a full disk is no reason to stop, it is kept for later."""
     self._records.append(record)
     self._lines.append([json.dumps(record, allow_nan=False)])
-    if record['event'] != TRAIN:  # The goodput of a restart counts on them.
-      self.flush()
 
 
 def read(workdir):
@@ -356,13 +355,13 @@ def _parse(line):
   return found
 
 
-def device_memory():
-  """Returns bytes in use, now and at most, of the fullest device of this host.
+def memory(devices):
+  """Returns bytes in use, now and at most, of the fullest of some devices.
 
-  {} where the devices don't tell, as CPUs don't.
+  {} where they don't tell, as CPUs don't.
   """
   try:
-    stats = [device.memory_stats() for device in jax.local_devices()]
+    stats = [device.memory_stats() for device in devices]
   except jax.errors.JaxRuntimeError:  # A plugin that has no such statistics.
     return {}
   found = {}

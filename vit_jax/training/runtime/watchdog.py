@@ -101,5 +101,4 @@ def _end(seconds):
     'Restart all processes of the run: the same command resumes from the last '
     'checkpoint.'
   )
-  log.flush()
   os._exit(STATUS)
