@@ -41,6 +41,9 @@ def _cache_dir():
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', str(_cache_dir()))
 os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0.1')
+# Most of the time of the tests goes into compiling small programs that run once
+# or twice. XLA plans them as ever; LLVM alone does less. See `optimized`.
+os.environ.setdefault('JAX_DISABLE_MOST_OPTIMIZATIONS', 'true')
 
 if '://' not in (cache_dir := os.environ['JAX_COMPILATION_CACHE_DIR']):
   pathlib.Path(cache_dir).mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -58,15 +61,20 @@ def rng():
 
 
 @pytest.fixture(scope='module')
-def compiled_in_less_time():
-  """For a module that sees what runs do, not to which bit they compute.
-
-  What it compiles stays with it.
-  """
-  jax.config.update('jax_disable_most_optimizations', True)
-  yield
+def optimized():
+  """For a module that looks at programs as people get them, or takes long."""
+  before = jax.config.values['jax_disable_most_optimizations']
   jax.config.update('jax_disable_most_optimizations', False)
-  jax.clear_caches()
+  yield
+  jax.config.update('jax_disable_most_optimizations', before)
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+  """For tests of what runs do but for their plots, which take a while."""
+  from vit_jax.training import train
+
+  monkeypatch.setattr(train, '_plot', lambda *_: None)
 
 
 @pytest.fixture

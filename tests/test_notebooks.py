@@ -19,8 +19,6 @@ from vit_jax.weights.catalog import augreg
 from vit_jax.weights.files import npz
 from vit_jax.weights.tables import vit
 
-pytestmark = pytest.mark.usefixtures('compiled_in_less_time')
-
 FOLDER = pathlib.Path(__file__).parents[1] / 'notebooks'
 NAMES = sorted(path.stem for path in FOLDER.glob('*.ipynb'))
 

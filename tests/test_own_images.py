@@ -92,6 +92,7 @@ def results(tmp_path_factory):
     'HOME': str(home),
     'PYTHONPATH': str(ROOT),
     'JAX_PLATFORMS': 'cpu',
+    'JAX_DISABLE_MOST_OPTIMIZATIONS': 'false',  # It computes for a minute.
     'XLA_FLAGS': '',  # One device, as most people have.
     'JAX_COMPILATION_CACHE_DIR': str(
       jax.config.jax_compilation_cache_dir or home / 'compiled'
@@ -105,7 +106,7 @@ def results(tmp_path_factory):
       env=environment,
       capture_output=True,
       text=True,
-      timeout=600,
+      timeout=1800,
     )
     assert done[name].returncode == 0, done[name].stderr
   return home, done

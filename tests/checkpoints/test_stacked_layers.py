@@ -14,8 +14,6 @@ from vit_jax.weights import loading, mapping
 from vit_jax.weights.files import npz
 from vit_jax.weights.tables import vit
 
-pytestmark = pytest.mark.usefixtures('compiled_in_less_time')
-
 NUM_CLASSES, SIDE = 3, 8
 
 

@@ -136,7 +136,6 @@ def get_config():
 """
 
 
-@pytest.mark.usefixtures('compiled_in_less_time')
 @pytest.mark.parametrize(
   'name',
   [

@@ -29,8 +29,6 @@ from vit_jax.weights.catalog import entry as entries
 from vit_jax.weights.files import download, npz
 from vit_jax.weights.tables import vit
 
-pytestmark = pytest.mark.usefixtures('compiled_in_less_time')
-
 TINY = {'width': 16, 'depth': 1, 'num_heads': 2, 'mlp_dim': 16}
 CLASSES = 4
 

@@ -59,31 +59,24 @@ class Run:
   def __init__(self, runs, pid, output):
     self._runs = runs
     self.pid = pid
-    self._began = time.monotonic()
     self._output = pathlib.Path(output)
 
-  def grace(self, seconds):
-    """Returns the seconds, or more if it was slow: the machine is busy then."""
-    return max(seconds, 3 * (time.monotonic() - self._began))
-
-  def wait(self, seconds=LIMIT):
+  def wait(self):
     """Returns the exit status; negative: the signal that killed it."""
-    end = time.monotonic() + seconds
+    end = time.monotonic() + LIMIT
     while (status := self._runs.ask({'poll': self.pid})) is None:
-      assert time.monotonic() < end, f'running after {seconds} s:\n{self}'
+      assert time.monotonic() < end, f'running after {LIMIT} s:\n{self}'
       time.sleep(0.01)
     return status
 
-  def wait_for(self, text, seconds=LIMIT):
-    end = time.monotonic() + seconds
+  def wait_for(self, text):
+    end = time.monotonic() + LIMIT
     while text not in str(self):
       assert time.monotonic() < end, f'{text!r} never came:\n{self}'
       time.sleep(0.005)
 
   def signal(self, number):
-    """Sends a signal; what `injections.tell` holds goes on after it."""
     os.kill(self.pid, number)
-    self._output.with_name(f'{self._output.name}.signalled').touch()
 
   def __str__(self):
     return self._output.read_text() if self._output.exists() else ''
@@ -101,7 +94,6 @@ class Runs:
       'jax_persistent_cache_min_compile_time_secs': 0.0,
       'jax_persistent_cache_min_entry_size_bytes': -1,
       'jax_num_cpu_devices': 1,
-      'jax_disable_most_optimizations': True,  # Compiled in less time.
     }
     self.recipe = folder / 'tiny.py'
     self.recipe.write_text(RECIPE)

@@ -46,7 +46,7 @@ def _points():
 
   from vit_jax.checkpoints import digests, manager, manifest
   from vit_jax.data import prefetch
-  from vit_jax.training import plots, session, train, validation
+  from vit_jax.training import session, train, validation
 
   return {
     'start': (session.Session, 'restore_or_init'),
@@ -61,7 +61,6 @@ def _points():
     'prune': (manager.CheckpointManager, '_prune'),
     'mark': (manager.CheckpointManager, 'mark_best'),
     'remove': (shutil, 'rmtree'),
-    'pictures': (plots, 'learning_curve'),
   }
 
 
@@ -100,25 +99,38 @@ def half_removed():
   manager.shutil = Shutil
 
 
-def tell(point, count=1, work=0, hold=False):
-  """Prints a line at the count-th call of a point; then computes for a while.
+def tell(point, count=1, then=None):
+  """Prints a line at the count-th call of a point.
 
   Args:
-    work: rounds of a computation that no signal interrupts; 10 million take
-      some seconds.
-    hold: whether to repeat that until the test has signalled, so that the point
-      is not left before, however long the test takes.
+    then: 'wait' stays there until a signal has come, and been handled;
+      'compute' for ever, in what no handler of a signal interrupts.
   """
 
   def say(number, *_):
     if number == count:
+      come = _note_signals() if then == 'wait' else []
       print(f'AT {point}', flush=True)
-      if work:
-        hashlib.pbkdf2_hmac('sha256', b'', b'', work)
-      while hold and not os.path.exists(os.environ['SIGNALLED']):
-        hashlib.pbkdf2_hmac('sha256', b'', b'', 100_000)
+      while then == 'wait' and not come:
+        time.sleep(0.01)
+      if then == 'compute':  # For an hour, if nothing ends the process.
+        hashlib.pbkdf2_hmac('sha256', b'', b'', 2**31 - 1)
 
   _wrap(*_points()[point], before=say)
+
+
+def _note_signals():
+  """Returns a list to which signals are added once they are handled."""
+  come = []
+  for number in signal.SIGTERM, signal.SIGINT, signal.SIGHUP:
+    handle = signal.getsignal(number)
+
+    def note(*arguments, handle=handle):
+      come.append(arguments)
+      handle(*arguments)
+
+    signal.signal(number, note)
+  return come
 
 
 def fail_writing(first, times, error='EIO'):

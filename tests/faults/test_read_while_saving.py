@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import cv2
 import numpy as np
@@ -15,28 +14,29 @@ from vit_jax.checkpoints import manager
 from vit_jax.evaluation import records
 from vit_jax.training.runtime import preemption
 
-READS = 25  # By each command.
+READS = 25  # By each command, at least.
 READER = """
 import json
 import sys
 
 from vit_jax.cli import main
+from vit_jax.evaluation import records
 
 workdir, image, reads = sys.argv[1:]
-statuses = [
-  main.main(argv)
-  for _ in range(int(reads))
+statuses, steps = [], []
+while not any(statuses) and (len(steps) < int(reads) or len(set(steps)) < 3):
   for argv in (
     ['predict', f'--checkpoint={workdir}', f'--input={image}', '--top=1'],
     ['evaluate', f'--workdir={workdir}'],
-  )
-]
+  ):
+    statuses.append(main.main(argv))
+  steps = [line['step'] for line in records.read(f'{workdir}/{records.FILE}')]
 print(json.dumps(statuses))
 """
 
 
 @pytest.fixture
-def saving(runs, tmp_path):
+def saving(runs, tmp_path, wait_until):
   """The folder of a run that is at work and saves as often as it can."""
   workdir = tmp_path / 'run'
   run = runs.train(
@@ -48,10 +48,7 @@ def saving(runs, tmp_path):
     '--config.run.eval_every=1000000',
   )
   saved = manager.CheckpointManager(workdir / 'checkpoints', 1, read_only=True)
-  end = time.monotonic() + 120
-  while saved.latest_step() is None:
-    assert time.monotonic() < end, str(run)
-    time.sleep(0.05)
+  wait_until(lambda: saved.latest_step() is not None, 300)
   yield workdir
   run.signal(signal.SIGTERM)
   assert run.wait() == preemption.STATUS, str(run)
@@ -72,8 +69,7 @@ def test_every_read_beside_a_run_that_saves_succeeds(saving, tmp_path):
     check=True,
   )
   statuses = json.loads(reader.stdout.splitlines()[-1])
-  assert statuses == [0] * 2 * READS, reader.stderr
+  assert set(statuses) == {0}, reader.stderr
   assert 'is not used' not in reader.stderr
   steps = [line['step'] for line in records.read(saving / records.FILE)]
-  assert len(steps) == READS and steps == sorted(steps)
-  assert len(set(steps)) > 2
+  assert len(steps) >= READS and steps == sorted(steps)

@@ -5,8 +5,6 @@ import pytest
 
 from vit_jax.paper import inference_speed
 
-pytestmark = pytest.mark.usefixtures('compiled_in_less_time')
-
 
 def test_speed_is_measured_up_to_the_largest_batch():
   text = inference_speed.table(['R+ViT-Ti/16'], [40], largest=2, seconds=0.0)

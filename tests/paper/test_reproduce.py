@@ -24,8 +24,6 @@ from vit_jax.weights import loading, mapping
 from vit_jax.weights.files import npz
 from vit_jax.weights.tables import vit
 
-pytestmark = pytest.mark.usefixtures('compiled_in_less_time')
-
 ROOT = pathlib.Path(vit_jax.__file__).parents[1]
 
 

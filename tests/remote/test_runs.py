@@ -69,7 +69,7 @@ def test_a_signal_saves_for_another_number_of_processes(
 
 
 def test_two_runs_do_not_share_a_folder(runs, reference, folder):
-  held = {'tell': {'point': 'step', 'count': 5, 'hold': True}}
+  held = {'tell': {'point': 'step', 'count': 5, 'then': 'wait'}}
   first = runs.train(folder, settings=TWO_DEVICES, faults=held)
   first.wait_for('AT step')
   second = runs.train(folder)
@@ -109,7 +109,7 @@ def test_what_may_not_be_written_is_told_in_a_line(runs, folder, store):
 
 
 def test_a_full_quota_ends_a_run_that_resumes(runs, reference, folder, store):
-  held = {'tell': {'point': 'step', 'count': 5, 'hold': True}}
+  held = {'tell': {'point': 'step', 'count': 5, 'then': 'wait'}}
   run = runs.train(folder, settings=TWO_DEVICES, faults=held)
   run.wait_for('AT step')
   with store.failing(max_bytes=0):

@@ -25,7 +25,7 @@ import watch
 
 REQUEST = ('reader', 'path', 'folders')
 ROOM = 4 << 30  # Bytes of address space; more ends in a MemoryError.
-SECONDS = 20  # For a file; those here take a hundredth of it.
+SECONDS = 100  # For a file; those here take a hundredth of a second.
 
 
 class Hang(BaseException):

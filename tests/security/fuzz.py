@@ -21,7 +21,7 @@ import time
 
 MAX_GROWTH = 400 << 20  # Bytes of memory, above what the readers need to start.
 MAX_MESSAGE = 200_000  # Characters, of which a terminal gets a few.
-PATIENCE = 60  # Seconds for a file that can't be interrupted.
+PATIENCE = 150  # Seconds for a file that can't be interrupted.
 
 
 def work(seed, first, count, kept, only=None):

@@ -18,7 +18,7 @@ from vit_jax.training import session as sessions
 from vit_jax.training.runtime import metrics_file
 from vit_jax.weights import loading
 
-pytestmark = pytest.mark.usefixtures('compiled_in_less_time')
+pytestmark = pytest.mark.usefixtures('undrawn')
 
 # Accuracy that the evaluation after a step is made to report.
 PEAK = {2: 0.3, 4: 0.6, 6: 0.5, 8: 0.6, 10: 0.1}

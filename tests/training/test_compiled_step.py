@@ -21,6 +21,8 @@ from vit_jax.planning import collectives, compiled_cost
 from vit_jax.sharding import mesh as meshes
 from vit_jax.training import assembly
 
+pytestmark = pytest.mark.usefixtures('optimized')
+
 BASELINE = pathlib.Path(__file__).parents[1] / 'golden/compiled_step.json'
 VERSION = f'jaxlib {jaxlib.__version__}, {platform.machine()}'
 RISE = 1.01

@@ -16,8 +16,6 @@ from vit_jax.weights import loading, mapping
 from vit_jax.weights.files import npz
 from vit_jax.weights.tables import vit
 
-pytestmark = pytest.mark.usefixtures('compiled_in_less_time')
-
 ROOT = pathlib.Path(__file__).parents[2]
 RECIPE = str(ROOT / 'configs/finetune/transfer.py')
 POSITIONS = 'encoder/position_embedding/embedding'

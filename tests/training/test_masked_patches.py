@@ -16,8 +16,6 @@ from vit_jax.sharding import mesh as meshes
 from vit_jax.training import assembly, train
 from vit_jax.weights import loading
 
-pytestmark = pytest.mark.usefixtures('compiled_in_less_time')
-
 SIDE = 16
 
 

@@ -10,8 +10,6 @@ from vit_jax.data.transforms import mixing
 from vit_jax.evaluation import drawing
 from vit_jax.training import preview, train_step
 
-pytestmark = pytest.mark.usefixtures('compiled_in_less_time')
-
 
 @pytest.fixture
 def config():

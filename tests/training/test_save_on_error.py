@@ -15,7 +15,7 @@ from vit_jax.sharding import mesh as meshes
 from vit_jax.training import assembly, train, validation
 from vit_jax.training.runtime import metrics_file
 
-pytestmark = pytest.mark.usefixtures('compiled_in_less_time')
+pytestmark = pytest.mark.usefixtures('undrawn')
 
 NUM_STEPS = 5
 
@@ -35,6 +35,7 @@ def config():
   config.run.log_every = 1
   config.run.eval_every = 2
   config.run.checkpoint_every = 0  # Only what errors save counts.
+  config.mesh.data = 1
   return config
 
 

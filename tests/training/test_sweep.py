@@ -18,8 +18,6 @@ from vit_jax.evaluation import records
 from vit_jax.training import sweep, train, trials
 from vit_jax.training.runtime import agreement, preemption
 
-pytestmark = pytest.mark.usefixtures('compiled_in_less_time')
-
 RECIPE = """
   from vit_jax.config import schema
 

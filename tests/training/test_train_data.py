@@ -22,7 +22,7 @@ from vit_jax.evaluation import evaluate
 from vit_jax.training import train, validation
 from vit_jax.training.runtime import metrics_file
 
-pytestmark = pytest.mark.usefixtures('compiled_in_less_time')
+pytestmark = pytest.mark.usefixtures('undrawn')
 
 ROOT = pathlib.Path(vit_jax.__file__).parents[1]
 SEED = 9  # With it, train/dark/07.png comes in steps 2 and 4.

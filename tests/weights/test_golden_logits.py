@@ -16,6 +16,8 @@ from vit_jax.nn import weight_standardization
 from vit_jax.weights import mapping
 from vit_jax.weights.tables import vit
 
+pytestmark = pytest.mark.usefixtures('optimized')
+
 GOLDEN = pathlib.Path(__file__).parents[1] / 'golden'
 CASES = {'ti16': 'ViT-Ti/16', 'b32': 'ViT-B/32', 'r26s32': 'R26+ViT-S/32'}
 CHANGED = (

@@ -8,8 +8,6 @@ from vit_jax.data import sources
 from vit_jax.paper.miniature import miniature, questions
 from vit_jax.training import train
 
-pytestmark = pytest.mark.usefixtures('compiled_in_less_time')
-
 SMALL = (
   ('model.width', 16),
   ('model.depth', 1),

@@ -228,7 +228,7 @@ def test_a_hostile_file_costs_little_time_and_memory(case, tmp_path, honest):
   path.write_bytes(make())
   assert path.stat().st_size < 1.5 * MEGABYTE
   ratios = []
-  for _ in range(4):  # What else the machine does can make one of them longer.
+  for _ in range(20):  # What else the machine does can make some longer.
     with measured() as cost, pytest.raises(weights_file.WeightsFileError):
       read(kind, path)
     assert cost.peak < 64 * MEGABYTE
