@@ -12,8 +12,6 @@ from vit_jax.data import pipeline
 from vit_jax.training import session, train
 from vit_jax.training.runtime import process_log, timings
 
-pytestmark = pytest.mark.usefixtures('compiled_in_less_time')
-
 PEAK = 1e10
 
 

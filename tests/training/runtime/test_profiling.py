@@ -13,8 +13,6 @@ from vit_jax.config import schema
 from vit_jax.training import session, train
 from vit_jax.training.runtime import process_log, profiling
 
-pytestmark = pytest.mark.usefixtures('compiled_in_less_time')
-
 
 @pytest.fixture
 def said():
