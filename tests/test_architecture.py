@@ -194,7 +194,6 @@ ASK_FOR_DEVICES = {
   ('checkpoints', 'step_folder'),  # Any device will do.
   ('planning', 'topology'),
   ('sharding', 'mesh'),
-  ('training', 'runtime', 'timings'),  # How much memory they use.
 }
 
 
