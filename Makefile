@@ -4,8 +4,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 WORKDIR ?= workdir/quickstart
 
-.PHONY: quickstart miniature test parity chaos fuzz bench plans traffic lint \
-  format clean
+.PHONY: quickstart miniature test parity chaos remote fuzz bench plans traffic \
+  lint format clean
 
 quickstart: $(VENV)/installed
 	$(BIN)/vit_jax train --config=configs/quickstart.py --workdir=$(WORKDIR)
@@ -25,6 +25,11 @@ parity: $(VENV)/installed-parity
 # Every fault of docs/faults.md, and 200 runs killed at random; writes its table.
 chaos: $(VENV)/installed-test
 	$(BIN)/pytest tests/faults -m '' --faults-table=docs/faults.md
+
+# Runs, data and weights in emulators of Google's and Amazon's stores: killed at
+# random, with stores that are slow, refuse, or lose connections.
+remote: $(VENV)/installed-test
+	$(BIN)/pytest -n 2 tests/remote -m ''
 
 # 20,000 changed files over all readers: no traceback, no hang, little memory.
 # Those that fail are kept in workdir/fuzz.
