@@ -323,3 +323,31 @@ def test_no_other_module_writes_files():
   assert found.pop('files/__init__.py') >= {'open', 'os.open', 'os.replace'}
   assert found.pop('files/remote.py') == {'write_bytes'}
   assert found == OTHERS
+
+
+def test_a_folder_that_does_what_a_run_needs_is_left_empty(tmp_path):
+  files.check_folder(tmp_path / 'new')
+  assert not list((tmp_path / 'new').iterdir())
+
+
+def refuse(*_):
+  raise OSError(errno.ENOSYS, 'Function not implemented')
+
+
+def test_a_mount_that_renames_no_folders_is_refused(tmp_path, monkeypatch):
+  monkeypatch.setattr(pathlib.Path, 'rename', refuse)
+  with pytest.raises(errors.UserError, match=r'rename folders.*gs://'):
+    files.check_folder(tmp_path)
+  assert not list(tmp_path.iterdir())
+
+
+def test_a_mount_that_creates_no_file_exclusively_is_refused(
+  tmp_path, monkeypatch
+):
+  def create_anyway(path, mode, *args):
+    return open(path, mode.replace('x', 'w'), *args)
+
+  monkeypatch.setattr(files, 'open', create_anyway, raising=False)
+  with pytest.raises(errors.UserError, match='create files exclusively'):
+    files.check_folder(tmp_path)
+  assert not list(tmp_path.iterdir())

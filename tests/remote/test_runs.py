@@ -134,3 +134,43 @@ def test_random_kills_change_no_bit(runs, reference, folder, seed):
     if draw.random() < 0.7:  # Else the resumed run is killed, too.
       break
   finish_same(runs, reference, folder)
+
+
+SWEEP = """
+from vit_jax.config import schema
+
+
+def get_grid():
+  return {'optimizer.learning_rate': (1e-5, 2e-2)}
+
+
+def get_config():
+  config = schema.default()
+  config.model.update(
+    name='ViT-Ti/4', width=16, depth=1, num_heads=2, mlp_dim=16
+  )
+  config.data.update(source='synthetic', num_classes=4, num_examples=64)
+  config.data.update(resolution=(8,), eval_split='test')
+  config.optimizer.warmup_steps = 0
+  config.run.update(batch_size=16, num_steps=4)
+  return config
+"""
+
+
+@slow
+def test_a_sweep_ends_as_on_a_disk(runs, folder, tmp_path):
+  """Killed in between: what was run is not run again."""
+  recipe = tmp_path / 'sweep.py'
+  recipe.write_text(SWEEP)
+  tables = []
+  for workdir in tmp_path / 'disk', folder:
+    argv = ['sweep', f'--config={recipe}', f'--workdir={workdir}']
+    if workdir == folder:
+      run = runs.start(argv)
+      run.wait_for('step 4/4')
+      run.signal(signal.SIGKILL)
+      run.wait()
+    run = runs.start(argv)
+    assert run.wait() == 0, str(run)
+    tables.append(files.read_json(workdir / 'sweep.json'))
+  assert tables[0] == tables[1]

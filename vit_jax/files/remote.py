@@ -415,7 +415,7 @@ def _as_os_error(path):
     kind = next(kind for kind in _LASTING if isinstance(error, kind))
     text = error.strerror or str(error)
     if kind is FileNotFoundError:  # Of libraries, it is the name alone.
-      text = 'there is no such object'
+      text = 'there is no such object or bucket'
     number = error.errno or _NUMBERS.get(kind, errno.EIO)
     raise kind(number, text[:300], str(path)) from error
   except Exception as error:
