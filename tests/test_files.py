@@ -12,6 +12,7 @@ import pytest
 
 import vit_jax
 from vit_jax import errors, files
+from vit_jax.files import folders
 
 
 def test_a_file_is_replaced_whole(tmp_path):
@@ -321,12 +322,13 @@ def test_no_other_module_writes_files():
     if (writes := set(_writes(ast.parse(path.read_text()))))
   }
   assert found.pop('files/__init__.py') >= {'open', 'os.open', 'os.replace'}
+  assert found.pop('files/folders.py') == {'open', 'touch'}
   assert found.pop('files/remote.py') == {'write_bytes'}
   assert found == OTHERS
 
 
 def test_a_folder_that_does_what_a_run_needs_is_left_empty(tmp_path):
-  files.check_folder(tmp_path / 'new')
+  folders.check(tmp_path / 'new')
   assert not list((tmp_path / 'new').iterdir())
 
 
@@ -337,7 +339,7 @@ def refuse(*_):
 def test_a_mount_that_renames_no_folders_is_refused(tmp_path, monkeypatch):
   monkeypatch.setattr(pathlib.Path, 'rename', refuse)
   with pytest.raises(errors.UserError, match=r'rename folders.*gs://'):
-    files.check_folder(tmp_path)
+    folders.check(tmp_path)
   assert not list(tmp_path.iterdir())
 
 
@@ -347,7 +349,7 @@ def test_a_mount_that_creates_no_file_exclusively_is_refused(
   def create_anyway(path, mode, *args):
     return open(path, mode.replace('x', 'w'), *args)
 
-  monkeypatch.setattr(files, 'open', create_anyway, raising=False)
+  monkeypatch.setattr(folders, 'open', create_anyway, raising=False)
   with pytest.raises(errors.UserError, match='create files exclusively'):
-    files.check_folder(tmp_path)
+    folders.check(tmp_path)
   assert not list(tmp_path.iterdir())

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
-from vit_jax import errors, files
+from vit_jax import errors
 from vit_jax.checkpoints import manager, parameters, verify
+from vit_jax.files import folders
 
 MESH = jax.make_mesh((1,), ('one',), devices=jax.devices()[:1])
 WHOLE = NamedSharding(MESH, PartitionSpec())
@@ -53,17 +54,17 @@ def test_a_step_that_is_damaged_is_set_aside(saved, folder):
   saved._keep = 2
   saved.finish(9, state(9), {})
   step = folder / 'checkpoints/9'
-  data = max(files.walk(step / 'state'), key=lambda path: path.stat().st_size)
+  data = max(folders.walk(step / 'state'), key=lambda path: path.stat().st_size)
   data.write_bytes(b'x' * data.stat().st_size)
   restored, _ = saved.restore(ABSTRACT)
   assert int(restored['step']) == 6 and saved.steps() == [6]
   assert 'checkpoints/9 is not used' in saved.told[-1]
-  assert files.walk(folder / 'checkpoints/9.damaged')
+  assert folders.walk(folder / 'checkpoints/9.damaged')
 
 
 @pytest.mark.parametrize('kept', ['state', 'run'])
 def test_half_a_step_is_removed_at_the_next_start(saved, folder, kept):
-  for path in files.walk(folder / 'checkpoints/6' / kept):
+  for path in folders.walk(folder / 'checkpoints/6' / kept):
     inner = path.relative_to(folder / 'checkpoints/6')
     (folder / 'checkpoints/9' / inner).write_bytes(path.read_bytes())
   assert saved.folders() == [9, 6]

@@ -11,7 +11,7 @@ from array_record.python import array_record_module
 from tests.data import small_data_sets
 from tests.remote.local import upload
 from tests.security import samples
-from vit_jax import errors, files
+from vit_jax import errors
 from vit_jax.config import schema
 from vit_jax.data import image_files, pipeline, sources
 from vit_jax.data.sources import (
@@ -21,7 +21,7 @@ from vit_jax.data.sources import (
   tfds_builders,
   tfrecord,
 )
-from vit_jax.files import copies
+from vit_jax.files import copies, folders
 
 
 @pytest.fixture
@@ -442,7 +442,7 @@ def test_records_of_a_store_in_trouble_are_the_same(
 def test_a_file_that_is_gone_is_named(data, folder, digits, name):
   data.dataset = 'digits'
   upload(digits[name], folder)
-  (path,) = [p for p in files.walk(folder) if f'test.{name}' in p.name]
+  (path,) = [p for p in folders.walk(folder) if f'test.{name}' in p.name]
   path.unlink()
   with pytest.raises(errors.UserError, match=rf'{path} of the data .* missing'):
     sources.build(_at(data, folder), 'test')

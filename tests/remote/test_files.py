@@ -4,7 +4,7 @@ import fsspec
 import pytest
 
 from vit_jax import errors, files
-from vit_jax.files import remote
+from vit_jax.files import folders, remote
 
 
 def test_an_object_is_read_as_it_was_written(folder):
@@ -54,14 +54,14 @@ def test_folders_are_walked_moved_and_removed(folder):
   for name in 'a/1', 'a/b/2', 'c':
     files.write_text(folder / name, name)
   named = {'a/1': 3, 'a/b/2': 5, 'c': 1}
-  assert files.walk(folder) == {folder / k: v for k, v in named.items()}
-  files.move_folder(folder / 'a', folder / 'd', first=['1'])
-  assert {p.relative_to(folder) for p in files.walk(folder)} == {
+  assert folders.walk(folder) == {folder / k: v for k, v in named.items()}
+  folders.move(folder / 'a', folder / 'd', first=['1'])
+  assert {p.relative_to(folder) for p in folders.walk(folder)} == {
     *('d/1', 'd/b/2', 'c')
   }
-  files.remove_folder(folder)
-  assert files.walk(folder) == {} and not folder.exists()
-  files.remove_folder(folder)
+  folders.remove(folder)
+  assert folders.walk(folder) == {} and not folder.exists()
+  folders.remove(folder)
 
 
 def test_what_others_write_is_seen_at_once(folder, store):

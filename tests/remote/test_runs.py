@@ -9,6 +9,7 @@ import pytest
 
 from tests.remote.conftest import TWO_DEVICES
 from vit_jax import files
+from vit_jax.files import folders
 
 slow = pytest.mark.remote
 NUM_KILLED = 50  # Runs of `make remote` that are killed, over both stores.
@@ -31,7 +32,7 @@ def finish_same(runs, reference, workdir):
 
 def test_a_run_leaves_what_one_on_a_disk_does(runs, reference, folder):
   finish_same(runs, reference, folder)
-  names = {path.relative_to(folder) for path in files.walk(folder)}
+  names = {path.relative_to(folder) for path in folders.walk(folder)}
   assert names >= {
     *('config.json', 'card.json', 'metrics.jsonl', 'timings.jsonl'),
     *('learning_curve.png', 'examples.npz', 'logs/process_0.log'),

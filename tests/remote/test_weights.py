@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from tests.remote.local import save_weights, upload
-from vit_jax import errors, files
+from vit_jax import errors
 from vit_jax.cli import main
+from vit_jax.files import folders
 from vit_jax.weights import convert, loading, publishing
 from vit_jax.weights.files import download, npz, safetensors
 
@@ -41,7 +42,7 @@ def test_every_format_is_written_and_comes_back(source, folder, tmp_path, to):
   convert.run(str(source), str(tmp_path / name), to)
   weights = name if name.endswith('.npz') else f'{name}/{publishing.WEIGHTS}'
   assert_same(open_file, folder / weights, tmp_path / weights)
-  for path, size in files.walk(folder).items():
+  for path, size in folders.walk(folder).items():
     assert (tmp_path / path.relative_to(folder)).stat().st_size == size, path
   convert.run(f'{folder}/{name}', f'{folder}/back.npz', 'google')
   convert.run(str(tmp_path / name), str(tmp_path / 'back.npz'), 'google')

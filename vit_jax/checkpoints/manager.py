@@ -17,6 +17,7 @@ from jax.experimental import multihost_utils
 
 from vit_jax import errors, files
 from vit_jax.checkpoints import best, manifest, orbax_stores, step_folder
+from vit_jax.files import folders
 
 MAX_FAILURES = 3  # Saves that fail in a row before the run stops.
 _MARKERS = (manifest.FILE, orbax_stores.WRITTEN)  # Of what is whole.
@@ -114,7 +115,7 @@ class CheckpointManager:
 
   def num_bytes(self):
     """Returns how much is in the folder by now; a save makes it grow."""
-    return sum(files.walk(self._directory).values())
+    return sum(folders.walk(self._directory).values())
 
   # Saving ---------------------------------------------------------------------
 
@@ -326,7 +327,7 @@ class CheckpointManager:
   def _remove(self, path):
     """Removes a folder; from its first moment on it is no step any more."""
     if files.is_remote(path):
-      files.remove_folder(path, first=_MARKERS)
+      folders.remove(path, first=_MARKERS)
       return
     if path.is_symlink():
       path.unlink()
@@ -385,7 +386,7 @@ class CheckpointManager:
       self._say(f'checkpoint {path} is not used: {problem}')
       if self._is_writer:
         self._remove(path.with_name(f'{step}.damaged'))
-        files.move_folder(path, path.with_name(f'{step}.damaged'), _MARKERS)
+        folders.move(path, path.with_name(f'{step}.damaged'), _MARKERS)
 
   def _dir(self, step):
     return self._directory / str(step)

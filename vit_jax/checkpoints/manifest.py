@@ -11,6 +11,7 @@ import pathlib
 import zlib
 
 from vit_jax import files
+from vit_jax.files import folders
 
 FILE = 'manifest.json'
 FORMAT = 1
@@ -143,8 +144,8 @@ def _checksum(path):
 
 
 def _all(folder):
-  for parent, folders, names in os.walk(folder):
-    for name in (*folders, *names):
+  for parent, inner, names in os.walk(folder):
+    for name in (*inner, *names):
       yield pathlib.Path(parent) / name
 
 
@@ -153,7 +154,7 @@ def _files(step_dir):
 
   A kill may leave half of a manifest.
   """
-  for path, size in files.walk(step_dir).items():
+  for path, size in folders.walk(step_dir).items():
     unfinished = fnmatch.fnmatch(path.name, f'{FILE}*{files.UNFINISHED}')
     if path.name != FILE and not unfinished:
       yield path, size

@@ -14,6 +14,7 @@ from etils import epath
 from orbax.checkpoint._src.serialization import tensorstore_utils
 
 from vit_jax import errors, files
+from vit_jax.files import folders
 
 WRITTEN = 'commit_success.txt'  # In a store, what orbax writes last.
 _S3 = 's3:/'  # As orbax normalizes s3://.
@@ -43,7 +44,7 @@ def save(folder, tree):
   """
   with ocp.StandardCheckpointer(atomicity_options=_atomicity(folder)) as orbax:
     if files.is_remote(folder):
-      files.remove_folder(folder, first=[WRITTEN])
+      folders.remove(folder, first=[WRITTEN])
     orbax.save(path(folder), tree, force=not files.is_remote(folder))
 
 

@@ -15,6 +15,7 @@ import orbax.checkpoint as ocp
 
 from vit_jax import files, pytrees
 from vit_jax.checkpoints import orbax_stores
+from vit_jax.files import folders
 
 MAX_COMPRESSION = 64  # Times the bytes on the disk; trained numbers reach 2.
 _SMALL = 64 << 20  # Bytes that any folder may unpack to.
@@ -63,7 +64,7 @@ def _check_files(folder):
   """Returns the bytes in a folder, all of them in regular files of its own."""
   if not files.is_remote(folder):
     _check_regular(folder)
-  sizes = files.walk(folder)
+  sizes = folders.walk(folder)
   for path, size in sizes.items():
     inner = pathlib.PurePath(path.relative_to(folder))
     if not set(inner.parts).isdisjoint(_TEXTS) and size > _MAX_TEXT:
@@ -72,8 +73,8 @@ def _check_files(folder):
 
 
 def _check_regular(folder):
-  for parent, folders, names in os.walk(folder):
-    for name in (*folders, *names):
+  for parent, inner, names in os.walk(folder):
+    for name in (*inner, *names):
       mode = os.lstat(os.path.join(parent, name)).st_mode
       if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
         raise ValueError(

@@ -22,6 +22,7 @@ import vit_jax
 from vit_jax import errors, files, pytrees
 from vit_jax.config import listed, paths, schema, versions
 from vit_jax.config import overrides as config_overrides
+from vit_jax.files import folders
 
 FILE = 'config.json'
 # What runs and exports write into their folder: none of it may be a link.
@@ -429,7 +430,7 @@ def _writable(workdir):
   """Creates a folder if needed and returns its path; it must be writable."""
   workdir = files.path(workdir).expanduser()
   try:
-    files.check_folder(workdir)
+    folders.check(workdir)
     files.refuse_links(workdir, WRITTEN)
     return workdir
   except OSError as error:

@@ -14,7 +14,6 @@ import json
 import os
 import pathlib
 import secrets
-import shutil
 import stat
 import tempfile
 
@@ -345,61 +344,6 @@ def sync(path):
     os.close(descriptor)
 
 
-def check_folder(folder):
-  """Makes a folder, and tries all in it that a run will need.
-
-  A mounted bucket looks like a disk and may lack some of it.
-
-  Raises:
-    UserError: it can be written to, but can't do what a disk can.
-    OSError: it can't be written to.
-  """
-  folder = _path(folder)
-  probe = folder / f'.probe_{secrets.token_hex(8)}'
-  if is_remote(folder):
-    probe.touch()
-    probe.unlink()
-    return
-  folder.mkdir(parents=True, exist_ok=True)
-  with tempfile.TemporaryFile(dir=folder):
-    pass
-  probe.mkdir()
-  renamed = probe.with_suffix('.renamed')
-  try:
-    with open(probe / 'file', 'xb') as file:
-      file.write(b'x')
-    with contextlib.suppress(FileExistsError), open(probe / 'file', 'xb'):
-      raise OSError(errno.ENOTSUP, 'an existing file is created once more')
-    probe.rename(renamed)
-  except OSError as error:
-    raise errors.UserError(
-      f'{folder} is on a file system that can not do what a run needs, create '
-      f'files exclusively and rename folders ({error.strerror or error}), as '
-      'a mounted bucket: give the bucket itself, gs://... or s3://..., or '
-      'another disk.'
-    ) from error
-  finally:
-    for left in probe, renamed:
-      shutil.rmtree(left, ignore_errors=True)
-
-
-def walk(folder):
-  """Returns {path: bytes} of all files in a folder and those below.
-
-  Links are not followed; what is removed meanwhile is left out.
-  """
-  folder = _path(folder)
-  if is_remote(folder):
-    return folder.walk()
-  found = {}
-  for parent, _, names in os.walk(folder):
-    for name in names:
-      file = pathlib.Path(parent, name)
-      with contextlib.suppress(OSError):
-        found[file] = file.lstat().st_size
-  return found
-
-
 def sizes(paths):
   """Returns {path: bytes} of files; a folder of a store is asked for once.
 
@@ -418,47 +362,6 @@ def sizes(paths):
     if found[name] is None:
       raise FileNotFoundError(errno.ENOENT, 'there is no file', str(path))
   return found
-
-
-def remove_folder(folder, first=()):
-  """Removes a folder and all in it; does nothing if there is none.
-
-  Args:
-    folder: path.
-    first: names of files in it that go before all others.
-
-  Raises:
-    OSError: something in it can't be removed.
-  """
-  folder = _path(folder)
-  for name in first:
-    (folder / name).unlink(missing_ok=True)
-  if is_remote(folder):
-    for file in folder.walk():
-      file.unlink(missing_ok=True)
-  elif folder.exists():
-    shutil.rmtree(folder)
-
-
-def move_folder(folder, target, first=()):
-  """Gives a folder another name, where there is none.
-
-  Args:
-    folder: path.
-    target: path of the same kind.
-    first: names of files that, in a store, are the first to leave `folder`:
-      half moved, it is not taken for a whole one.
-
-  Raises:
-    OSError: it can't be moved.
-  """
-  folder, target = _path(folder), _path(target)
-  if not is_remote(folder):
-    folder.rename(target)
-    return
-  for file in folder.walk():
-    file.copy(target / file.relative_to(folder))
-  remove_folder(folder, first)
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ import tempfile
 import threading
 
 from vit_jax import files
+from vit_jax.files import folders
 
 SECONDS = 30.0  # Between two copies.
 
@@ -79,7 +80,7 @@ class Mirror:
 
   def _copy(self):
     try:
-      for path in sorted(files.walk(self.folder)):
+      for path in sorted(folders.walk(self.folder)):
         status = path.stat()
         state = (status.st_size, status.st_mtime_ns)
         name = os.fspath(path.relative_to(self.folder))
