@@ -2,7 +2,7 @@
 
 A store has no folders, links, renames and appends: an object appears whole or
 not at all, under its full name, and replaces what had that name. What local
-files do beyond that is made of this alone (see docs/faults.md).
+files do beyond that is made of this alone (see docs/object_stores.md).
 """
 
 import base64
@@ -42,17 +42,16 @@ _DENIED = re.compile(
   r'|anonymous caller|invalidaccesskeyid|signaturedoesnotmatch|expiredtoken'
 )
 
-
-class _BeyondError(OSError):
-  """No byte of the range that was asked for is there."""
-
-
 Status = collections.namedtuple('Status', ['st_size', 'st_mtime'])
 # Which one of all that had its name an object is: a text that no other has, its
 # bytes, and their MD5 in hexadecimal, or None.
 Version = collections.namedtuple('Version', ['text', 'size', 'md5'])
 _VERSIONED = ('generation', 'etag', 'ETag', 'mtime', 'LastModified')
 _BEYOND = ('not satisfiable', 'cannot be satisfied', 'invalidrange')  # Ranges.
+
+
+class _BeyondError(OSError):
+  """No byte of the range that was asked for is there."""
 
 
 def is_remote(path):
