@@ -7,12 +7,21 @@ import time
 
 import pytest
 
+from tests.remote import stores
 from tests.remote.conftest import TWO_DEVICES
 from vit_jax import files
 from vit_jax.files import folders
 
 slow = pytest.mark.remote
 NUM_KILLED = 50  # Runs of `make remote` that are killed, over both stores.
+
+
+def mostly(kind):
+  """Has a test use one store, and in `make remote` the others, too."""
+  others = [
+    pytest.param(other, marks=slow) for other in stores.KINDS if other != kind
+  ]
+  return pytest.mark.parametrize('store', [kind, *others], indirect=True)
 
 
 def start(runs, workdir, count=1, **options):
@@ -30,6 +39,7 @@ def finish_same(runs, reference, workdir):
   return shown
 
 
+@mostly('s3')
 def test_a_run_leaves_what_one_on_a_disk_does(runs, reference, folder):
   finish_same(runs, reference, folder)
   names = {path.relative_to(folder) for path in folders.walk(folder)}
@@ -40,6 +50,7 @@ def test_a_run_leaves_what_one_on_a_disk_does(runs, reference, folder):
   assert any(name.startswith('tensorboard/events') for name in names)
 
 
+@mostly('gs')
 def test_two_processes_are_killed_and_one_finishes(runs, reference, folder):
   processes = start(runs, folder, count=2)
   processes[0].wait_for('step 7/')
@@ -69,6 +80,7 @@ def test_a_signal_saves_for_another_number_of_processes(
   runs.assert_same(runs.outcome(folder), reference)
 
 
+@mostly('s3')
 def test_two_runs_do_not_share_a_folder(runs, reference, folder):
   held = {'tell': {'point': 'step', 'count': 5, 'then': 'wait'}}
   first = runs.train(folder, settings=TWO_DEVICES, faults=held)
@@ -82,6 +94,7 @@ def test_two_runs_do_not_share_a_folder(runs, reference, folder):
   finish_same(runs, reference, folder)
 
 
+@mostly('gs')
 @pytest.mark.parametrize(
   'faults',
   [
@@ -109,6 +122,7 @@ def test_what_may_not_be_written_is_told_in_a_line(runs, folder, store):
   assert 'Traceback' not in str(run)
 
 
+@mostly('s3')
 def test_a_full_quota_ends_a_run_that_resumes(runs, reference, folder, store):
   held = {'tell': {'point': 'step', 'count': 5, 'then': 'wait'}}
   run = runs.train(folder, settings=TWO_DEVICES, faults=held)
