@@ -1,8 +1,9 @@
-"""Fine-tuning a released file from start to checkpoint, and written out here.
+"""Fine-tuning a released file, from its images to its checkpoint.
 
-The same pictures as a folder and as TFDS's files, square and not; weights in
-Google's names of 224 px. The head starts at zero, so that two steps move it
-alone: the last two of four move all.
+A run is compared with SGD as written out here: from weights in Google's names,
+trained at 224 px, on the same images as a folder and as the files of TFDS, at a
+square and at another size. The head starts at zero, so the first two of four
+steps move it alone, and the last two move everything.
 """
 
 import io
