@@ -5,6 +5,7 @@ plain SGD, whose updates are as close as the gradients are.
 """
 
 import re
+import signal
 import socket
 
 import numpy as np
@@ -16,6 +17,7 @@ fault = pytest.mark.fault
 
 # Mixup makes pairs of the rows of a batch: their order counts.
 SGD = ('--config.optimizer.name=sgd', '--config.data.mixup=0.5')
+DOG = '--config.run.watchdog_seconds=10'
 
 
 def devices(count):
@@ -31,6 +33,14 @@ def alone(runs, tmp_path_factory):
   """The folder of a run of one process with one device, by SGD."""
   workdir = tmp_path_factory.mktemp('alone')
   runs.finish(workdir, *SGD)
+  return workdir
+
+
+@pytest.fixture(scope='module')
+def four(runs, tmp_path_factory):
+  """The folder of a run of four processes with a device each, by SGD."""
+  workdir = tmp_path_factory.mktemp('four')
+  runs.finish_together(workdir, *SGD, count=4)
   return workdir
 
 
@@ -54,9 +64,8 @@ def test_two_processes_are_two_devices_of_one(runs, together, tmp_path):
   runs.assert_same(runs.outcome(together[0]), runs.outcome(tmp_path))
 
 
-def test_four_processes_are_one(runs, alone, tmp_path):
-  runs.finish_together(tmp_path, *SGD, count=4)
-  assert_close(runs, tmp_path, alone)
+def test_four_processes_are_one(runs, alone, four):
+  assert_close(runs, four, alone)
 
 
 def test_the_first_process_alone_shows_and_writes_metrics(together):
@@ -121,8 +130,7 @@ def test_rows_of_a_process_need_not_lie_side_by_side(runs, alone, tmp_path):
 @fault(21, 'two processes, then one, then two', 'every example; same state')
 def test_the_number_of_processes_may_change(runs, reference, alone, tmp_path):
   workdir, stop = tmp_path / 'run', {'fail_at_step': {'step': 4}}
-  dog = '--config.run.watchdog_seconds=10'
-  processes = runs.train_together(workdir, *SGD, dog, faults=(stop, stop))
+  processes = runs.train_together(workdir, *SGD, DOG, faults=(stop, stop))
   assert 0 not in [process.wait() for process in processes]
   paths = [tmp_path / f'indices_{number}' for number in range(3)]
   faults = {**record(paths[0]), 'fail_at_step': {'step': 7}}
@@ -138,6 +146,27 @@ def test_the_number_of_processes_may_change(runs, reference, alone, tmp_path):
   assert all(one[step] == wanted[step] for step in (4, 5, 6))
   for step in range(7, 13):
     assert [*parts[0][step], *parts[1][step]] == wanted[step]
+
+
+@pytest.mark.chaos
+@fault(27, 'SIGKILL to one of four processes, resumed by two', 'same bits')
+def test_two_processes_finish_the_run_of_four(runs, reference, four, tmp_path):
+  """With as many devices, of which each process then has two."""
+  workdir = tmp_path / 'run'
+  faults = [{}, {}, {'tell': {'point': 'step', 'count': 8, 'then': 'wait'}}, {}]
+  processes = runs.train_together(workdir, *SGD, DOG, faults=faults)
+  processes[2].wait_for('AT step')
+  processes[2].signal(signal.SIGKILL)
+  assert 0 not in [process.wait() for process in processes]
+  paths = [tmp_path / f'indices_{number}' for number in range(2)]
+  faults = tuple(map(record, paths))
+  shown, _ = runs.finish_together(workdir, *SGD, faults=faults, **devices(2))
+  resumed = int(re.search(r'resumed at step (\d+)', shown)[1])
+  assert resumed in (3, 6)  # Step 6 was perhaps not written before the kill.
+  runs.assert_same(runs.outcome(workdir), runs.outcome(four))
+  parts = list(map(runs.indices, paths))
+  for step in range(resumed + 1, 13):
+    assert [*parts[0][step], *parts[1][step]] == reference[1][step]
 
 
 def test_a_batch_that_does_not_divide_is_refused_by_all(runs, tmp_path):
