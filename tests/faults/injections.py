@@ -55,7 +55,7 @@ def _points():
     'step': (session.Session, 'log_step'),
     'evaluation': (validation, 'report'),
     'digest': (digests, 'of'),
-    'copy': (ocp.CheckpointManager, 'save'),
+    'copy': (ocp.AsyncCheckpointer, 'save'),
     'write': (json_checkpoint_handler.JsonCheckpointHandler, '_save_fn'),
     'commit': (manifest, 'commit'),
     'prune': (manager.CheckpointManager, '_prune'),

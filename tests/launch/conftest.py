@@ -5,6 +5,7 @@ They note how they are called, and start what they are given.
 
 import os
 import pathlib
+import signal
 import subprocess
 import time
 
@@ -12,6 +13,20 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[2]
 LAUNCH = ROOT / 'launch'
+
+
+@pytest.fixture(autouse=True)
+def _heard():
+  """Has scripts hear SIGHUP and SIGINT, also where pytest ignores them."""
+  ignored = {
+    number: signal.signal(number, signal.default_int_handler)
+    for number in (signal.SIGHUP, signal.SIGINT)
+    if signal.getsignal(number) == signal.SIG_IGN
+  }
+  yield
+  for number, handler in ignored.items():
+    signal.signal(number, handler)
+
 
 # What they do once they have noted their arguments. Slurm runs a copy of the
 # script from another place, and tells which task has failed.

@@ -45,7 +45,7 @@ def test_a_run_leaves_what_one_on_a_disk_does(runs, reference, folder):
   names = {path.relative_to(folder) for path in folders.walk(folder)}
   assert names >= {
     *('config.json', 'card.json', 'metrics.jsonl', 'timings.jsonl'),
-    *('learning_curve.png', 'examples.npz', 'logs/process_0.log'),
+    *('examples.npz', 'logs/process_0.log'),
   }
   assert any(name.startswith('tensorboard/events') for name in names)
 

@@ -19,8 +19,6 @@ import re
 import time
 import urllib.parse
 
-import fsspec
-
 from vit_jax import errors
 
 SCHEMES = {'gs': 'gcsfs', 's3': 's3fs'}  # And the library that each needs.
@@ -77,7 +75,7 @@ def check(path):
     raise errors.UserError(
       f'{scheme}:// needs {SCHEMES[scheme]}: pip install "vit_jax[{extra}]".'
     ) from error
-  _configure()
+  _configured()
 
 
 class RemotePath:
@@ -385,13 +383,17 @@ def filesystem(scheme):
 
   Listings are never taken from a cache: other processes write, too.
   """
-  _configure()
-  return fsspec.filesystem(scheme)
+  return _configured().filesystem(scheme)
 
 
 @functools.cache
-def _configure():
-  """Has all that use fsspec, orbax and TFDS too, see what others write."""
+def _configured():
+  """Returns fsspec, by which all see what others write: orbax and TFDS, too.
+
+  It takes a while to import, and paths alone don't need it.
+  """
+  import fsspec
+
   for protocol in 'gs', 'gcs', 's3':
     fsspec.config.conf.setdefault(protocol, {})['use_listings_cache'] = False
   if 'STORAGE_EMULATOR_HOST' in os.environ:  # Real buckets have a kind, users.
@@ -401,6 +403,7 @@ def _configure():
     os.environ.setdefault(  # ArrayRecord's own reader looks here.
       'CLOUD_STORAGE_EMULATOR_ENDPOINT', os.environ['STORAGE_EMULATOR_HOST']
     )
+  return fsspec
 
 
 @contextlib.contextmanager

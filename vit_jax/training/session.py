@@ -69,15 +69,15 @@ class Session:
     self._fallback = None  # The step of the last rollback.
     self._batches = None
     self._best = best_step.BestStep()
-    self._mirror = mirror.Mirror(workdir, self._say)
+    self._mirror = mirror.Mirror(workdir, process_log.CURRENT.say)
     folder, is_writer = self._mirror.folder, jax.process_index() == 0
     self.log = log.RunLog(folder, num_steps, is_writer=is_writer)
-    file = timings.TimingsFile(folder, self._say) if is_writer else None
+    file = timings.TimingsFile(folder, self.log.say) if is_writer else None
     devices = components.mesh.local_devices
     self.timings = timings.Timings(num_steps, speed, file, devices)
     number = jax.process_index() if jax.process_count() > 1 else None
     self._profiler = profiling.Profiler(
-      workdir, config.run.profile_steps, self._say, number
+      workdir, config.run.profile_steps, self.log.say, number
     )
     self._progress = progress.Progress(
       self.log,
@@ -123,9 +123,6 @@ class Session:
 
   def __exit__(self, *error):
     return self._stack.__exit__(*error)
-
-  def _say(self, text):
-    self.log.say(text)
 
   def _continue_files(self):
     """Fetches the files that this process adds lines to, from a store."""
