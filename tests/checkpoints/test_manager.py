@@ -86,24 +86,22 @@ def test_a_step_that_is_there_is_left_as_it_is(saved):
   assert float(saved.restore(ABSTRACT)[0]['weights'][0]) == 1
 
 
-@pytest.mark.parametrize('is_first', [False, True])
-@pytest.mark.parametrize('is_there', [False, True])
-def test_the_first_process_says_what_is_saved(
-  saved, monkeypatch, is_first, is_there
+@pytest.mark.parametrize('first_sees', [[], [3], [6, 3]])
+def test_all_processes_take_what_the_first_one_sees(
+  saved, monkeypatch, first_sees
 ):
-  """The others may not see yet what it has committed, and must not wait."""
-  told = []
-
-  def agree(value):
-    told.append(bool(value))
-    return np.array(is_there)
-
+  """The others may not see yet what it has committed or removed."""
+  row = np.full(manager._MAX_STEPS, -1, np.int32)
+  row[: len(first_sees)] = first_sees
   monkeypatch.setattr(jax, 'process_count', lambda: 2)
-  monkeypatch.setattr(jax, 'process_index', lambda: 0 if is_first else 1)
-  monkeypatch.setattr(multihost_utils, 'broadcast_one_to_all', agree)
-  monkeypatch.setattr(saved, 'steps', lambda: [3] if is_there else [])
-  assert saved._is_saved(3) == is_there
-  assert told == [is_there and is_first]
+  monkeypatch.setattr(
+    multihost_utils, 'broadcast_one_to_all', lambda given: row + 0 * given
+  )
+  monkeypatch.setattr(saved, 'scheduled_steps', lambda: [9])
+  monkeypatch.setattr(saved, 'folders', lambda: [9])
+  newest = first_sees[0] if first_sees else None
+  assert saved.last_scheduled_step() == newest
+  assert saved.is_empty() == (not first_sees)
 
 
 def test_a_given_step_is_restored(saved):

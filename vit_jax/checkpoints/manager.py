@@ -20,6 +20,7 @@ from vit_jax.checkpoints import best, manifest, orbax_stores, step_folder
 from vit_jax.files import folders
 
 MAX_FAILURES = 3  # Saves that fail in a row before the run stops.
+_MAX_STEPS = 100  # That processes tell each other.
 _MARKERS = (manifest.FILE, orbax_stores.WRITTEN)  # Of what is whole.
 
 
@@ -61,6 +62,7 @@ class CheckpointManager:
     self._best = best.read(self._directory)
     self._marking = threading.Lock()
     self._say = say
+    self._is_reader = read_only
     self._is_writer = jax.process_index() == 0 and not read_only
     self._checkpointer = None
     self._thread = None  # Finishes a save,
@@ -102,7 +104,8 @@ class CheckpointManager:
 
   def is_empty(self):
     """Returns whether nothing was ever saved here, damaged or not."""
-    return not self.folders() and not list(self._directory.glob('*.damaged'))
+    found = self.folders() or list(self._directory.glob('*.damaged'))
+    return not self._agreed([0] if found else [])
 
   def scheduled_steps(self):
     """Returns the steps that a run without a break has saved too."""
@@ -112,6 +115,23 @@ class CheckpointManager:
         if manifest.facts(self._dir(step))['scheduled']:
           found.append(step)
     return found
+
+  def last_scheduled_step(self):
+    """Returns the newest of `scheduled_steps`, or None, the same to all."""
+    return next(iter(self._agreed(self.scheduled_steps()[:1])), None)
+
+  def _agreed(self, steps):
+    """Returns the steps that the first process sees: it commits and removes.
+
+    Another one may not see yet what it has done, and would read or save other
+    steps than the rest.
+    """
+    if self._is_reader or jax.process_count() == 1:
+      return steps
+    row = np.full(_MAX_STEPS, -1, np.int32)
+    row[: len(steps)] = steps[:_MAX_STEPS]
+    row = multihost_utils.broadcast_one_to_all(row)
+    return [step for step in row.tolist() if step >= 0]
 
   def num_bytes(self):
     """Returns how much is in the folder by now; a save makes it grow."""
@@ -156,7 +176,7 @@ class CheckpointManager:
       self._say(
         f'step {step} had to wait {waited:.0f} s for the save before it'
       )
-    if self._is_saved(step):
+    if self._agreed([step] if step in self.steps() else []):
       return
     self._step = step
     content = step_folder.content(
@@ -176,16 +196,6 @@ class CheckpointManager:
       target=self._finish, args=(content['facts'],), daemon=True
     )
     self._thread.start()
-
-  def _is_saved(self, step):
-    """Returns whether a step is there, as the process says that commits it.
-
-    Another one may not see it yet, and would save it alone.
-    """
-    if jax.process_count() == 1:
-      return step in self.steps()
-    found = jax.process_index() == 0 and step in self.steps()
-    return bool(multihost_utils.broadcast_one_to_all(np.array(found)))
 
   def poll(self):
     """Returns whether a save has failed and is to be repeated.
@@ -359,7 +369,7 @@ class CheckpointManager:
       UserError: there is none, none is whole, the given one is not, or it
         doesn't fit the given tree.
     """
-    candidates = self.folders() if step is None else [step]
+    candidates = self._agreed(self.folders()) if step is None else [step]
     if not candidates:
       raise errors.UserError(f'{self._directory} has no checkpoint.')
     problems = {}

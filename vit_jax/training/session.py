@@ -427,9 +427,9 @@ class Session:
     """
     self._watchdog.beat(watchdog.PATIENCE)  # A restore comes next.
     self._checkpoints.wait()
-    scheduled = self._checkpoints.scheduled_steps()
-    if scheduled:
-      past, _ = self._checkpoints.restore(self._components.state, scheduled[0])
+    scheduled = self._checkpoints.last_scheduled_step()
+    if scheduled is not None:
+      past, _ = self._checkpoints.restore(self._components.state, scheduled)
     else:
       past = self._first_state()
     first = int(past.step)
