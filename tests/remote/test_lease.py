@@ -56,11 +56,13 @@ def test_a_folder_is_held_once(folder):
     assert told == []  # It was released.
 
 
-def test_of_many_that_come_at_once_one_holds(folder):
+def test_of_many_that_come_at_once_one_holds(folder, monkeypatch):
+  """Late ones find the lock and see it beat."""
+  monkeypatch.setattr(lease, 'BEAT_SECONDS', 0.1)
   held, refused, barrier = [], [], threading.Barrier(8)
 
   def come():
-    one = hold(folder)
+    one = lease.Lease(folder)
     barrier.wait()
     try:
       held.append(one.__enter__())
