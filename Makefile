@@ -29,7 +29,7 @@ chaos: $(VENV)/installed-test
 # Runs, data and weights in emulators of Google's and Amazon's stores: killed at
 # random, with stores that are slow, refuse, or lose connections.
 remote: $(VENV)/installed-test
-	$(BIN)/pytest -n 2 tests/remote -m ''
+	$(BIN)/pytest -n 3 tests/remote -m ''
 
 # 20,000 changed files over all readers: no traceback, no hang, little memory.
 # Those that fail are kept in workdir/fuzz.
