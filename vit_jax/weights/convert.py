@@ -19,11 +19,21 @@ from vit_jax.weights import (
   publishing,
   resizing,
 )
+from vit_jax.weights.publishing import model_card, upload
 
 FORMATS = (*publishing.FORMATS, 'orbax')
 
 
-def run(source, target, to, model_name=None, format_name=None, exclude=None):
+def run(
+  source,
+  target,
+  to,
+  model_name=None,
+  format_name=None,
+  exclude=None,
+  push=None,
+  private=False,
+):
   """Converts weights and returns a line that says what was written.
 
   What the format can not say of them, it prints, a line for each.
@@ -33,13 +43,16 @@ def run(source, target, to, model_name=None, format_name=None, exclude=None):
     target: an .npz file for google and big_vision; else a folder.
     to: one of FORMATS.
     exclude: pattern of paths of parameters to leave out; None: nothing.
+    push: 'OWNER/NAME' of the Hugging Face Hub, to which the folder goes, too.
+    private: whether a repository that is made for it is.
 
   Raises:
     UserError: the source can't be read, the format has no place for the
-      model, or the target is there already.
+      model, the target is there already, or it can't be pushed.
   """
   errors.choose('--to', to, dict.fromkeys(FORMATS))
   _check_new(target)
+  _check_push(push, private, to, target)
   found = loading.find(source, model_name, format_name)
   image_size = preprocessing.image_size(found.card, None)
   wanted = pytrees.flatten(models.params_of(loading.build(found), image_size))
@@ -59,13 +72,39 @@ def run(source, target, to, model_name=None, format_name=None, exclude=None):
     parameters.save(target, params)
   else:
     publishing.save(target, to, params, card, sizes)
-    for sentence in publishing.untold(to, card):
+    untold = publishing.untold(to, card)
+    for sentence in untold:
       print(f'{target}: {sentence}', file=sys.stderr)
+    if to in model_card.LIBRARIES:
+      count = sum(leaf.size for leaf in jax.tree.leaves(params))
+      model_card.write(
+        model_card.Published(card, to, count, target, untold, push or '')
+      )
   size = sum(leaf.nbytes for leaf in jax.tree.leaves(params))
-  return (
+  line = (
     f'{target}: {card.model.name}, {card.num_classes} classes, '
     f'{image_size[0]} x {image_size[1]} pixels, {size / 1e6:.1f} MB, as {to}'
   )
+  if push:
+    line += f'; pushed to {upload.push(push, target, private)}'
+  return line
+
+
+def _check_push(push, private, to, target):
+  """Raises UserError where a push could not follow."""
+  if push is None:
+    if private:
+      raise errors.UserError(
+        '--private is for a repository that is made by --push=OWNER/NAME.'
+      )
+    return
+  if to not in model_card.LIBRARIES:
+    formats = ' or '.join(f'--to={name}' for name in model_card.LIBRARIES)
+    raise errors.UserError(
+      f'--push={push} needs a format that others load from the Hub, {formats}; '
+      f'given: --to={to}.'
+    )
+  upload.check(push, target, private)
 
 
 def _check_new(target):
