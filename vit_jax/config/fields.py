@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import inspect
 import io
+import textwrap
 import tokenize
 from typing import Any
 
@@ -62,6 +63,67 @@ def matching(pattern='*', choices=None):
     )
     for name in _names(pattern, told)
   ]
+
+
+def table(found, config=None):
+  """Returns the fields as dicts of what JSON can hold.
+
+  Args:
+    found: `Field`s.
+    config: a configuration, whose values are told, too.
+  """
+  rows = []
+  for field in found:
+    row = {'field': field.name}
+    if config is not None:
+      value = schema.lookup(config, field.name)
+      row |= {'value': value, 'is_default': value == field.default}
+    low, high = field.bounds or (None, None)
+    row |= {
+      'default': field.default,
+      'type': field.kind,
+      'choices': field.choices,
+      'min': low,
+      'max': high,
+      'comment': field.comment,
+    }
+    rows.append(row)
+  return rows
+
+
+def text(found, config=None):
+  """Returns the fields as people read them.
+
+  Args:
+    found: `Field`s.
+    config: a configuration; its values are told in place of the explanations,
+      and those that differ from the defaults are marked.
+  """
+  if config is None:
+    return '\n\n'.join(map(_explained, found))
+  lines = []
+  for field in found:
+    value = schema.lookup(config, field.name)
+    line = f'  {field.name} = {value}'
+    if value != field.default:
+      line = f'* {line[2:]}  (default: {field.default})'
+    lines.append(line)
+  return '\n'.join(lines)
+
+
+def _explained(field):
+  lines = [f'{field.name} = {field.default}']
+  fits = field.kind
+  if field.choices:
+    fits = f'one of {", ".join(field.choices)}'
+  if field.bounds:
+    fits += f', from {field.bounds[0]:g} to {field.bounds[1]:g}'
+  paragraphs = [fits, field.comment]
+  for paragraph in paragraphs:
+    lines += textwrap.wrap(
+      paragraph, 78, initial_indent='  ', subsequent_indent='  '
+    )
+  return '\n'.join(lines)
 
 
 def _names(pattern, known):
