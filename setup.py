@@ -24,6 +24,7 @@ setuptools.setup(
   ],
   package_dir={'vit_jax.configs': 'configs'},  # As config/recipes.py expects.
   package_data={
+    'vit_jax.analysis': ['**/*.css', '**/*.html', '**/*.js'],
     'vit_jax.configs': ['README.md', '**/*.py'],
     'vit_jax.data.datasets': ['names/*'],
   },
@@ -41,6 +42,7 @@ setuptools.setup(
       'gcsfs>=2026.2',
       'google-cloud-storage>=3',
       'moto[server]>=5.2',
+      'playwright>=1.60',  # It drives a Chromium that is installed.
       'pytest>=8',
       'pytest-xdist>=3.6',
       'ruff==0.17.5',
