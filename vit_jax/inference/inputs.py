@@ -18,7 +18,6 @@ from PIL import Image
 
 from vit_jax import errors, files
 from vit_jax.data import batch, image_files, names, transforms
-from vit_jax.data.transforms import decoding
 from vit_jax.files import copies, listed
 
 
