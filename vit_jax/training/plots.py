@@ -32,7 +32,7 @@ def learning_curve(workdir):
   workdir = files.path(workdir)
   records = metrics_file.read(workdir)
   picture = drawing.blank(8, 3.4)
-  note = _note(workdir)
+  note = training_note(workdir)
   picture.set_layout_engine(
     'constrained',
     w_pad=0.12,
@@ -44,7 +44,7 @@ def learning_curve(workdir):
     0.5, 0.035, note, color=drawing.GREY, fontsize=8.5, ha='center', va='center'
   )
   panels = picture.subplots(1, 2)
-  best = _best(records)
+  best = best_step(records)
   for axes, name in zip(panels, ('loss', 'accuracy')):
     _train_line(axes, name, *_points(records, 'train', name))
     _eval_line(axes, name, *_points(records, 'eval', name), best)
@@ -87,7 +87,18 @@ def predictions(path, sample, num_examples, class_names=None):
   )
 
 
-def _note(workdir):
+def best_step(records):
+  """Returns the step of the best evaluation, the first of equals, or None."""
+  scores = {}
+  for record in records:
+    if record['split'] == 'eval' and record.keys() & {'accuracy', 'loss'}:
+      score = metrics.score(record)
+      if all(map(math.isfinite, score)):
+        scores.setdefault(record['step'], score)
+  return max(scores, key=scores.get) if scores else None
+
+
+def training_note(workdir):
   """Returns what a reader of the curves has to know of the training images."""
   if not (workdir / recipes.FILE).exists():
     return ''
@@ -112,17 +123,6 @@ def _points(records, split, name):
   }
   steps = sorted(found)
   return np.array(steps), np.array([found[step] for step in steps], float)
-
-
-def _best(records):
-  """Returns the step of the best evaluation, the first of equals, or None."""
-  scores = {}
-  for record in records:
-    if record['split'] == 'eval' and record.keys() & {'accuracy', 'loss'}:
-      score = metrics.score(record)
-      if all(map(math.isfinite, score)):
-        scores.setdefault(record['step'], score)
-  return max(scores, key=scores.get) if scores else None
 
 
 def _train_line(axes, name, steps, values):
