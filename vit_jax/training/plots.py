@@ -32,7 +32,7 @@ def learning_curve(workdir):
   workdir = files.path(workdir)
   records = metrics_file.read(workdir)
   picture = drawing.blank(8, 3.4)
-  note = training_note(workdir)
+  note = _note(workdir)
   picture.set_layout_engine(
     'constrained',
     w_pad=0.12,
@@ -98,11 +98,18 @@ def best_step(records):
   return max(scores, key=scores.get) if scores else None
 
 
-def training_note(workdir):
-  """Returns what a reader of the curves has to know of the training images."""
+def _note(workdir):
   if not (workdir / recipes.FILE).exists():
     return ''
-  data = recipes.load(str(workdir / recipes.FILE)).data
+  return training_note(recipes.load(str(workdir / recipes.FILE)).data)
+
+
+def training_note(data):
+  """Returns what a reader of the curves has to know of the training images.
+
+  Args:
+    data: the part `data` of the run's configuration.
+  """
   kinds = mixing.kinds(data)
   facts = [f'images are mixed ({", ".join(kinds)})'] if kinds else []
   facts += ['classes are balanced'] if data.balance else []

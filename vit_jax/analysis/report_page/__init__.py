@@ -14,6 +14,7 @@ from vit_jax import errors, files
 from vit_jax.analysis import pages
 from vit_jax.analysis.report_page import classes, data, facts, history, logs
 from vit_jax.config import paths, recipes
+from vit_jax.training import plots
 
 FILE = 'report.html'
 _TEMPLATE = pathlib.Path(__file__).parent
@@ -68,7 +69,7 @@ def collect(workdir, evaluate=True, num_images=None, batch_size=None):
     'curves': history.curves(past),
     'speed': history.speed_curves(past),
     'marks': history.marks(past),
-    'training_note': facts.training_note(workdir),
+    'training_note': config and plots.training_note(config.data),
     'time': history.time_spent(past),
     'config': facts.configuration(config),
     'classes': classes.table(measured),

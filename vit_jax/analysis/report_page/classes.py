@@ -1,5 +1,6 @@
 """How well a run recognises each class, by an evaluation of its checkpoint."""
 
+import itertools
 import sys
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ from vit_jax.evaluation import target as targets
 from vit_jax.sharding import mesh as meshes
 
 MAX_CLASSES = 25  # Of the matrix; of more, those that are most confused.
+MAX_PAIRS = 10  # Of classes that are confused, in a list.
 MAX_MISTAKES = 48  # Pictures,
 MAX_SIDE = 160  # of so many pixels.
 _MAX_NAME = 80  # Letters of a name of a class.
@@ -158,7 +160,7 @@ def confusion(measured):
   Returns:
     None: not evaluated; else {'classes': indices, 'names', 'counts' [shown,
     shown], or a column more: all others, 'totals': examples of each,
-    'num_classes'}.
+    'num_classes', 'pairs': the most frequent mistakes}.
   """
   if measured.found is None:
     return None
@@ -171,7 +173,22 @@ def confusion(measured):
     'counts': counts,
     'totals': counts.sum(1),
     'num_classes': found.confusion.num_classes,
+    'pairs': _pairs(found),
   }
+
+
+def _pairs(found):
+  totals = per_class.PerClass.of(found.confusion).count
+  rows = zip(*(each.tolist() for each in found.confusion.mistakes()))
+  return [
+    {
+      'true': found.names[true],
+      'predicted': found.names[predicted],
+      'count': count,
+      'total': totals[true],
+    }
+    for true, predicted, count in itertools.islice(rows, MAX_PAIRS)
+  ]
 
 
 def mistakes(measured):

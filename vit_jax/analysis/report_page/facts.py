@@ -1,12 +1,8 @@
 """What a run was asked to do, and which examples it could not use."""
 
-import contextlib
-import json
-
 from vit_jax import errors
 from vit_jax.config import overrides, schema
 from vit_jax.data import bad_examples as bad
-from vit_jax.training import plots
 
 MAX_EXAMPLES = 200
 
@@ -36,14 +32,9 @@ def configuration(config):
 
 def _text(value):
   """Returns a value as it is written on the command line."""
-  return value if isinstance(value, str) else json.dumps(value)
-
-
-def training_note(workdir):
-  """Returns what a reader of the curves has to know; '': nothing."""
-  with contextlib.suppress(errors.UserError, OSError):
-    return plots.training_note(workdir)
-  return ''
+  if value is None or isinstance(value, bool):
+    return str(value).lower()
+  return str(value)
 
 
 def bad_examples(workdir):

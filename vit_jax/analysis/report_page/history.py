@@ -250,7 +250,7 @@ def time_spent(past):
 
 def _speed_rows(kept, total):
   rates = [r for r in kept if r['event'] == timings.TRAIN]
-  rows = [('Since the first start', _duration(total))]
+  rows, rate = [('Since the first start', _duration(total))], None
   for name, title, form in (
     ('images_per_second', 'Images per second, median', '{:,.4g}'),
     ('images_per_second_per_chip', 'Images per second and chip', '{:,.4g}'),
@@ -262,7 +262,9 @@ def _speed_rows(kept, total):
     if values:
       last = name == 'goodput'
       value = values[-1] if last else statistics.median(values)
-      rows.append((title, form.format(value)))
+      if (name, value) != ('images_per_second_per_chip', rate):
+        rows.append((title, form.format(value)))
+      rate = value
   return rows
 
 
@@ -279,27 +281,27 @@ def tiles(past):
   """Returns [{'label', 'value', 'note'}], the run in a few numbers."""
   found = []
   evaluations = [r for r in past.records if r['split'] == 'eval']
-  steps = [int(r['step']) for r in past.records]
+  steps = [
+    int(r['step']) for r in (*past.records, *past.timings) if 'step' in r
+  ]
   if steps:
-    found.append(_tile('Steps', f'{max(steps):,}', 'taken and logged'))
+    found.append(_tile('Steps', f'{max(steps):,}', 'the last one on record'))
   if evaluations:
     last = evaluations[-1]
     best = next((r for r in evaluations if int(r['step']) == past.best), last)
-    note = f'step {int(last["step"]):,}'
+    note = f'evaluation, step {int(last["step"]):,}'
     if 'accuracy' in last:
-      found.append(
-        _tile('Accuracy, last evaluation', _percent(last['accuracy']), note)
-      )
+      found.append(_tile('Last accuracy', _percent(last['accuracy']), note))
       if best is not last:
         found.append(
           _tile(
             'Best accuracy',
             _percent(best['accuracy']),
-            f'step {int(best["step"]):,}',
+            f'evaluation, step {int(best["step"]):,}',
           )
         )
     if 'loss' in last:
-      found.append(_tile('Loss, last evaluation', f'{last["loss"]:.4g}', note))
+      found.append(_tile('Last loss', f'{last["loss"]:.4g}', note))
   kept = [r for r in _that_count(past.timings) if r['event'] == timings.TRAIN]
   rates = [r['images_per_second'] for r in kept if 'images_per_second' in r]
   if rates:
@@ -323,7 +325,10 @@ def _percent(value):
 
 
 def state(workdir, past, logs):
-  """Returns {'kind', 'text'}: whether the run is finished, running, stopped."""
+  """Returns {'kind', 'text'}: whether the run is finished, running, stopped.
+
+  With 'note', where the run has said why it has ended.
+  """
   try:
     if lock.is_held(workdir):
       return {'kind': 'running', 'text': 'running'}
@@ -335,7 +340,7 @@ def state(workdir, past, logs):
   if end == 'done':
     return {'kind': 'finished', 'text': 'finished'}
   if end:
-    return {'kind': 'stopped', 'text': f'stopped: {errors.shown(end)}'}
+    return {'kind': 'stopped', 'text': 'stopped', 'note': errors.shown(end)}
   if past.timings or logs.lines:
     return {'kind': 'stopped', 'text': 'not running, and not finished'}
   return {'kind': 'unknown', 'text': 'state not known: no logs, no timings'}

@@ -3,7 +3,7 @@ const {data, el, svg, number, percent} = page;
 
 const sections = [];
 function section(id, title, ...children) {
-  if (!children.flat(Infinity).some((child) => child)) return;
+  if (!children.flat(Infinity).some(Boolean)) return;
   sections.push([id, title]);
   document.getElementById('main').append(
     el('section', {id, class: 'card', 'aria-labelledby': `${id}-title`},
@@ -27,7 +27,7 @@ function ticks(low, high, count) {
   const step = [1, 2, 2.5, 5, 10].map((n) => n * power).find((n) => n >= raw);
   const found = [];
   for (let k = Math.ceil(low / step - 1e-9); k * step <= high + step * 1e-9; k++) {
-    found.push(k * step);
+    found.push(k * step + 0); // No -0.
   }
   return found;
 }
@@ -64,11 +64,12 @@ function onAxis(curve, value) {
 }
 
 // Returns the mean of the values around each, as learning_curve.png has it.
+const half = (length) => Math.floor(length / 16);
 function smoothed(values) {
-  const half = Math.floor(values.length / 16);
+  const reach = half(values.length);
   return values.map((value, place) => {
     if (value === null) return null;
-    const near = values.slice(Math.max(place - half, 0), place + half + 1)
+    const near = values.slice(Math.max(place - reach, 0), place + reach + 1)
       .filter((each) => each !== null);
     return near.reduce((a, b) => a + b, 0) / near.length;
   });
@@ -95,11 +96,14 @@ function makeChart(curve, marks) {
       draw();
     }}, 'log scale');
   const names = {train: 'train', eval: 'evaluation'};
+  const isMany = (series) => series.split === 'train' &&
+    curve.series.length > 1 && series.steps.length >= SMOOTHED;
   const several = curve.series.some((each) => each.split === 'eval');
   const figure = el('figure', {class: 'chart', 'data-curve': curve.name},
     el('div', {class: 'chart-head'}, el('h3', null, curve.title),
       several && curve.series.map((series) =>
-        el('span', {class: `key ${series.split}`}, names[series.split])),
+        el('span', {class: `key ${series.split}`}, names[series.split],
+          isMany(series) && ` (mean of ${2 * half(series.steps.length) + 1})`)),
       curve.best !== null && el('span', {class: 'key best'},
         `best, step ${number(curve.best)}`),
       canBeLog && toggle),
@@ -208,12 +212,10 @@ function makeChart(curve, marks) {
   }
 
   function drawLine(drawing, series) {
-    const isMany = series.split === 'train' && curve.series.length > 1 &&
-      series.steps.length >= SMOOTHED;
     const group = svg('g', {class: series.split});
-    group.append(svg('path', {class: isMany ? 'line faint' : 'line',
+    group.append(svg('path', {class: isMany(series) ? 'line faint' : 'line',
       'data-series': series.split, d: pathOf(series, series.values)}));
-    if (isMany) {
+    if (isMany(series)) {
       group.append(svg('path', {class: 'line',
         d: pathOf(series, smoothed(series.values))}));
     }
@@ -376,7 +378,8 @@ function drawClasses() {
       {value: name, cell: el('td', null, name)},
       num(table.count[k], number(table.count[k])),
       num(table.predicted[k], number(table.predicted[k])),
-      num(accuracy, percent(accuracy), el('span', {class: 'measure'}, measure)),
+      num(accuracy, el('span', {class: 'fixed'}, percent(accuracy)),
+        el('span', {class: 'measure'}, measure)),
       num(table.precision[k], percent(table.precision[k])),
       num(table.f1[k], number(table.f1[k], 3)),
     ];
@@ -455,18 +458,38 @@ function drawConfusion() {
       }));
     }},
   el('caption', {class: 'hidden'}, 'Rows: true classes; columns: predictions.'),
-  el('thead', null, el('tr', null, el('td', {class: 'corner',
-    style: 'background: none'}, 'true ↓ predicted →'),
-  columns.map((name) => el('th', {scope: 'col', title: name,
+  el('thead', null, el('tr', null, el('td', {class: 'corner'}), columns.map((name) => el('th', {scope: 'col', title: name,
     class: isTall ? 'tall' : null}, el('span', null, name))))),
   el('tbody', null, body));
   const kind = names.length < found.num_classes ?
     `The ${names.length} classes that are confused most often, of ` +
     `${number(found.num_classes)}. ` : '';
   section('confusion', 'Confusion matrix',
-    told(`${kind}Blue: recognised; orange: mistakes; darker, the larger the ` +
-      'fraction of the true class.'),
-    el('div', {class: 'scroll'}, matrix), output);
+    told(`${kind}Rows: true classes; columns: predictions. Blue: recognised; ` +
+      'orange: mistakes; the stronger, the larger the fraction of the class.'),
+    el('div', {class: 'beside'}, el('div', null,
+      el('div', {class: 'scroll'}, matrix), output), pairs(found)));
+}
+
+function pairs(found) {
+  if (!found.pairs.length) return null;
+  return el('div', null, el('h3', null, 'Most frequent mistakes'),
+    el('table', {id: 'pairs'}, el('thead', null, el('tr', null,
+      el('th', {scope: 'col'}, 'True'), el('th', {scope: 'col'}, 'Taken for'),
+      el('th', {scope: 'col', class: 'number'}, 'Images'),
+      el('th', {scope: 'col', class: 'number'}, 'Of the class'))),
+    el('tbody', null, found.pairs.map((pair) => el('tr', null,
+      el('td', null, pair.true), el('td', null, pair.predicted),
+      el('td', {class: 'number'}, number(pair.count)),
+      el('td', {class: 'number'}, percent(pair.count / pair.total)))))));
+}
+
+// Returns the end of a path, and which record of it.
+function short(text, length = 44) {
+  const [, record, path] = text.match(/^(record \d+ of )?(.*)$/s);
+  const last = path.split('/').slice(-2).join('/');
+  return (record || '') + (last.length <= length ? last :
+    `${last.slice(0, length / 2 - 1)}…${last.slice(-length / 2)}`);
 }
 
 function drawMistakes() {
@@ -482,7 +505,7 @@ function drawMistakes() {
       ` ${percent(row.confidence, 0)}`, el('br'),
       el('span', {class: 'right'}, `✓ ${row.true}`),
       ` ${percent(row.true_probability, 0)}`,
-      el('span', {class: 'where', title: row.where}, el('bdi', null, row.where)))));
+      el('span', {class: 'where', title: row.where}, short(row.where)))));
   });
   section('mistakes', 'Worst mistakes',
     told(found.count ? `${number(found.count)} in all; the most confident ` +
@@ -577,15 +600,16 @@ function drawEnvironment() {
 
 // The whole --------------------------------------------------------------------
 
-document.getElementById('head').append(
+document.getElementById('head').append(el('div', null,
   el('div', {class: 'title'}, el('h1', null, data.name),
     el('span', {class: `state ${data.state.kind}`}, data.state.text)),
   el('p', {class: 'path soft code'}, data.path),
+  data.state.note && el('p', {class: 'note'}, data.state.note),
   data.problems.map((text) => el('p', {class: 'note', role: 'alert'}, text)),
-  data.tiles.length ? el('ul', {class: 'tiles'}, data.tiles.map((tile) =>
+  data.tiles.length > 0 && el('ul', {class: 'tiles'}, data.tiles.map((tile) =>
     el('li', null, el('span', {class: 'label'}, tile.label),
       el('span', {class: 'value'}, tile.value),
-      el('span', {class: 'more'}, tile.note)))) : '');
+      el('span', {class: 'more'}, tile.note))))));
 drawCurves();
 drawClasses();
 drawConfusion();
