@@ -37,6 +37,7 @@ setuptools.setup(
     'cuda': ['jax[cuda12]'],
     'gcs': ['gcsfs>=2026.2', 'google-cloud-storage>=3'],  # orbax asks for it.
     's3': ['s3fs>=2026.2'],
+    'wandb': ['wandb>=0.22'],
     'test': [
       'gcp-storage-emulator>=2026.7',
       'gcsfs>=2026.2',

@@ -130,6 +130,8 @@ def _run():
   run.num_epochs = config_dict.placeholder(float)  # Exactly one of these two
   run.num_steps = config_dict.placeholder(int)  # sets the length of training.
   run.log_every = 50  # Steps between lines of metrics.
+  run.writers = ('jsonl', 'tensorboard')  # Of metrics, also csv and wandb;
+  # metrics.jsonl is always written.
   run.log_parameter_norm = False  # The L2 norm of all parameters, too.
   run.log_compiles = False  # Each program that JAX compiles, and why.
   run.profile_steps = (0, 0)  # The first and the last step to profile; or none.
