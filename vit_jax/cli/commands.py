@@ -205,6 +205,23 @@ def _analyze(args):
   )
 
 
+def _report(args):
+  from vit_jax.training.runtime import startup
+
+  startup.use_compilation_cache()
+
+  from vit_jax.analysis import report_page
+
+  path = report_page.run(
+    args.workdir,
+    args.output,
+    evaluate=args.evaluate is not False,
+    num_images=args.num_images,
+    batch_size=args.batch_size,
+  )
+  print(path)
+
+
 def _miniature(args):
   with _running(num_processes=1):
     from vit_jax.paper.miniature import miniature
@@ -306,6 +323,18 @@ COMMANDS = {
       '--evaluators=fewshot --shots=1,5,10 --json',
     ),
     bare=(Either(('workdir', 'checkpoint'), _run_or_weights),),
+  ),
+  'report': Command(
+    run=_report,
+    purpose='Write one HTML page of a run: curves, classes, mistakes, speed.',
+    flags=('workdir', 'output', 'evaluate', 'num_images', 'batch_size'),
+    required=('workdir',),
+    examples=(
+      '/tmp/quickstart',
+      '/tmp/quickstart --output=/tmp/report.html --num_images=1000',
+      'gs://my-bucket/b16 --output=b16.html --evaluate=false',
+    ),
+    bare=('workdir',),
   ),
   'sweep': Command(
     run=_sweep,

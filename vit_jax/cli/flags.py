@@ -30,6 +30,12 @@ def _number(text):
   return int(text)
 
 
+def _boolean(text):
+  if text not in ('true', 'false'):
+    raise argparse.ArgumentTypeError(f'{text!r} is neither true nor false')
+  return text == 'true'
+
+
 def _names(text):
   """Returns the names of 'classification,knn'."""
   return tuple(text.split(','))
@@ -107,8 +113,8 @@ FLAGS = {
   'output': Flag(
     paths.expand,
     'PATH',
-    'the PNG to write; for `analyze` and `evaluate`, a folder of figures '
-    "(`evaluate`, per_class only; default: the run's)",
+    'the PNG to write; for `report` the HTML page, for `analyze` and '
+    "`evaluate` a folder of figures (default: the run's)",
   ),
   'result': Flag(str, 'NAME', 'table1 to figure14, augreg-table3, ..., or all'),
   'dry-run': Flag(bool, '', 'only print runs, compute, data sets and files'),
@@ -178,6 +184,12 @@ FLAGS = {
   'process_id': Flag(_number, 'NUMBER', 'of this process, from 0'),
   'devices': Flag(
     _count, 'NUMBER', 'to assume; default: those of this machine'
+  ),
+  'evaluate': Flag(
+    _boolean, 'BOOLEAN', 'whether to evaluate the checkpoint; default: true'
+  ),
+  'num_images': Flag(
+    _count, 'NUMBER', 'to evaluate, drawn at random; default: the whole split'
   ),
   'evaluators': Flag(
     _names,

@@ -27,8 +27,8 @@ from vit_jax.files import folders
 FILE = 'config.json'
 # What runs and exports write into their folder: none of it may be a link.
 WRITTEN = (
-  *('*.json', '*.jsonl', '*.png', '*.safetensors', '*.npz'),
-  *('checkpoints', 'logs', 'params', 'profile', 'tensorboard'),
+  *('*.csv', '*.html', '*.json', '*.jsonl', '*.png', '*.safetensors', '*.npz'),
+  *('checkpoints', 'logs', 'params', 'profile', 'tensorboard', 'wandb'),
 )
 
 # Where the recipes are: in a checkout beside the package, installed inside it.
@@ -57,6 +57,7 @@ MAY_CHANGE = (
   'run.eval_batch_size',
   'run.eval_every',
   'run.log_every',
+  'run.writers',
   'run.log_parameter_norm',
   'run.log_compiles',
   'run.profile_steps',

@@ -145,6 +145,8 @@ def _run():
   run.num_steps = config_dict.placeholder(int)  # Length of the training; either
   # this or run.num_epochs is set.
   run.log_every = 50  # Steps between lines of metrics.
+  run.writers = ('jsonl', 'tensorboard')  # Of metrics, also csv and wandb;
+  # metrics.jsonl is always written.
   run.log_parameter_norm = False  # Log the L2 norm of all parameters, too.
   run.log_compiles = False  # Log each program that JAX compiles, and why.
   run.profile_steps = (0, 0)  # The first and the last step to profile; or none.

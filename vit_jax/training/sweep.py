@@ -21,6 +21,7 @@ from vit_jax.data.datasets import suites
 from vit_jax.evaluation import metrics, registry
 from vit_jax.sharding import mesh as meshes
 from vit_jax.training import assembly, initialization, trials
+from vit_jax.training.runtime import writers
 
 FILE = 'sweep.json'
 _METRIC = trials.METRIC
@@ -250,6 +251,7 @@ def _check(plan):
 
   for folder, config in plan.trials() + finals:
     assembly.validate(config, num_devices)
+    writers.check(config.run.writers)
     if (folder / recipes.FILE).exists():
       recipes.check_same(config, folder)
     length(config.data, config.data.eval_split)  # It exists.

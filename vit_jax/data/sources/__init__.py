@@ -25,11 +25,17 @@ from vit_jax.data.sources import (
   mixture,
   roundels,
   synthetic,
-  tfds,
 )
 
+
+def _tfds(data, split):
+  from vit_jax.data.sources import tfds  # Imports TFDS, which takes seconds.
+
+  return tfds.build(data, split)
+
+
 SOURCES = {
-  'tfds': tfds.build,
+  'tfds': _tfds,
   'folder': folder.build,
   'arrays': arrays.build,
   'synthetic': synthetic.build,
@@ -88,6 +94,8 @@ def num_classes(data):
   if data.num_classes is not None:
     return data.num_classes
   if data.source == 'tfds' and mixture.parse(data.dataset) is None:
+    from vit_jax.data.sources import tfds  # As above.
+
     return tfds.num_classes(data)
   return build(data, data.train_split).num_classes
 

@@ -100,6 +100,23 @@ def jpeg_size(image):
   return header and header[:2]
 
 
+def size(image):
+  """Returns (rows, columns) of an image file by its header, or of an array.
+
+  None: the header can't be read.
+  """
+  if isinstance(image, np.ndarray):
+    return image.shape[:2]
+  found = jpeg_size(image)
+  if found is not None:
+    return found
+  try:
+    with _open(image) as file:
+      return file.height, file.width
+  except Exception:  # Pillow raises all kinds; it is told when it is decoded.
+    return None
+
+
 def _jpeg_header(image):
   """Returns (rows, columns, color space, subsampling) of a JPEG, else None."""
   if isinstance(image, _DECODED) or not simplejpeg.is_jpeg(image):
