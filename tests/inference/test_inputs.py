@@ -42,7 +42,7 @@ def test_names_that_are_not_utf_8_are_shown_as_text(tmp_path, capsys):
   for name in names:
     write(tmp_path / 'set' / name)
   paths = inputs.find(str(tmp_path / 'set'))
-  files = inputs.Files(paths, (transforms.DecodeCrop(same),), (8, 8), 8)
+  files = inputs.Images(paths, (transforms.DecodeCrop(same),), (8, 8), 8)
   ((labels, pixels, problems),) = files.batches()
   assert problems == [None] * 3 and pixels.shape == (3, 8, 8, 3)
   shown = sorted(label.removeprefix(f'{tmp_path}/set/') for label in labels)

@@ -1,5 +1,6 @@
 """Images in; the likeliest classes, or logits and features, out."""
 
+import functools
 import sys
 
 import jax
@@ -82,22 +83,31 @@ def _make_predict(found, size, needs_logits):
       'These weights have no head, and so no classes; --features=FILE.npy '
       'writes what a head would read.'
     )
-  model, params = loading.load(found, size)
+  return functools.partial(forward, *loading.load(found, size))
 
-  @jax.jit
-  def forward(params, pixels):
-    output = model.apply({'params': params}, pixels, train=False)
-    return output.logits, output.pooled
 
-  def predict(pixels):
-    # An image's classes should not depend on what computes them.
-    with jax.default_matmul_precision('highest'):
-      logits, features = forward(params, pixels)
-    if logits is None:
-      logits = np.zeros((len(pixels), 0), np.float32)
-    return np.asarray(logits, np.float32), np.asarray(features, np.float32)
+def forward(module, params, pixels):
+  """Returns logits [batch, classes] and features [batch, width], float32.
 
-  return predict
+  There are 0 classes without a head.
+
+  Args:
+    module: what `models.build` returns; compiled once for all of its kind.
+    params: its parameters.
+    pixels: float32 [batch, height, width, 3], in [-1, 1].
+  """
+  # An image's classes should not depend on what computes them.
+  with jax.default_matmul_precision('highest'):
+    logits, features = _forward(module, params, pixels)
+  if logits is None:
+    logits = np.zeros((len(pixels), 0), np.float32)
+  return np.asarray(logits, np.float32), np.asarray(features, np.float32)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _forward(module, params, pixels):
+  output = module.apply({'params': params}, pixels, train=False)
+  return output.logits, output.pooled
 
 
 def _without_bad(result, problems):
@@ -110,14 +120,26 @@ def _without_bad(result, problems):
 
 
 def _print_top(labels, logits, problems, names, top):
-  shifted = np.exp(logits - logits.max(-1, keepdims=True))
-  probabilities = shifted / shifted.sum(-1, keepdims=True)
-  for label, row, problem in zip(labels, probabilities, problems):
+  for label, row, problem in zip(labels, logits, problems):
     if problem:
       continue
     print(errors.shown(label))
-    for index in np.argsort(-row, kind='stable')[:top]:
-      print(errors.shown(f'  {row[index]:7.2%}  {names[index]}'))
+    for name, probability in likeliest(row, names, top):
+      print(errors.shown(f'  {probability:7.2%}  {name}'))
+
+
+def likeliest(logits, names, top):
+  """Returns [(name, probability)] of the likeliest classes, the first first.
+
+  Args:
+    logits: float32 [classes].
+    names: of the classes.
+    top: how many.
+  """
+  shifted = np.exp(logits - logits.max())
+  probabilities = shifted / shifted.sum()
+  order = np.argsort(-probabilities, kind='stable')[:top]
+  return [(names[index], float(probabilities[index])) for index in order]
 
 
 def _save(path, array):
@@ -126,7 +148,7 @@ def _save(path, array):
 
 
 def open_images(source, found, resolution):
-  """Returns the images of a source, `inputs.Arrays` or `inputs.Files`.
+  """Returns the images of a source, `inputs.Arrays` or `inputs.Images`.
 
   Args:
     source, resolution: see `run`.
@@ -146,7 +168,7 @@ def open_images(source, found, resolution):
   size = preprocessing.image_size(found.card, resolution)
   paths = inputs.find(source)
   chain = found.card.preprocessing.chain(size)
-  return inputs.Files(paths, chain, size, BATCH_SIZE)
+  return inputs.Images(paths, chain, size, BATCH_SIZE)
 
 
 def _is_file(source):

@@ -135,6 +135,15 @@ FAMILIES = {
 NAMES = tuple(name for family in FAMILIES.values() for name in family.names)
 
 
+def names(pattern='*'):
+  """Returns the names of `NAMES` that fit a pattern, as 'ViT-*/16'.
+
+  Raises:
+    UserError: there are none; it names the nearest.
+  """
+  return errors.matching('model', pattern, NAMES)
+
+
 def family_name(name):
   """Returns the key in `FAMILIES` of the family that a name is of.
 

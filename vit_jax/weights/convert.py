@@ -38,12 +38,10 @@ def run(source, target, to, model_name=None, format_name=None, exclude=None):
     UserError: the source can't be read, the format has no place for the
       model, or the target is there already.
   """
-  errors.choose('--to', to, dict.fromkeys(FORMATS))
-  _check_new(target)
+  check_target(target, to)
   found = loading.find(source, model_name, format_name)
   image_size = preprocessing.image_size(found.card, None)
   wanted = pytrees.flatten(models.params_of(loading.build(found), image_size))
-  sizes = publishing.sizes(found.model.name, wanted)
   wanted, unused = _without(wanted, exclude)
   changes = loading.changes_to(found, found.model, image_size)
   params, report = found.load(
@@ -51,16 +49,7 @@ def run(source, target, to, model_name=None, format_name=None, exclude=None):
     dataclasses.replace(changes, unused=changes.unused + unused),
   )
   card = _card(found, wanted, image_size, report.step)
-  if to in ('timm', 'huggingface'):
-    params = _with_positions(params, found.model, image_size)
-  if to == 'orbax':
-    recipes.save(_config(card), target)
-    cards.write(target, card)
-    parameters.save(target, params)
-  else:
-    publishing.save(target, to, params, card, sizes)
-    for sentence in publishing.untold(to, card):
-      print(f'{target}: {sentence}', file=sys.stderr)
+  write(target, to, params, card)
   size = sum(leaf.nbytes for leaf in jax.tree.leaves(params))
   return (
     f'{target}: {card.model.name}, {card.num_classes} classes, '
@@ -68,7 +57,35 @@ def run(source, target, to, model_name=None, format_name=None, exclude=None):
   )
 
 
-def _check_new(target):
+def write(target, to, params, card):
+  """Writes weights; what the format can not say of them, it prints.
+
+  Args:
+    target, to: see `run`; `check_target` has passed them.
+    params: tree of arrays, layer by layer.
+    card: a `card.Card` with an image size.
+
+  Raises:
+    UserError: the format has no place for the model, or `target` can't be
+      written.
+  """
+  if to in ('timm', 'huggingface'):
+    params = _with_positions(params, card.model, card.image_size)
+  if to == 'orbax':
+    recipes.save(config_of(card), target)
+    cards.write(target, card)
+    parameters.save(target, params)
+    return
+  shapes = models.params_of(models.build(card.model, 0), card.image_size)
+  sizes = publishing.sizes(card.model.name, pytrees.flatten(shapes))
+  publishing.save(target, to, params, card, sizes)
+  for sentence in publishing.untold(to, card):
+    print(f'{target}: {sentence}', file=sys.stderr)
+
+
+def check_target(target, to):
+  """Raises UserError for an unknown format, or a target that is there."""
+  errors.choose('--to', to, dict.fromkeys(FORMATS))
   path = files.path(target)
   with files.asking(path):
     is_there = path.is_file() or (path.is_dir() and any(path.iterdir()))
@@ -128,7 +145,12 @@ def _card(found, wanted, image_size, step):
   )
 
 
-def _config(card):
+def config_of(card):
+  """Returns the configuration that is known of weights; defaults elsewhere.
+
+  Args:
+    card: a `card.Card` with an image size.
+  """
   config = schema.default()
   config.model = card.model
   config.data.num_classes = card.num_classes or None

@@ -6,6 +6,8 @@ its format; that it is the right model, the sizes in the public listings tell.
 
 import functools
 import re
+import subprocess
+import sys
 
 import jax
 import numpy as np
@@ -243,6 +245,33 @@ def test_bit_comes_back_with_the_same_bytes(tmp_path):
   )
   first, second = (tmp_path / name for name in ('a.npz', 'b.npz'))
   assert first.read_bytes() == second.read_bytes()
+
+
+# By pattern -------------------------------------------------------------------
+
+
+def test_files_are_found_by_pattern():
+  found = [entry.name for entry in catalog.matching('augreg/*imagenet2012-384')]
+  assert found == [
+    name
+    for name in catalog.ENTRIES
+    if name.startswith('augreg/') and name.endswith('imagenet2012-384')
+  ]
+  assert len(found) > 9
+  assert len(catalog.matching()) == len(catalog.ENTRIES)
+
+
+def test_a_pattern_of_no_file_is_refused_with_one_that_works():
+  with pytest.raises(errors.UserError, match=r"'\*deit3\*'"):
+    catalog.matching('deit3')
+
+
+def test_names_are_looked_up_without_jax():
+  code = (
+    'import sys; from vit_jax.weights import catalog; '
+    "catalog.matching('sam/*'); sys.exit('jax' in sys.modules)"
+  )
+  assert subprocess.run([sys.executable, '-c', code]).returncode == 0
 
 
 # AugReg -----------------------------------------------------------------------

@@ -26,6 +26,18 @@ def get(name):
   return errors.choose('The name of a released file', name, ENTRIES)
 
 
+def matching(pattern='*'):
+  """Returns the entries whose names fit a pattern, as 'augreg/*384*'.
+
+  Of AugReg's files, those that are recommended or known to timm.
+
+  Raises:
+    UserError: there are none; it names the nearest.
+  """
+  names = errors.matching('released file', pattern, ENTRIES)
+  return [ENTRIES[name] for name in names]
+
+
 def has_family_of(name):
   """Returns whether `name` is meant as one of the catalogue."""
   return name.partition('/')[0] in {
