@@ -16,7 +16,7 @@ import pytest
 from vit_jax import errors, models, pytrees
 from vit_jax.config import schema
 from vit_jax.weights import catalog, formats, mapping, publishing
-from vit_jax.weights.catalog import augreg
+from vit_jax.weights.catalog import augreg, sizes
 from vit_jax.weights.files import npz, weights_file
 from vit_jax.weights.tables import bit, mixer, vit
 
@@ -173,6 +173,7 @@ def test_the_parameters_of_every_file_are_counted(name):
   count = sum(leaf.size for leaf in released_shapes(entry).values())
   copies = 3 if name == 'sam/ViT-S_16' else 1
   assert entry.num_parameters == copies * count
+  assert sizes.NUM_PARAMETERS[name] == copies * count
 
 
 @pytest.mark.parametrize('name', catalog.ENTRIES)
@@ -259,6 +260,20 @@ def test_files_are_found_by_pattern():
   ]
   assert len(found) > 9
   assert len(catalog.matching()) == len(catalog.ENTRIES)
+
+
+def test_the_table_has_the_size_of_every_file_that_is_known():
+  rows = catalog.table()
+  assert [row['name'] for row in rows] == [*catalog.ENTRIES]
+  assert {row['name'] for row in rows if row['parameters'] is None} == {
+    name
+    for name, entry in catalog.ENTRIES.items()
+    if entry.address.endswith(':img') and entry.total is None
+  }
+  (row,) = catalog.table('lit/LiT-B16B')
+  assert row['parameters'] == catalog.get('lit/LiT-B16B').total
+  (row,) = catalog.table('augreg/B_16')
+  assert (row['MB'], row['model']) == (412, 'ViT-B/16')
 
 
 def test_a_pattern_of_no_file_is_refused_with_one_that_works():

@@ -7,7 +7,7 @@ timm's results on ImageNet's validation set; all files take pixels in [-1, 1].
 
 from vit_jax import errors
 from vit_jax.config import model_names
-from vit_jax.weights.catalog import augreg
+from vit_jax.weights.catalog import augreg, sizes
 from vit_jax.weights.catalog import entry as catalog_entry
 
 Entry = catalog_entry.Entry
@@ -36,6 +36,34 @@ def matching(pattern='*'):
   """
   names = errors.matching('released file', pattern, ENTRIES)
   return [ENTRIES[name] for name in names]
+
+
+def table(pattern='*'):
+  """Returns the entries that fit a pattern as dicts of what JSON can hold.
+
+  A size counts the numbers in the file, at 4 bytes each.
+
+  Raises:
+    UserError: as `matching`.
+  """
+  rows = []
+  for entry in matching(pattern):
+    count = sizes.NUM_PARAMETERS.get(entry.name)
+    rows.append(
+      {
+        'name': entry.name,
+        'model': entry.model,
+        'parameters': count,
+        'MB': count and round(4 * count / 1e6),
+        'resolution': entry.resolution,
+        'classes': entry.num_classes,
+        'accuracy': entry.accuracy,
+        'note': entry.note,
+        'url': entry.address,
+        'licence': LICENCE,
+      }
+    )
+  return rows
 
 
 def has_family_of(name):
