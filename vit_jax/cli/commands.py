@@ -171,7 +171,14 @@ def _convert(args):
 
   source_format = getattr(args, 'from')
   line = convert.run(
-    args.source, args.target, args.to, args.model, source_format, args.exclude
+    args.source,
+    args.target,
+    args.to,
+    args.model,
+    source_format,
+    args.exclude,
+    args.push,
+    args.private,
   )
   print(line)
 
@@ -402,11 +409,15 @@ COMMANDS = {
   'convert': Command(
     run=_convert,
     purpose='Convert weights to the format of another project.',
-    flags=('source', 'target', 'to', 'from', 'model', 'exclude'),
+    flags=(
+      *('source', 'target', 'to', 'from', 'model', 'exclude'),
+      *('push', 'private'),
+    ),
     required=('source', 'target', 'to'),
     examples=(
       '/tmp/quickstart /tmp/for_timm --to=timm',
       "imagenet21k/ViT-B_16 /tmp/b16 --to=huggingface --exclude='head.*'",
+      '/tmp/quickstart /tmp/b16 --to=timm --push=OWNER/NAME --private',
     ),
     bare=('source', 'target'),
   ),

@@ -127,7 +127,8 @@ FLAGS = {
   'checkpoint': Flag(
     paths.expand,
     'WEIGHTS',
-    'catalogue name (augreg/B_16), URL, file, run directory or RUN:best',
+    'catalogue name (augreg/B_16), hf://OWNER/NAME, URL, file, run directory '
+    'or RUN:best',
   ),
   'input': Flag(
     paths.expand,
@@ -154,7 +155,7 @@ FLAGS = {
   'source': Flag(
     paths.expand,
     'WEIGHTS',
-    'catalogue name, URL, file, run directory or RUN:best',
+    'catalogue name, hf://OWNER/NAME, URL, file, run directory or RUN:best',
   ),
   'target': Flag(paths.expand, 'PATH', 'an .npz file, or a folder to create'),
   'to': Flag(
@@ -165,6 +166,10 @@ FLAGS = {
   ),
   'from': Flag(str, 'FORMAT', 'of the source; default: inferred'),
   'exclude': Flag(str, 'PATTERN', "of parameters to leave out, e.g. 'head.*'"),
+  'push': Flag(
+    str, 'OWNER/NAME', 'on the Hugging Face Hub, to push TARGET to as well'
+  ),
+  'private': Flag(bool, '', 'make the pushed repository private'),
   'topology': Flag(
     str, 'CHIPS', 'v5p:8x8x8, h100:64, or a number of CPU devices'
   ),
