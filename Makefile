@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 WORKDIR ?= workdir/quickstart
 
-.PHONY: quickstart miniature test parity chaos remote fuzz bench plans traffic \
+.PHONY: quickstart miniature test pythons parity chaos remote fuzz bench plans traffic \
   lint format clean
 
 quickstart: $(VENV)/installed
@@ -16,6 +16,13 @@ miniature: $(VENV)/installed
 
 test: $(VENV)/installed-test
 	$(BIN)/pytest -n 2 --dist loadscope --ignore=tests/parity
+
+# The wheel in each of PYTHONS, with what it requires installed anew: minutes.
+PYTHONS ?= $(wildcard $(HOME)/.pyenv/versions/3.1[1-3].*/bin/python)
+pythons: $(VENV)/installed-test
+	for python in $(PYTHONS); do \
+	  $(BIN)/pytest tests/test_wheel.py --python=$$python || exit 1; \
+	done
 
 # Against timm and transformers. With PyTorch's CPU build it is much smaller:
 # PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make parity

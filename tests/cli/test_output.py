@@ -51,7 +51,7 @@ def test_text_is_a_table_of_lines(capsys):
   output.write(ROWS, hidden=('choices',))
   head, *lines = capsys.readouterr().out.splitlines()
   assert head.split() == ['name', 'accuracy', 'is_on']
-  assert lines[-1].split() == ['b', '0.5', 'False']
+  assert lines[-1].split() == ['b', '0.5', 'false']
 
 
 def test_predictions_are_told_image_by_image(capfdbinary):
