@@ -73,6 +73,7 @@ RUNS = {
   'train': (('--config=quickstart.py', '--workdir=run', *SHORT), 'step 2/2'),
   'evaluate': (('--workdir=run',), 'num_examples'),
   'verify': (('run',), 'verified'),
+  'report': (('run',), 'report.html'),
   'predict': (('--checkpoint=run', '--input=cat.png'), 'cat.png'),
   'convert': (('run', 'for_timm', '--to=timm'), 'for_timm'),
   'analyze': (('filters', '--checkpoint=run', '--output=figures'), 'filters'),

@@ -97,6 +97,12 @@ def test_verify_takes_a_folder_with_or_without_its_flag(name, argv):
   assert parsed(name, argv).workdir == '/tmp/quickstart'
 
 
+@pytest.mark.parametrize(('name', 'argv'), examples('report'))
+def test_report_takes_the_folder_of_a_run(name, argv):
+  args = parsed(name, argv)
+  assert args.workdir in argv and args.evaluate in (None, False)
+
+
 @pytest.mark.parametrize(('name', 'argv'), examples('miniature'))
 def test_miniature_fills_a_page_that_is_there(name, argv):
   root = pathlib.Path(__file__).parents[2]

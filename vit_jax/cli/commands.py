@@ -5,6 +5,7 @@ command runs, so that help is instant.
 """
 
 import contextlib
+import json
 import sys
 from collections.abc import Callable
 from typing import NamedTuple
@@ -80,19 +81,28 @@ def _evaluate(args):
 
 
 def _sweep(args):
+  which = (
+    args.config,
+    args.overrides,
+    args.workdir,
+    args.sweep or (),
+    args.seeds or 1,
+    args.suite,
+    args.held_out,
+  )
   with _running(num_processes=1):
-    from vit_jax.training import sweep
+    from vit_jax.training import sweep, tasks
 
-    table = sweep.run(
-      args.config,
-      args.overrides,
-      args.workdir,
-      args.sweep or (),
-      args.seeds or 1,
-      args.suite,
-      args.held_out,
-    )
-    print(sweep.text(table))
+    if args.list:
+      found = sweep.listing(*which)
+      print(json.dumps(found, indent=2) if args.json else sweep.listed(found))
+      return 0
+    if args.task is not None:
+      state, line = sweep.run_task(args.task, *which)
+      print(line)
+      return 1 if state == tasks.WAITING else 0
+    print(sweep.text(sweep.run(*which)))
+    return 0
 
 
 def _verify(args):
@@ -275,14 +285,20 @@ COMMANDS = {
   'sweep': Command(
     run=_sweep,
     purpose='Tune hyperparameters on held-out data, then train with the best.',
-    flags=('config', 'workdir', 'sweep', 'seeds', 'suite', 'held_out'),
+    flags=(
+      *('config', 'workdir', 'sweep', 'seeds', 'suite', 'held_out'),
+      *('list', 'json', 'task'),
+    ),
     required=('config', 'workdir'),
+    bare=('config', 'workdir'),
     examples=(
       '--config=finetune/transfer.py:dataset=cifar10 '
       '--workdir=/tmp/cifar10 --seeds=3',
       '--config=finetune/transfer.py --workdir=/tmp/vtab --suite=vtab',
       '--config=quickstart.py --workdir=/tmp/rates '
       '--sweep=optimizer.learning_rate=0.001,0.002 --sweep=data.mixup=0,0.5',
+      'quickstart.py /tmp/rates --sweep=data.mixup=0,0.5 --list',
+      'quickstart.py /tmp/rates --sweep=data.mixup=0,0.5 --task=choosing:1',
     ),
   ),
   'verify': Command(

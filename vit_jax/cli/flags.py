@@ -193,6 +193,13 @@ FLAGS = {
     'e.g. optimizer.learning_rate=0.01,0.03; repeatable; default: the recipe',
     repeats=True,
   ),
+  'list': Flag(bool, '', 'only print the runs, their states and folders'),
+  'json': Flag(bool, '', 'print them as JSON'),
+  'task': Flag(
+    str,
+    'TASK',
+    'make one run of --list only: a number, or one of a stage, as final:0',
+  ),
   'seeds': Flag(
     _count, 'NUMBER', 'of final runs, for mean and std; default: 1'
   ),
