@@ -38,6 +38,7 @@ TRAINING_FLOORS = (
   ('preview', 'session'),
   ('train',),
   ('trials',),
+  ('tasks',),
   ('sweep', '__init__'),
 )
 SAYS_NOTHING = ('utils', 'common', 'helpers', 'misc', 'base')
