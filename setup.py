@@ -59,6 +59,7 @@ setuptools.setup(
       'transformers==5.23.0',
     ],
     'notebooks': ['jupyter'],
+    'docs': ['furo>=2025.12', 'myst-nb>=1.4', 'sphinx>=9'],
   },
   entry_points={'console_scripts': ['vit_jax = vit_jax.cli.main:main']},
 )
