@@ -24,6 +24,7 @@ setuptools.setup(
   ],
   package_dir={'vit_jax.configs': 'configs'},  # As config/recipes.py expects.
   package_data={
+    'vit_jax.analysis': ['**/*.css', '**/*.html', '**/*.js'],
     'vit_jax.configs': ['README.md', '**/*.py'],
     'vit_jax.data.datasets': ['names/*'],
   },
@@ -36,11 +37,15 @@ setuptools.setup(
     'cuda': ['jax[cuda12]'],
     'gcs': ['gcsfs>=2026.2', 'google-cloud-storage>=3'],  # orbax asks for it.
     's3': ['s3fs>=2026.2'],
+    'hub': ['huggingface_hub>=1.0'],
+    'wandb': ['wandb>=0.22'],
     'test': [
       'gcp-storage-emulator>=2026.7',
       'gcsfs>=2026.2',
       'google-cloud-storage>=3',
+      'huggingface_hub>=1.0',
       'moto[server]>=5.2',
+      'playwright>=1.60',  # It drives a Chromium that is installed.
       'pytest>=8',
       'pytest-xdist>=3.6',
       'ruff==0.17.5',

@@ -11,7 +11,7 @@ import shlex
 import pytest
 from PIL import Image
 
-from vit_jax.cli import main
+from vit_jax.cli import parsing
 from vit_jax.config import recipes
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -76,7 +76,7 @@ def test_every_command_that_is_named_parses(command, flowers, run, monkeypatch):
   command = re.sub(r'data=[^\s,]*flowers', f'data={flowers}', command)
   command = re.sub(r'WORKDIR|workdir/quickstart', str(run), command)
   _, name, *arguments = shlex.split(command.replace('...', 'somewhere'))
-  parsed = main._parse(name, arguments)
+  parsed = parsing.parse(name, arguments)
   if hasattr(parsed, 'config'):
     recipes.load(parsed.config, parsed.overrides)
 
