@@ -9,6 +9,7 @@ import hashlib
 import importlib.metadata
 import os
 import pathlib
+import shutil
 import stat
 import time
 
@@ -105,6 +106,78 @@ def wait_until():
   return wait_until
 
 
+CHROMIUM = ('chromium', 'chromium-browser', 'google-chrome')
+
+
+@pytest.fixture(scope='module')
+def browser():
+  """Headless Chromium, as `playwright.sync_api.Browser`.
+
+  While it is open, this thread has a running event loop of asyncio: train and
+  save before, in fixtures of the module.
+  """
+  sync_api = pytest.importorskip(
+    'playwright.sync_api', reason='no playwright; the extra [test] brings it'
+  )
+  program = next(filter(None, map(shutil.which, CHROMIUM)), None)
+  if program is None:
+    pytest.skip(f'no browser: none of {", ".join(CHROMIUM)} is installed')
+  with sync_api.sync_playwright() as playwright:
+    opened = playwright.chromium.launch(
+      executable_path=program,
+      args=['--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage'],
+    )
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def browser_page(browser):
+  """Returns open(path, width, height, dark) of a page on the disk.
+
+  It returns a `playwright.sync_api.Page`. The browser is offline; the test
+  fails where a page asks for anything but itself, or reports an error: these
+  are in `problems` of what this returns.
+  """
+  problems, contexts = [], []
+
+  def open_page(path, width=1280, height=900, dark=False, **options):
+    contexts.append(
+      browser.new_context(
+        viewport={'width': width, 'height': height},
+        color_scheme='dark' if dark else 'light',
+        offline=True,
+        **options,
+      )
+    )
+    page = contexts[-1].new_page()
+    address = pathlib.Path(path).resolve().as_uri()
+    page.on('pageerror', lambda error: problems.append(f'error: {error}'))
+    page.on(
+      'console',
+      lambda said: (
+        said.type in ('error', 'warning')
+        and problems.append(f'{said.type}: {said.text}')
+      ),
+    )
+    page.on(
+      'request',
+      lambda asked: (
+        asked.url.partition('#')[0] == address
+        or asked.url.startswith(('data:', 'blob:'))
+        or problems.append(f'it loads {asked.url[:200]}')
+      ),
+    )
+    page.goto(address)
+    return page
+
+  open_page.problems = problems
+  yield open_page
+  for context in contexts:
+    context.close()
+  assert not problems
+
+
 def pytest_sessionstart(session):
   """Drops what was compiled long ago, of older versions most of it."""
   cache = pathlib.Path(os.environ['JAX_COMPILATION_CACHE_DIR'])
@@ -122,4 +195,9 @@ def pytest_addoption(parser):
     action='store_true',
     help='write golden files anew (test_compiled_step.py, '
     'test_golden_specs.py), which a change was meant to change',
+  )
+  parser.addoption(
+    '--python',
+    help='of another version, in which test_wheel.py installs the wheel with '
+    'everything that it requires',
   )

@@ -15,7 +15,7 @@ FILES = sorted(PACKAGE.rglob('*.py'))
 # Bottom up. Who imports goes down; siblings on a floor do not know each other.
 FLOORS = (
   ('errors',),
-  ('files', 'pytrees'),
+  ('files', 'plugins', 'pytrees'),
   ('config', 'nn', 'checkpoints'),
   ('models', 'data', 'sharding'),
   ('weights',),
@@ -23,7 +23,8 @@ FLOORS = (
   ('training',),
   ('analysis', 'planning'),
   ('paper',),
-  ('cli', '__init__'),
+  ('cli', 'api'),
+  ('__init__',),
 )
 TRAINING_FLOORS = (
   ('runtime',),
@@ -37,6 +38,7 @@ TRAINING_FLOORS = (
   ('preview', 'session'),
   ('train',),
   ('trials',),
+  ('tasks',),
   ('sweep', '__init__'),
 )
 SAYS_NOTHING = ('utils', 'common', 'helpers', 'misc', 'base')

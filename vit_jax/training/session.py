@@ -14,7 +14,7 @@ import jax
 
 from vit_jax import errors, files, pytrees
 from vit_jax.checkpoints import manager, parameters
-from vit_jax.config import recipes
+from vit_jax.config import overrides, recipes
 from vit_jax.data import threads
 from vit_jax.evaluation import metrics, records
 from vit_jax.training import best_step, initialization, progress
@@ -28,6 +28,7 @@ from vit_jax.training.runtime import (
   profiling,
   timings,
   watchdog,
+  writers,
 )
 from vit_jax.weights import card as cards
 
@@ -44,6 +45,7 @@ class Session:
       have the same.
     card: the `card.Card` of its weights.
     speed: the `timings.Speed` that it is measured by.
+    may_exit: whether a signal or a hang may end the process; see `preemption`.
 
   Attributes:
     log: the run's `log.RunLog`.
@@ -54,8 +56,19 @@ class Session:
       this run differ in configuration, code or data.
   """
 
-  def __init__(self, config, workdir, components, num_steps, data, card, speed):
+  def __init__(
+    self,
+    config,
+    workdir,
+    components,
+    num_steps,
+    data,
+    card,
+    speed,
+    may_exit=True,
+  ):
     self._config = config
+    self._may_exit = may_exit
     self._workdir = workdir
     self._components = components
     self._num_steps = num_steps
@@ -71,7 +84,12 @@ class Session:
     self._best = best_step.BestStep()
     self._mirror = mirror.Mirror(workdir, process_log.CURRENT.say)
     folder, is_writer = self._mirror.folder, jax.process_index() == 0
-    self.log = log.RunLog(folder, num_steps, is_writer=is_writer)
+    self.log = log.RunLog(
+      folder,
+      num_steps,
+      is_writer=is_writer,
+      make_writers=functools.partial(self._make_writers, folder),
+    )
     file = timings.TimingsFile(folder, self.log.say) if is_writer else None
     devices = components.mesh.local_devices
     self.timings = timings.Timings(num_steps, speed, file, devices)
@@ -89,7 +107,7 @@ class Session:
   def __enter__(self):
     run = self._config.run
     with contextlib.ExitStack() as stack:  # Undone if the rest of it fails.
-      self._stop = stack.enter_context(preemption.Stop())
+      self._stop = stack.enter_context(preemption.Stop(self._may_exit))
       agreement.check_same(self._origin)
       held = None
       if jax.process_index() == 0:
@@ -116,7 +134,10 @@ class Session:
         )
       )
       self._watchdog = stack.enter_context(
-        watchdog.Watchdog(run.watchdog_seconds, self._checkpoints.num_bytes)
+        watchdog.Watchdog(
+          run.watchdog_seconds if self._may_exit else 0,
+          self._checkpoints.num_bytes,
+        )
       )
       self._stack = stack.pop_all()
     return self
@@ -124,11 +145,18 @@ class Session:
   def __exit__(self, *error):
     return self._stack.__exit__(*error)
 
+  def _make_writers(self, folder, say):
+    flat = overrides.flatten(self._config)
+    run = writers.Run(folder, self._workdir, flat, say)
+    return writers.build(self._config.run.writers, run)
+
   def _continue_files(self):
     """Fetches the files that this process adds lines to, from a store."""
     number = jax.process_index()
     names = [process_log.path('.', number).as_posix()]
-    for name in [*names, timings.FILE] if number == 0 else names:
+    if number == 0:
+      names += [timings.FILE, *writers.continued(self._config.run.writers)]
+    for name in names:
       try:
         self._mirror.fetch(name)
       except OSError as error:
@@ -348,7 +376,8 @@ class Session:
     self.finish(step, state)
     raise preemption.Preempted(
       f'Stopped after step {step} of {self._num_steps}, which is saved. '
-      f'{self._how_to_resume()}'
+      f'{self._how_to_resume()}',
+      self._stop.number,
     )
 
   def save_on_error(self, error, state):

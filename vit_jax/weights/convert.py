@@ -50,13 +50,11 @@ def run(
     UserError: the source can't be read, the format has no place for the
       model, the target is there already, or it can't be pushed.
   """
-  errors.choose('--to', to, dict.fromkeys(FORMATS))
-  _check_new(target)
+  check_target(target, to)
   _check_push(push, private, to, target)
   found = loading.find(source, model_name, format_name)
   image_size = preprocessing.image_size(found.card, None)
   wanted = pytrees.flatten(models.params_of(loading.build(found), image_size))
-  sizes = publishing.sizes(found.model.name, wanted)
   wanted, unused = _without(wanted, exclude)
   changes = loading.changes_to(found, found.model, image_size)
   params, report = found.load(
@@ -64,22 +62,7 @@ def run(
     dataclasses.replace(changes, unused=changes.unused + unused),
   )
   card = _card(found, wanted, image_size, report.step)
-  if to in ('timm', 'huggingface'):
-    params = _with_positions(params, found.model, image_size)
-  if to == 'orbax':
-    recipes.save(_config(card), target)
-    cards.write(target, card)
-    parameters.save(target, params)
-  else:
-    publishing.save(target, to, params, card, sizes)
-    untold = publishing.untold(to, card)
-    for sentence in untold:
-      print(f'{target}: {sentence}', file=sys.stderr)
-    if to in model_card.LIBRARIES:
-      count = sum(leaf.size for leaf in jax.tree.leaves(params))
-      model_card.write(
-        model_card.Published(card, to, count, target, untold, push or '')
-      )
+  write(target, to, params, card, push or '')
   size = sum(leaf.nbytes for leaf in jax.tree.leaves(params))
   line = (
     f'{target}: {card.model.name}, {card.num_classes} classes, '
@@ -107,7 +90,44 @@ def _check_push(push, private, to, target):
   upload.check(push, target, private)
 
 
-def _check_new(target):
+def write(target, to, params, card, repository=''):
+  """Writes weights; what the format can not say of them, it prints.
+
+  A folder for another project gets a model card, README.md.
+
+  Args:
+    target, to: see `run`; `check_target` has passed them.
+    params: tree of arrays, layer by layer.
+    card: a `card.Card` with an image size.
+    repository: of the Hub, 'OWNER/NAME', that it will be pushed to; or ''.
+
+  Raises:
+    UserError: the format has no place for the model, or `target` can't be
+      written.
+  """
+  if to in ('timm', 'huggingface'):
+    params = _with_positions(params, card.model, card.image_size)
+  if to == 'orbax':
+    recipes.save(config_of(card), target)
+    cards.write(target, card)
+    parameters.save(target, params)
+    return
+  shapes = models.params_of(models.build(card.model, 0), card.image_size)
+  sizes = publishing.sizes(card.model.name, pytrees.flatten(shapes))
+  publishing.save(target, to, params, card, sizes)
+  untold = publishing.untold(to, card)
+  for sentence in untold:
+    print(f'{target}: {sentence}', file=sys.stderr)
+  if to in model_card.LIBRARIES:
+    count = sum(leaf.size for leaf in jax.tree.leaves(params))
+    model_card.write(
+      model_card.Published(card, to, count, target, untold, repository)
+    )
+
+
+def check_target(target, to):
+  """Raises UserError for an unknown format, or a target that is there."""
+  errors.choose('--to', to, dict.fromkeys(FORMATS))
   path = files.path(target)
   with files.asking(path):
     is_there = path.is_file() or (path.is_dir() and any(path.iterdir()))
@@ -167,7 +187,12 @@ def _card(found, wanted, image_size, step):
   )
 
 
-def _config(card):
+def config_of(card):
+  """Returns the configuration that is known of weights; defaults elsewhere.
+
+  Args:
+    card: a `card.Card` with an image size.
+  """
   config = schema.default()
   config.model = card.model
   config.data.num_classes = card.num_classes or None

@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Callable
 
+import jax
 import jax.numpy as jnp
 
 from vit_jax import errors, files, models, pytrees
@@ -174,24 +175,42 @@ def build(weights, num_classes=None, platform=None):
   return models.build(weights.model, num_classes, platform=platform)
 
 
-def load(weights, image_size):
+def load(weights, image_size, num_classes=None, rng=None):
   """Returns (model, params): the weights, in their model, on the device.
 
   Args:
     weights: a `Weights`.
     image_size: (rows, columns) in pixels that the model will see.
+    num_classes: outputs of a fresh head, as a training would start with; 0: no
+      head; None: the head of the weights.
+    rng: key of what is fresh.
 
   Raises:
     UserError: patches do not cover that size, or the weights can't be read.
   """
   validation.check_resolution(image_size, weights.model.name)
-  model = build(weights, platform=meshes.devices()[0].platform)
+  model = build(weights, num_classes, meshes.devices()[0].platform)
+  wanted = models.params_of(model, image_size)
+  if num_classes:
+    wanted = _with_fresh_head(wanted, model, image_size, rng)
+  head = 'keep' if num_classes is None else 'replace'
   params, _ = weights.load(
-    models.params_of(model, image_size),
-    changes_to(weights, weights.model, image_size),
+    wanted,
+    changes_to(weights, weights.model, image_size, head),
     lambda path, array: jnp.asarray(array),
   )
   return model, params
+
+
+def _with_fresh_head(wanted, model, image_size, rng):
+  """Returns shapes of parameters, with arrays as initialised for the head."""
+
+  def init(rng):
+    images = jnp.zeros((1, *image_size, 3))
+    params = model.init(rng, images, train=False)['params']
+    return {path: params[path] for path in params if path in fitting.HEAD}
+
+  return {**wanted, **jax.jit(init)(rng)}
 
 
 def changes_to(weights, model, image_size, head='keep'):

@@ -3,11 +3,7 @@
 import dataclasses
 import functools
 
-import jax
-
-from vit_jax import models, pytrees
-from vit_jax.config import schema
-from vit_jax.weights import formats, mapping
+from vit_jax.weights.catalog import sizes
 
 CENTRAL = 8 / 7  # 256 pixels, of which 224 are taken; 448 and 384 alike.
 
@@ -54,6 +50,8 @@ class Entry:
   @property
   def num_parameters(self):
     """Of all that the file holds; None: unknown."""
+    if self.name in sizes.NUM_PARAMETERS:
+      return sizes.NUM_PARAMETERS[self.name]
     if self.model is None or self.address.endswith(':img'):
       return self.total
     model, resolution = self.model, self.resolution
@@ -74,6 +72,13 @@ class Entry:
 @functools.cache
 def _count(model, format_name, resolution, num_classes, fields):
   """Returns how many parameters a file has, from the model's shapes alone."""
+  # To look a name up or to complete one, nobody should wait for JAX.
+  import jax
+
+  from vit_jax import models, pytrees
+  from vit_jax.config import schema
+  from vit_jax.weights import formats, mapping
+
   config = schema.default().model
   config.update(name=model, **dict(fields))
   if 'scan' in models.family(model).fields:
