@@ -4,8 +4,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 WORKDIR ?= workdir/quickstart
 
-.PHONY: quickstart miniature test pythons parity chaos remote fuzz bench plans traffic \
-  lint format clean
+.PHONY: quickstart miniature test pythons parity chaos remote fuzz bench plans \
+  traffic docs lint format clean
 
 quickstart: $(VENV)/installed
 	$(BIN)/vit_jax train --config=configs/quickstart.py --workdir=$(WORKDIR)
@@ -50,12 +50,18 @@ bench: $(VENV)/installed-parity
 	$(BIN)/python benchmarks/step.py $(OPTIONS)
 
 # Pre-trainings of the paper, compiled for TPUs that need not be there: hours, and
-# it goes on where it stopped. What devices send each other, for 8 to 256 of them.
+# it resumes where it stopped. What devices send each other, for 8 to 256 of them.
 plans: $(VENV)-tpu/installed
 	$(VENV)-tpu/bin/python benchmarks/plans.py --page=docs/plans.md
 
 traffic: $(VENV)/installed
 	$(BIN)/python benchmarks/traffic.py --page=docs/traffic.md
+
+# The site, from docs/, docstrings and notebooks: docs/_build/html/index.html. A
+# warning is an error: links that lead nowhere, pages that nobody lists.
+docs: $(VENV)/installed-docs
+	$(BIN)/sphinx-build --builder=html --nitpicky --fail-on-warning --keep-going \
+	  --quiet docs docs/_build/html
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .
@@ -66,7 +72,8 @@ format: $(VENV)/installed-test
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) $(VENV)-tpu build *.egg-info
+	rm -rf $(VENV) $(VENV)-tpu build docs/_build docs/notebooks docs/reference \
+	  *.egg-info
 
 $(VENV)/installed: setup.py requirements.txt
 	$(PYTHON) -m venv $(VENV)
@@ -81,6 +88,10 @@ $(VENV)-tpu/installed: setup.py requirements.txt
 
 $(VENV)/installed-test: $(VENV)/installed
 	$(BIN)/pip install --quiet --no-compile --editable .[test]
+	touch $@
+
+$(VENV)/installed-docs: $(VENV)/installed
+	$(BIN)/pip install --quiet --no-compile --editable .[docs]
 	touch $@
 
 $(VENV)/installed-parity: $(VENV)/installed-test

@@ -49,7 +49,7 @@ def test_inspect_runs(name, argv, capsys):
   [each for each in examples('reproduce') if 'all' not in each.values[1]],
 )
 def test_reproduce_runs_dry(name, argv, tmp_path, capsys):
-  """`all` is run where what it prints is compared with the README."""
+  """`all` is run where what it prints is compared with the page."""
   argv = [text.replace('/data/paper', str(tmp_path)) for text in argv]
   assert main.main([name, *argv, '--dry-run']) == 0
   assert capsys.readouterr().out.startswith(f'## {argv[0]}: ')

@@ -17,11 +17,12 @@ import dataclasses
 import functools
 import hashlib
 
-from vit_jax import errors
+from vit_jax import errors, plugins
 from vit_jax.data.sources import (
   arrays,
   description,
   folder,
+  given,
   mixture,
   roundels,
   synthetic,
@@ -34,13 +35,18 @@ def _tfds(data, split):
   return tfds.build(data, split)
 
 
-SOURCES = {
-  'tfds': _tfds,
-  'folder': folder.build,
-  'arrays': arrays.build,
-  'synthetic': synthetic.build,
-  'roundels': roundels.build,
-}
+# (the part `data` of the configuration, split) -> source.
+SOURCES = plugins.Registry(
+  'source',
+  {
+    'tfds': _tfds,
+    'folder': folder.build,
+    'arrays': arrays.build,
+    'synthetic': synthetic.build,
+    'roundels': roundels.build,
+    given.NAME: given.build,
+  },
+)
 
 CHOICES = {'data.source': SOURCES}
 
@@ -74,6 +80,15 @@ def build(data, split, complete=True):
       one.dataset = dataset
       built.append(make(one, split))
     source = mixture.join(built, [weight for _, weight in parts])
+  return with_classes(data, source)
+
+
+def with_classes(data, source):
+  """Returns a source with the configured number of classes, or its own.
+
+  Raises:
+    UserError: it has more.
+  """
   if data.num_classes is None or data.num_classes == source.num_classes:
     return source
   if data.num_classes < source.num_classes:
