@@ -292,7 +292,11 @@ def _completion(args):
 def _run_or_weights(text):
   """Returns the flag of `evaluate` that a path or a name is meant for."""
   from vit_jax import files
+  from vit_jax.files import remote
 
+  scheme, colon, _ = text.partition('://')
+  if colon and scheme not in remote.SCHEMES:
+    return 'checkpoint'  # Runs are on disks or in these stores.
   path = files.path(os.path.expanduser(text.removesuffix(':best')))
   return 'workdir' if files.is_folder(path / 'checkpoints') else 'checkpoint'
 
