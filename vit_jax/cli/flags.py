@@ -101,7 +101,8 @@ FLAGS = {
     paths.expand,
     'PATH',
     'the PNG to write; for `analyze` and `evaluate`, a folder of figures '
-    "(`evaluate`, per_class only; default: the run's)",
+    "(`evaluate`, per_class only; default: the run's); for `explore`, the "
+    'HTML file',
   ),
   'result': Flag(str, 'NAME', 'table1 to figure14, augreg-table3, ..., or all'),
   'dry-run': Flag(bool, '', 'only print runs, compute, data sets and files'),
@@ -115,6 +116,15 @@ FLAGS = {
     paths.expand,
     'WEIGHTS',
     'catalogue name (augreg/B_16), URL, file, run directory or RUN:best',
+  ),
+  'against': Flag(
+    paths.expand, 'WEIGHTS', 'to be shown beside the others, as --checkpoint'
+  ),
+  'layers': Flag(
+    _counts, 'NUMBERS', 'of layers to show, from 1; default: what fits'
+  ),
+  'max-megabytes': Flag(
+    _positive(1000, 8), 'NUMBER', 'that the page may have; default: 8'
   ),
   'input': Flag(
     paths.expand, 'IMAGES', 'an image, a folder, or pixels as .npy'
