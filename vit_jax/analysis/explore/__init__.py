@@ -13,7 +13,6 @@ import math
 import pathlib
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 import matplotlib
 import numpy as np

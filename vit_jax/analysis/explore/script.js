@@ -13,7 +13,7 @@
   // token before the patches, or {row, column} as fractions of the picture,
   // so that grids of several models have one.
   const state = {
-    layer: 1, kind: 'mean', head: 0, from: true, root: false, strength: 0.65,
+    layer: 1, kind: 'mean', head: 0, from: true, root: false, strength: 0.9,
     smooth: false, same: false, compare: false,
     query: null, base: null, held: false, cursor: null,
   };
@@ -77,7 +77,7 @@
   function mapOf(view) {
     const count = view.heads[0].length;
     if (state.kind === 'head' && count) return Math.min(state.head, count - 1);
-    return count + (state.kind === 'rollout' ? 1 : 0);
+    return count + (state.kind === 'rollout' ? 1 : 0); // Behind the heads.
   }
 
   // Tokens and places ------------------------------------------------------------
@@ -102,11 +102,11 @@
     if (token === POOLED) return `the ${POOLED_NAMES[view.of.pooling]}`;
     if (token >= view.first) {
       const patch = token - view.first;
-      return `row ${Math.floor(patch / view.columns) + 1}, ` +
+      return `the patch in row ${Math.floor(patch / view.columns) + 1}, ` +
         `column ${patch % view.columns + 1}`;
     }
     if (poolsToken(view) && token === 0) return 'the class token';
-    return `extra token ${token + (poolsToken(view) ? 0 : 1)}`;
+    return `the extra token ${token + (poolsToken(view) ? 0 : 1)}`;
   }
   const isPatch = (view, token) => token !== null && token >= view.first;
   const fits = (view, place) => typeof place !== 'number' ||
@@ -119,13 +119,14 @@
     const part = most > 0 ? Math.min(1, value / most) : 0;
     return Math.round(255 * (state.root ? Math.sqrt(part) : part));
   }
-  function paint(canvas, view, found, most) {
+  function paint(canvas, view, found, most, isOver = false) {
     const context = canvas.getContext('2d');
     const image = context.createImageData(view.columns, view.rows);
     for (let patch = 0; patch < view.rows * view.columns; patch++) {
       const color = 3 * shade(found[view.first + patch], most);
-      image.data.set([COLORS[color], COLORS[color + 1], COLORS[color + 2], 255],
-        4 * patch);
+      // Where little is, the picture is seen.
+      image.data.set([COLORS[color], COLORS[color + 1], COLORS[color + 2],
+        isOver ? 90 + 0.55 * color / 3 : 255], 4 * patch);
     }
     context.putImageData(image, 0, 0);
   }
@@ -154,9 +155,10 @@
     .sort((a, b) => a - b);
   const mostHeads = Math.max(...views.map((view) => view.heads[0].length));
 
+  const group = (legend, name, ...children) => el('fieldset', {class: name},
+    el('legend', null, legend), el('div', {class: 'row'}, children));
   function radios(name, legend, choices) {
-    return el('fieldset', {class: 'radios'},
-      el('legend', null, legend),
+    return group(legend, 'radios',
       choices.map(([value, text, key]) => el('label', null,
         el('input', {type: 'radio', name, value: String(value), class: 'hidden',
           checked: state[name] === value,
@@ -171,9 +173,7 @@
     const step = (by) => el('button', {type: 'button', class: 'step',
       'aria-label': by < 0 ? 'Layer before' : 'Layer after',
       onclick: () => stepLayer(by)}, by < 0 ? '−' : '+');
-    return el('fieldset', {class: 'layer'},
-      el('legend', null, 'Layer ', el('output', {id: 'layer-shown'})),
-      step(-1),
+    return group(['Layer ', el('output', {id: 'layer-shown'})], 'layer', step(-1),
       el('input', {type: 'range', id: 'layer', min: 0, max: stored.length - 1,
         'aria-label': 'Layer',
         oninput: (event) => change({layer: stored[event.target.value]})}),
@@ -200,16 +200,19 @@
       radios('kind', 'Attention', kinds),
       radios('from', 'Direction',
         [[true, 'Where it looks', 'D'], [false, 'Who looks at it', 'D']]),
-      radios('root', 'Scale', [[false, 'Linear', 'S'], [true, 'Root', 'S']]),
-      el('fieldset', null, el('legend', null, 'Map over picture'),
-        el('input', {type: 'range', id: 'strength', min: 0, max: 1, step: 0.05,
-          value: state.strength, 'aria-label': 'Strength of the map',
-          oninput: (event) => change({strength: +event.target.value})})),
-      el('fieldset', {class: 'ticks'}, el('legend', {class: 'hidden'}, 'More'),
-        ticked('smooth', 'Smooth', 'Blends the patches'),
-        views.length > 1 && ticked('compare', 'Side by side', 'key C'),
-        views.length > 1 && ticked('same', 'Same scale',
-          'The brightest colour is the same weight on both sides')));
+      el('details', null, el('summary', null, 'Display'),
+        el('div', {class: 'more'},
+          radios('root', 'Scale', [[false, 'Linear', 'S'], [true, 'Root', 'S']]),
+          group('Map over picture', '', el('input', {type: 'range',
+            id: 'strength', min: 0, max: 1, step: 0.05, value: state.strength,
+            'aria-label': 'Strength of the map',
+            oninput: (event) => change({strength: +event.target.value})})),
+          group('Patches', 'ticks',
+            ticked('smooth', 'Smooth', 'Blends the patches'),
+            views.length < 2 ? null : ticked('same', 'Same scale',
+              'The brightest colour is the same weight on both sides')))),
+      ...(views.length < 2 ? [] :
+        [ticked('compare', 'Side by side', 'key C')]));
     byId('controls').addEventListener('submit',
       (event) => event.preventDefault());
   }
@@ -243,7 +246,7 @@
         'aria-label': 'Tokens that are no patches'}),
       readout: el('p', {class: 'readout'}),
       caption: el('p', {class: 'caption'}),
-      least: el('span'), most: el('span'), even: el('span', {class: 'even'}),
+      least: el('span'), most: el('span'), even: el('span', {class: 'even'}), mark: el('span', {class: 'mark'}),
       bar: el('canvas', {class: 'bar', width: 256, height: 1}),
       heads: el('div', {class: 'heads', role: 'group', 'aria-label': 'Heads'}),
       headsTitle: el('h3'), plot: el('div', {class: 'plot'}),
@@ -254,11 +257,11 @@
     const stage = el('div', {class: 'stage', tabindex: 0, role: 'application',
       'aria-roledescription': 'attention map'},
     parts.photo, parts.heat, parts.query, parts.cursor);
-    const scale = el('div', {class: 'scale'}, parts.bar,
+    const scale = el('div', {class: 'scale'}, parts.bar, parts.mark,
       el('div', {class: 'ends'}, parts.least, parts.even, parts.most));
     const root = el('section', {class: 'card panel'},
       el('div', {class: 'look'}, parts.chooser, parts.caption, stage,
-        el('div', {class: 'below'}, scale, parts.readout), parts.chips),
+        scale, parts.readout, parts.chips),
       el('div', {class: 'side'},
         el('div', {class: 'classes-of'}, el('h3', null, 'Top classes'),
           parts.classes),
@@ -274,7 +277,9 @@
     panel.view = view;
     panel.photo.src = view.source;
     panel.photo.alt = view.name;
-    panel.stage.style.aspectRatio = `${view.size[1]} / ${view.size[0]}`;
+    const aspect = view.size[1] / view.size[0];
+    panel.stage.style.aspectRatio = aspect;
+    panel.stage.parentElement.style.maxWidth = `${33 * aspect}rem`;
     panel.root.classList.toggle('coarse', Math.max(...view.size) <= 64);
     panel.heat.width = view.columns;
     panel.heat.height = view.rows;
@@ -325,7 +330,9 @@
       button.token = token;
       return button;
     }));
-    panel.chips.hidden = !tokens.length;
+    panel.chips.append(el('button', {type: 'button', class: 'chip hold',
+      title: 'Holds the patch; what is then pointed at is read (Enter)',
+      onclick: () => toggleHold()}, 'Hold and read'));
   }
 
   function fillHeads(panel) {
@@ -389,6 +396,7 @@
   let drawing = 0;
   async function draw() {
     const turn = ++drawing;
+    delete document.body.dataset.drawn;
     showControls();
     const layers = await Promise.all(panels.map(({view}) =>
       unpack(view, layerIndex(view))));
@@ -397,7 +405,7 @@
     const most = Math.max(...shown.map((each) => each.most));
     panels.forEach((panel, i) =>
       show(panel, {...shown[i], top: state.same ? most : shown[i].most}));
-    document.body.dataset.drawn = String(turn);
+    document.body.dataset.drawn = '';
   }
 
   function prepare(panel, layer) {
@@ -413,7 +421,7 @@
 
   function show(panel, drawn) {
     const {view} = panel;
-    paint(panel.heat, view, drawn.found, drawn.top);
+    paint(panel.heat, view, drawn.found, drawn.top, true);
     panel.heat.style.opacity = state.strength;
     panel.root.classList.toggle('smooth', state.smooth);
     panel.root.classList.toggle('held', state.held);
@@ -438,7 +446,7 @@
     const even = 1 / panel.view.tokens;
     panel.least.textContent = '0';
     panel.most.textContent = number(top, 3);
-    panel.even.hidden = !(even < 0.9 * top && even > 0.06 * top);
+    panel.even.hidden = !(even < 0.85 * top && even > 0.12 * top);
     panel.even.style.left = `${100 * even / top}%`;
     panel.even.textContent = 'uniform';
   }
@@ -452,7 +460,7 @@
     return `Layer ${view.layers[index]}, ${kind}`;
   }
 
-  function showText(panel, {query, found}, cursor) {
+  function showText(panel, {query, found, top}, cursor) {
     const {view} = panel;
     const name = nameOf(view, query);
     const what = state.kind === 'pooling' ? 'how much of each token' :
@@ -463,9 +471,11 @@
       if (found[token] > found[best]) best = token;
     }
     const at = cursor === null ? best : cursor;
+    panel.mark.hidden = cursor === null || found[at] > top;
+    panel.mark.style.left = `${100 * found[at] / top}%`;
     const times = found[at] * view.tokens;
     panel.readout.replaceChildren(
-      cursor === null ? 'Most: ' : 'Pointer: ', nameOf(view, at), ' ',
+      cursor === null ? 'Most: ' : 'Here: ', nameOf(view, at), ' ',
       el('b', null, number(found[at], 3)),
       el('span', {class: 'soft'},
         ` (${number(times, 2)} × uniform)`,
@@ -487,7 +497,8 @@
   }
 
   function showChips(panel, {query, found, top}) {
-    for (const chip of panel.chips.children) {
+    panel.chips.lastChild.setAttribute('aria-pressed', String(state.held));
+    for (const chip of [...panel.chips.children].slice(0, -1)) {
       const [swatch, , value] = chip.children;
       const isPooled = chip.token === POOLED;
       chip.disabled = isPooled && (!state.from || state.kind === 'pooling');
@@ -548,6 +559,9 @@
     if (state.compare !== compares) arrange();
     draw();
   }
+  function toggleHold() {
+    change({held: !state.held, base: state.query, cursor: null});
+  }
   // Makes a token the query, for good.
   function pick(panel, token) {
     const place = token === POOLED ? POOLED : placeOf(panel.view, token);
@@ -606,7 +620,7 @@
     } else if (event.key === 'Home') {
       change({held: false, query: POOLED, base: POOLED, cursor: null});
     } else if (event.key === 'Enter' || event.key === ' ') {
-      change({held: !state.held, cursor: state.held ? null : state.query});
+      toggleHold();
     } else if (event.key === 'Escape') {
       change({held: false, cursor: null});
     } else {
