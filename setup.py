@@ -37,10 +37,13 @@ setuptools.setup(
     'cuda': ['jax[cuda12]'],
     'gcs': ['gcsfs>=2026.2', 'google-cloud-storage>=3'],  # orbax asks for it.
     's3': ['s3fs>=2026.2'],
+    'hub': ['huggingface_hub>=1.0'],
+    'wandb': ['wandb>=0.22'],
     'test': [
       'gcp-storage-emulator>=2026.7',
       'gcsfs>=2026.2',
       'google-cloud-storage>=3',
+      'huggingface_hub>=1.0',
       'moto[server]>=5.2',
       'playwright>=1.60',  # It drives a Chromium that is installed.
       'pytest>=8',

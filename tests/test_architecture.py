@@ -23,7 +23,8 @@ FLOORS = (
   ('training',),
   ('analysis', 'planning'),
   ('paper',),
-  ('cli', '__init__'),
+  ('cli', 'api'),
+  ('__init__',),
 )
 TRAINING_FLOORS = (
   ('runtime',),

@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from vit_jax import errors
@@ -50,6 +52,27 @@ def test_choose_names_field_and_nearest():
   with pytest.raises(errors.UserError) as info:
     errors.choose('schedule', 'cosin', dict.fromkeys(NAMES))
   assert str(info.value) == message
+
+
+def test_a_pattern_finds_names_in_their_order():
+  known = ['ViT-B/32', 'ViT-B/16', 'ViT-L/16', 'Mixer-B/16']
+  assert errors.matching('model', 'ViT-*/16', known) == ['ViT-B/16', 'ViT-L/16']
+  assert errors.matching('model', '*', known) == known
+
+
+@pytest.mark.parametrize(
+  ('pattern', 'hint'),
+  [
+    ('vit-b/16', 'Did you mean ViT-B/16'),
+    ('L/16', r"Those that contain it: '\*L/16\*'\."),
+    ('/16*', r"Those that contain it: '\*/16\*'\."),
+  ],
+)
+def test_a_pattern_that_finds_nothing_names_what_would(pattern, hint):
+  known = ('ViT-B/16', 'ViT-L/16')
+  message = f'No model matches .{re.escape(pattern)}.. {hint}'
+  with pytest.raises(errors.UserError, match=message):
+    errors.matching('model', pattern, known)
 
 
 def test_a_user_error_is_a_value_error():

@@ -8,7 +8,7 @@ import shlex
 import pytest
 from PIL import Image
 
-from vit_jax.cli import main
+from vit_jax.cli import parsing
 from vit_jax.config import recipes
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -62,7 +62,7 @@ def test_every_command_that_is_named_parses(command, flowers, monkeypatch):
   monkeypatch.chdir(ROOT)
   command = re.sub(r'data=\S*flowers', f'data={flowers}', command)
   _, name, *arguments = shlex.split(command.replace('...', 'somewhere'))
-  parsed = main._parse(name, arguments)
+  parsed = parsing.parse(name, arguments)
   if hasattr(parsed, 'config'):
     recipes.load(parsed.config, parsed.overrides)
 

@@ -76,6 +76,7 @@ RUNS = {
   'predict': (('--checkpoint=run', '--input=cat.png'), 'cat.png'),
   'convert': (('run', 'for_timm', '--to=timm'), 'for_timm'),
   'analyze': (('filters', '--checkpoint=run', '--output=figures'), 'filters'),
+  'explore': (('run', 'cat.png', '--output=looks.html'), 'looks.html'),
   'sweep': (
     (
       '--config=quickstart.py',

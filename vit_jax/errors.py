@@ -1,6 +1,7 @@
 """Mistakes of the person at the keyboard, told in one clear line."""
 
 import difflib
+import fnmatch
 import re
 
 MAX_WORD = 300  # Characters of a word that are shown,
@@ -62,6 +63,29 @@ def choose(field, name, table):
   if not isinstance(name, str) or name not in table:
     raise UserError(f'{field}={name!r} is unknown. {nearest(name, table)}')
   return table[name]
+
+
+def matching(what, pattern, known):
+  """Returns the names of `known`, in their order, that fit a pattern.
+
+  Args:
+    what: how the user calls such a name, e.g. 'model'.
+    pattern: as of files: * is any text, ? any letter, [ab] one of them.
+    known: names.
+
+  Raises:
+    UserError: there are none; it names the nearest, or the pattern that works.
+  """
+  known = list(known)
+  found = [name for name in known if fnmatch.fnmatchcase(name, pattern)]
+  if found:
+    return found
+  within = f'*{pattern.strip("*")}*'
+  if any(fnmatch.fnmatchcase(name, within) for name in known):
+    hint = f'Those that contain it: {within!r}.'
+  else:
+    hint = nearest(pattern, known)
+  raise UserError(f'No {what} matches {pattern!r}. {hint}')
 
 
 def shown(text):

@@ -128,7 +128,9 @@ def test_every_layer_of_a_loop_has_its_own_dropout(rng):
     @nn.compact
     def __call__(self, x):
       stack = layer_stack.LayerStack(scan=True)
-      return stack.run(self, Noise, lambda block, x, _: block(x), x, [None] * 8)
+      each = [None] * 8
+      x, _ = stack.run(self, Noise, lambda block, x, _: block(x), x, each)
+      return x
 
   out = Stack().apply({}, jnp.zeros((1, 200)), rngs={'dropout': rng})
   assert len(np.unique(out)) > 5  # With one mask for all: 0 and 16.
@@ -148,9 +150,9 @@ def test_what_comes_into_each_layer_and_out_of_the_last_is_kept(scan, remat):
       stack = layer_stack.LayerStack(
         scan=scan, remat=remat, constrain=lambda x: x + 1
       )
-      return stack.run(
-        self, Double, lambda block, x, _: block(x), x, [None] * 3
-      )
+      each = [None] * 3
+      x, _ = stack.run(self, Double, lambda block, x, _: block(x), x, each)
+      return x
 
   out = Stack().apply({}, jnp.zeros((1, 2)))
   np.testing.assert_array_equal(out, ((1 * 2 + 1) * 2 + 1) * 2 + 1)

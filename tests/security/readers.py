@@ -159,7 +159,7 @@ def _lock(path):
 def _image(path):
   try:
     image = image_files.read(path)
-  except OSError as error:  # As `inputs.Files`, which goes on with others.
+  except OSError as error:  # As `inputs.Images`, which goes on with others.
     raise errors.UserError(str(error)) from error
   decoding.decode(image)
   decoding.decode(image, exif_orientation=True, shrink=2)

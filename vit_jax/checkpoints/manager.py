@@ -104,8 +104,12 @@ class CheckpointManager:
 
   def is_empty(self):
     """Returns whether nothing was ever saved here, damaged or not."""
-    found = self.folders() or list(self._directory.glob('*.damaged'))
-    return not self._agreed([0] if found else [])
+
+    def found():
+      is_there = self.folders() or any(self._directory.glob('*.damaged'))
+      return [0] if is_there else []
+
+    return not self._agreed(found)
 
   def scheduled_steps(self):
     """Returns the steps that a run without a break has saved too."""
@@ -118,18 +122,23 @@ class CheckpointManager:
 
   def last_scheduled_step(self):
     """Returns the newest of `scheduled_steps`, or None, the same to all."""
-    return next(iter(self._agreed(self.scheduled_steps()[:1])), None)
+    return next(iter(self._agreed(lambda: self.scheduled_steps()[:1])), None)
 
-  def _agreed(self, steps):
+  def _agreed(self, look):
     """Returns the steps that the first process sees: it commits and removes.
 
     Another one may not see yet what it has done, and would read or save other
     steps than the rest.
+
+    Args:
+      look: returns steps; only called where they count.
     """
     if self._is_reader or jax.process_count() == 1:
-      return steps
+      return look()
     row = np.full(_MAX_STEPS, -1, np.int32)
-    row[: len(steps)] = steps[:_MAX_STEPS]
+    if jax.process_index() == 0:
+      steps = look()[:_MAX_STEPS]
+      row[: len(steps)] = steps
     row = multihost_utils.broadcast_one_to_all(row)
     return [step for step in row.tolist() if step >= 0]
 
@@ -176,7 +185,7 @@ class CheckpointManager:
       self._say(
         f'step {step} had to wait {waited:.0f} s for the save before it'
       )
-    if self._agreed([step] if step in self.steps() else []):
+    if self._agreed(lambda: [step] if step in self.steps() else []):
       return
     self._step = step
     content = step_folder.content(
@@ -369,7 +378,7 @@ class CheckpointManager:
       UserError: there is none, none is whole, the given one is not, or it
         doesn't fit the given tree.
     """
-    candidates = self._agreed(self.folders()) if step is None else [step]
+    candidates = self._agreed(self.folders) if step is None else [step]
     if not candidates:
       raise errors.UserError(f'{self._directory} has no checkpoint.')
     problems = {}

@@ -86,11 +86,20 @@ def override(config, argument):
       'as in --config.run.batch_size=8.'
     )
   field, text = match.groups()
-  _, nullable = _sample(field, argument)
+  sample, nullable = _sample(field, argument)
   if nullable and text and text.lower() == 'none':
     assign(config, field, None, argument)
-  else:
-    assign(config, field, _parse(field, argument), argument)
+    return
+  value = _parse(field, argument)
+  if isinstance(sample, tuple) and isinstance(sample[0], str):
+    names = (part for each in value for part in str(each).split(','))
+    value = tuple(name.strip() for name in names if name.strip())
+  assign(config, field, value, argument)
+
+
+def is_switch(field):
+  """Returns whether a field is true or false; an unknown one is not."""
+  return type(flatten(_defaults()).get(field)) is bool
 
 
 def kind(field):

@@ -20,6 +20,7 @@ ADDED = {
   'run.patience': None,
   'run.peak_flops_per_device': None,
   'run.profile_steps': (0, 0),
+  'run.writers': ('jsonl', 'tensorboard'),
 }
 
 # Former names of fields: present ones.

@@ -1,5 +1,6 @@
 """Examples that can't be used: counted, listed, and tolerated up to a limit."""
 
+import contextlib
 import json
 
 from absl import logging
@@ -25,6 +26,21 @@ def listed(workdir):
   found = files.path(workdir).glob('bad_examples*.jsonl')
   lines = [line for path in found for line in files.read_lines(path)]
   return {key for line in lines if (key := _key(line))}
+
+
+def problems(workdir):
+  """Returns [(where, problem)] of what the processes of a run have listed.
+
+  Raises:
+    UserError: a file can't be read.
+  """
+  found = {}
+  for path in sorted(files.path(workdir).glob('bad_examples*.jsonl')):
+    for line in files.read_lines(path):
+      with contextlib.suppress(ValueError, TypeError, KeyError):  # Cut short.
+        fields = files.parse_json(line)
+        found[str(fields['where'])] = str(fields['problem'])
+  return list(found.items())
 
 
 class BadExamples:

@@ -1,8 +1,11 @@
 """Images without labels, in batches of float32 pixels in [-1, 1].
 
+They are files, or what a program has in memory: bytes, arrays, Pillow's images.
+
 `batches()` yields (labels, pixels [batch, height, width, 3], problems): what to
-call each image, and what is wrong with it, or None. A last batch has more
-pixels than labels: black images fill it up.
+call each image, and what is wrong with it, or None. The label of a file is its
+path, whose name need not be text (see `names`). A last batch has more pixels
+than labels: black images fill it up.
 """
 
 import collections
@@ -12,6 +15,7 @@ import sys
 from concurrent import futures
 
 import numpy as np
+from PIL import Image
 
 from vit_jax import errors, files
 from vit_jax.data import batch, image_files, names, transforms
@@ -67,50 +71,69 @@ class Arrays:
       )
 
 
-class Files:
-  """Image files, transformed to one size.
+class Images:
+  """Images, transformed to one size.
 
   Args:
-    paths: of the files.
-    chain: transforms of a file's bytes, which give images of `size`.
+    images: of each its path, the bytes of the file, the image as Pillow has
+      opened it, or uint8 [rows, columns, 3], with 1 channel or none.
+    chain: transforms of an image, which give images of `size`.
     size: (rows, columns) in pixels.
     batch_size: of all batches, if there are that many images.
   """
 
-  def __init__(self, paths, chain, size, batch_size):
-    self._paths = paths
+  def __init__(self, images, chain, size, batch_size):
+    self._images = images
     self._chain = chain
     self._batch_size = batch_size
     self.size = size
 
   def batches(self):
     """Yields (labels, pixels, what is wrong with each or None)."""
-    for start in range(0, len(self._paths), self._batch_size):
-      paths = self._paths[start : start + self._batch_size]
-      pixels = np.zeros((len(paths), *self.size, 3), np.uint8)
-      problems = [None] * len(paths)
-      for i, read in enumerate(_reads(paths)):
+    for start in range(0, len(self._images), self._batch_size):
+      images = self._images[start : start + self._batch_size]
+      pixels = np.zeros((len(images), *self.size, 3), np.uint8)
+      problems = [None] * len(images)
+      for i, read in enumerate(_reads(images)):
         try:
           pixels[i] = transforms.apply(self._chain, read())
         except (errors.UserError, OSError) as error:
           problems[i] = str(error)
       pixels = np.asarray(batch.to_model_range(pixels))
       yield (
-        [names.shown(path) for path in paths],
-        _padded(pixels, min(self._batch_size, len(self._paths))),
+        [_label(image, start + i) for i, image in enumerate(images)],
+        _padded(pixels, min(self._batch_size, len(self._images))),
         problems,
       )
 
 
-def _reads(paths):
-  """Returns functions that return the bytes of files, or raise.
+def _is_path(image):
+  return isinstance(image, str | os.PathLike)
+
+
+def _label(image, index):
+  """Returns what to call an image: by its path, else by its number."""
+  if isinstance(image, Image.Image):
+    image = getattr(image, 'filename', '') or index
+  return os.fspath(image) if _is_path(image) else f'image {index}'
+
+
+def _reads(images):
+  """Returns functions that return what the chain takes of each, or raise.
 
   Those of a store are read at the same time.
   """
-  if not any(map(files.is_remote, paths)):
-    return [functools.partial(image_files.read, path) for path in paths]
-  with futures.ThreadPoolExecutor(len(paths)) as threads:
-    return [threads.submit(image_files.read, path).result for path in paths]
+  reads = [functools.partial(_read, image) for image in images]
+  if not any(_is_path(image) and files.is_remote(image) for image in images):
+    return reads
+  with futures.ThreadPoolExecutor(len(reads)) as threads:
+    return [threads.submit(read).result for read in reads]
+
+
+def _read(image):
+  if _is_path(image):
+    return image_files.read(image)
+  return image
 
 
 def _padded(pixels, batch_size):
@@ -125,7 +148,8 @@ def find(source):
   What of a folder is left out is told.
 
   Args:
-    source: an image, a folder, or several of these parted by commas.
+    source: an image, a folder, or several of these, in a list or parted by
+      commas.
 
   Raises:
     UserError: there are none.
@@ -144,8 +168,9 @@ def find(source):
       )
   told = f'left out: {image_files.describe(left_out)}'
   if not paths:
+    shown = ', '.join(map(names.shown, given(source)))
     raise errors.UserError(
-      f'--input={names.shown(source)} holds no images'
+      f'--input={shown} holds no images'
       f'{f" ({told})" if left_out else ""}; known are '
       f'{", ".join(image_files.FORMATS)}.'
     )
@@ -156,6 +181,8 @@ def find(source):
 
 def given(source):
   """Returns the paths that are meant; one, if it is there, commas and all."""
+  if not isinstance(source, str):
+    return [path for each in source for path in given(each)]
   parts = [part for part in source.split(',') if part]
   # With two schemes, or one behind a comma, it is no path.
   if source.count('://') <= 1 and ',' not in source.rpartition('://')[0]:

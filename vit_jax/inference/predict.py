@@ -1,11 +1,14 @@
 """Images in; the likeliest classes, or logits and features, out."""
 
+import functools
+import os
 import sys
 
 import jax
 import numpy as np
 
 from vit_jax import errors, files
+from vit_jax.data import names as spelling
 from vit_jax.inference import inputs
 from vit_jax.weights import loading, preprocessing
 
@@ -22,13 +25,15 @@ def run(
   logits_path=None,
   features_path=None,
   position_resize=None,
+  tell=None,
 ):
   """Classifies images and prints the classes, or writes arrays.
 
   Args:
     checkpoint, model_name: see `loading.find`.
-    source: an image, a folder of images, several of these parted by commas,
-      or an .npy of float32 pixels in [-1, 1], [batch, height, width, 3].
+    source: an image, a folder of images, several of these in a list or parted
+      by commas, or an .npy of float32 pixels in [-1, 1], [batch, height, width,
+      3].
     resolution: (side,) or (rows, columns) in pixels; None: as the weights were
       trained, or as large as the arrays are.
     top: number of classes to print; None: `TOP`, or none where arrays are
@@ -36,6 +41,8 @@ def run(
     logits_path: .npy that takes float32 [images, classes].
     features_path: .npy that takes float32 [images, width], what the head reads.
     position_resize: see `loading.find`.
+    tell: tell(path, [(class name, probability)], what is wrong with the image
+      or None) is called for each image in place of printing its classes.
 
   Returns:
     The exit status: 1 where an image could not be read, else 0. Its rows in
@@ -57,12 +64,15 @@ def run(
   for labels, pixels, problems in images.batches():
     for label, problem in zip(labels, problems):
       if problem:
-        print(errors.shown(f'vit_jax: {label}: {problem}'), file=sys.stderr)
+        line = f'vit_jax: {spelling.shown(label)}: {problem}'
+        print(errors.shown(line), file=sys.stderr)
         is_whole = False
     result = _without_bad(predict(pixels), problems)
     results.append(result)
-    if top:
-      _print_top(labels, result[0], problems, names, top)
+    if top or tell:
+      for label, row, problem in zip(labels, result[0], problems):
+        classes = [] if problem else likeliest(row, names, top or 0)
+        (tell or _print)(label, classes, problem)
   for index, path in enumerate((logits_path, features_path)):
     if path:
       _save(path, np.concatenate([result[index] for result in results]))
@@ -82,22 +92,31 @@ def _make_predict(found, size, needs_logits):
       'These weights have no head, and so no classes; --features=FILE.npy '
       'writes what a head would read.'
     )
-  model, params = loading.load(found, size)
+  return functools.partial(forward, *loading.load(found, size))
 
-  @jax.jit
-  def forward(params, pixels):
-    output = model.apply({'params': params}, pixels, train=False)
-    return output.logits, output.pooled
 
-  def predict(pixels):
-    # An image's classes should not depend on what computes them.
-    with jax.default_matmul_precision('highest'):
-      logits, features = forward(params, pixels)
-    if logits is None:
-      logits = np.zeros((len(pixels), 0), np.float32)
-    return np.asarray(logits, np.float32), np.asarray(features, np.float32)
+def forward(module, params, pixels):
+  """Returns logits [batch, classes] and features [batch, width], float32.
 
-  return predict
+  There are 0 classes without a head.
+
+  Args:
+    module: what `models.build` returns; compiled once for all of its kind.
+    params: its parameters.
+    pixels: float32 [batch, height, width, 3], in [-1, 1].
+  """
+  # An image's classes should not depend on what computes them.
+  with jax.default_matmul_precision('highest'):
+    logits, features = _forward(module, params, pixels)
+  if logits is None:
+    logits = np.zeros((len(pixels), 0), np.float32)
+  return np.asarray(logits, np.float32), np.asarray(features, np.float32)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _forward(module, params, pixels):
+  output = module.apply({'params': params}, pixels, train=False)
+  return output.logits, output.pooled
 
 
 def _without_bad(result, problems):
@@ -109,15 +128,28 @@ def _without_bad(result, problems):
   return result
 
 
-def _print_top(labels, logits, problems, names, top):
-  shifted = np.exp(logits - logits.max(-1, keepdims=True))
-  probabilities = shifted / shifted.sum(-1, keepdims=True)
-  for label, row, problem in zip(labels, probabilities, problems):
-    if problem:
-      continue
-    print(errors.shown(label))
-    for index in np.argsort(-row, kind='stable')[:top]:
-      print(errors.shown(f'  {row[index]:7.2%}  {names[index]}'))
+def _print(path, classes, problem):
+  if problem:
+    return
+  print(errors.shown(spelling.shown(path)))
+  for name, probability in classes:
+    print(errors.shown(f'  {probability:7.2%}  {name}'))
+
+
+def likeliest(logits, names, top):
+  """Returns [(name, probability)] of the likeliest classes, the first first.
+
+  Args:
+    logits: float32 [classes].
+    names: of the classes.
+    top: how many.
+  """
+  if not top:
+    return []
+  shifted = np.exp(logits - logits.max())
+  probabilities = shifted / shifted.sum()
+  order = np.argsort(-probabilities, kind='stable')[:top]
+  return [(names[index], float(probabilities[index])) for index in order]
 
 
 def _save(path, array):
@@ -126,7 +158,7 @@ def _save(path, array):
 
 
 def open_images(source, found, resolution):
-  """Returns the images of a source, `inputs.Arrays` or `inputs.Files`.
+  """Returns the images of a source, `inputs.Arrays` or `inputs.Images`.
 
   Args:
     source, resolution: see `run`.
@@ -135,22 +167,37 @@ def open_images(source, found, resolution):
   Raises:
     UserError: there are none, or arrays are not of that resolution.
   """
-  if source.endswith('.npy') and _is_file(source):
-    images = inputs.Arrays(source, BATCH_SIZE)
+  array = _array(source)
+  if array is not None:
+    images = inputs.Arrays(array, BATCH_SIZE)
     if resolution and (resolution * 2)[:2] != images.size:
       raise errors.UserError(
-        f'{source} holds images of {images.size} pixels, and --resolution '
+        f'{array} holds images of {images.size} pixels, and --resolution '
         f'asks for {resolution}; pixels of an array are not resized.'
       )
     return images
   size = preprocessing.image_size(found.card, resolution)
   paths = inputs.find(source)
   chain = found.card.preprocessing.chain(size)
-  return inputs.Files(paths, chain, size, BATCH_SIZE)
+  return inputs.Images(paths, chain, size, BATCH_SIZE)
 
 
-def _is_file(source):
-  """Returns whether there is such a file, and not several parted by commas."""
-  path, *others = inputs.given(source)
-  is_there = not others and files.exists(path)
-  return is_there and not files.is_folder(path)
+def _array(source):
+  """Returns the path of the one .npy that is meant, or None.
+
+  Raises:
+    UserError: there are several, or images beside it.
+  """
+  paths = inputs.given(source)
+  arrays = [
+    path
+    for path in paths
+    if path.suffix == '.npy' and files.exists(path)
+    if not files.is_folder(path)
+  ]
+  if arrays and len(paths) > 1:
+    raise errors.UserError(
+      f'{spelling.shown(arrays[0])} holds pixels for the model and is given '
+      'alone; images are given together.'
+    )
+  return os.fspath(arrays[0]) if arrays else None

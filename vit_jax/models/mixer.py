@@ -100,12 +100,13 @@ class Mixer(nn.Module, kw_only=True):
   stack: layer_stack.LayerStack = layer_stack.LayerStack()
 
   @nn.compact
-  def __call__(self, images, *, train):
+  def __call__(self, images, *, train, layers=()):
     """Classifies images.
 
     Args:
       images: [batch, height, width, 3], in [-1, 1].
       train: whether dropout and stochastic depth act.
+      layers: whose patches are asked for; see `outputs.Output`.
 
     Returns:
       An `outputs.Output`.
@@ -117,11 +118,12 @@ class Mixer(nn.Module, kw_only=True):
     def call(block, x, rate):
       return block(x, rate, train=train)
 
-    x = self.stack.run(self, self.block.clone, call, x, rates)
+    layers = outputs.resolve(layers, self.depth)
+    x, after = self.stack.run(self, self.block.clone, call, x, rates, layers)
     tokens = nn.LayerNorm(encoder.EPSILON, dtype=self.dtype, name='norm')(x)
     pooled = jnp.mean(tokens, axis=1)
     logits = head.logits(pooled, self.num_classes, self.head_bias)
-    return outputs.Output(tokens, pooled, logits)
+    return outputs.Output(tokens, pooled, logits, after)
 
 
 def build(model, num_classes, constrain):

@@ -86,29 +86,35 @@ class ResNet(nn.Module, kw_only=True):
   constrain: Callable = lambda x: x  # As of `models.build`.
 
   @nn.compact
-  def __call__(self, images, *, train):
+  def __call__(self, images, *, train, layers=()):
     """Classifies images.
 
     Args:
       images: [batch, height, width, 3], in [-1, 1].
       train: has no effect here; every model is told.
+      layers: the blocks, of four, whose feature maps are asked for; see
+        `outputs.Output`.
 
     Returns:
       An `outputs.Output`; its tokens are the last feature map.
     """
     del train
+    layers = outputs.resolve(layers, len(self.units))
     x = _conv(self.width, 7, 2, dtype=self.dtype, name='root_conv')(images)
     x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))  # Zeros compete.
     x = nn.max_pool(x, (3, 3), (2, 2), 'VALID')
+    after = []
     for block in residual_blocks.stack(
       Unit, self.units, self.width, self.dtype
     ):
       x = self.constrain(block(x))
+      after.append(x)
     x = nn.relu(_norm(dtype=self.dtype, name='norm')(x))
-    tokens = x.reshape(x.shape[0], -1, x.shape[-1])
+    tokens = _as_tokens(x)
     pooled = jnp.mean(tokens, axis=1)
     logits = head.logits(pooled, self.num_classes, self.head_bias)
-    return outputs.Output(tokens, pooled, logits)
+    after = tuple(_as_tokens(after[layer - 1]) for layer in layers)
+    return outputs.Output(tokens, pooled, logits, after)
 
 
 class Unit(nn.Module, kw_only=True):
@@ -133,6 +139,11 @@ class Unit(nn.Module, kw_only=True):
     y = conv(features, 3, self.stride, name='conv_2')(y)
     y = nn.relu(norm(name='norm_3')(y))
     return shortcut + conv(4 * features, 1, name='conv_3')(y)
+
+
+def _as_tokens(x):
+  """Maps [batch, rows, columns, width] to [batch, rows * columns, width]."""
+  return x.reshape(x.shape[0], -1, x.shape[-1])
 
 
 def _conv(features, kernel_size, stride=1, *, dtype, name):

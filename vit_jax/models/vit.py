@@ -88,7 +88,7 @@ class ViT(nn.Module, kw_only=True):
   constrain: Callable = lambda x: x  # As of `models.build`.
 
   @nn.compact
-  def __call__(self, images, *, train, corrupt=None):
+  def __call__(self, images, *, train, corrupt=None, layers=()):
     """Classifies images.
 
     Args:
@@ -96,6 +96,8 @@ class ViT(nn.Module, kw_only=True):
       train: whether dropout and stochastic depth act.
       corrupt: None, or a function that maps patch embeddings [batch, patches,
         width] to those that the encoder sees instead.
+      layers: of the encoder, whose tokens are asked for; see
+        `outputs.Output`.
 
     Returns:
       An `outputs.Output`.
@@ -111,14 +113,19 @@ class ViT(nn.Module, kw_only=True):
       )
       token = jnp.tile(token, (batch, 1, 1)).astype(self.dtype)
       x = jnp.concatenate([token, x], axis=1)
-    tokens = self.encoder(x, (rows, columns), train=train)
+    tokens, after = self.encoder(
+      x,
+      (rows, columns),
+      train=train,
+      layers=outputs.resolve(layers, self.encoder.depth),
+    )
     pooled = self.constrain(self.pooling(tokens, train=train))
     if self.head_hidden:
       pooled = nn.tanh(
         nn.Dense(width, dtype=self.dtype, name='head_hidden')(pooled)
       )
     logits = head.logits(pooled, self.num_classes, self.head_bias)
-    return outputs.Output(tokens, pooled, logits)
+    return outputs.Output(tokens, pooled, logits, after)
 
 
 def first_token(tokens, *, train):

@@ -73,13 +73,19 @@ class Encoder(nn.Module, kw_only=True):
   stack: layer_stack.LayerStack = layer_stack.LayerStack()
 
   @nn.compact
-  def __call__(self, x, grid, *, train):
+  def __call__(self, x, grid, *, train, layers=None):
     """Maps tokens [batch, tokens, width] to tokens of the same shape.
 
     Args:
       x: tokens; the last rows * columns of them are patches.
       grid: (rows, columns) of the patches.
       train: whether dropout and stochastic depth are active.
+      layers: those whose outputs are asked for as well, counted from 1, or
+        None.
+
+    Returns:
+      The tokens after the last norm. With `layers`, a pair of them and a tuple
+      of the tokens after each of these layers, before any norm.
     """
     x, positions = self._locate(x, grid)
     x = nn.Dropout(self.dropout, deterministic=not train)(x)
@@ -92,10 +98,12 @@ class Encoder(nn.Module, kw_only=True):
       return block(x, relative_keys, rate, train=train)
 
     each = list(zip(positions, rates))
-    x = self.stack.run(self, self.block.clone, call, x, each)
-    return nn.LayerNorm(self.norm_epsilon, dtype=self.dtype, name='norm')(
-      x
-    )  # eq. 4
+    x, after = self.stack.run(
+      self, self.block.clone, call, x, each, layers or ()
+    )
+    norm = nn.LayerNorm(self.norm_epsilon, dtype=self.dtype, name='norm')
+    tokens = norm(x)  # eq. 4
+    return tokens if layers is None else (tokens, after)
 
   def _locate(self, x, grid):
     """Returns tokens with a first embedding, and the positions of each layer.

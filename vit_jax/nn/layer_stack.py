@@ -51,8 +51,8 @@ class LayerStack:
   remat: str = 'none'
   constrain: Callable = lambda x: x
 
-  def run(self, module, make_block, call, x, each):
-    """Returns x after all layers, in a compact method of `module`.
+  def run(self, module, make_block, call, x, each, layers=()):
+    """Runs all layers, in a compact method of `module`.
 
     Args:
       module: gets the layers' parameters.
@@ -60,14 +60,21 @@ class LayerStack:
       call: call(block, x, own) returns the layer's output, shaped as x.
       x: input of the first layer.
       each: the argument `own` of each layer; trees of one structure.
+      layers: those whose outputs are asked for, counted from 1.
+
+    Returns:
+      x after all layers; and a tuple of it after each of `layers`, in their
+      order.
     """
     call, x = self._prepared(call), self.constrain(x)
 
     def in_turn(module, x):
+      after = {}
       for layer, own in enumerate(each):
         name = pytrees.BLOCK.format(layer)
         x = call(make_block(name=name, parent=module), x, own)
-      return x
+        after[layer + 1] = x
+      return x, tuple(after[layer] for layer in layers)
 
     if not self.scan:
       return in_turn(module, x)
@@ -76,14 +83,21 @@ class LayerStack:
         in_turn, 'params', pytrees.unstack, pytrees.stack, mutable=True
       )
       return init(module, x)
+
+    def body(block, x, own):
+      x = call(block, x, own)
+      return x, x if layers else None
+
     loop = nn.scan(
-      lambda block, x, own: (call(block, x, own), None),
+      body,
       variable_axes={'params': 0, 'intermediates': 0},
       split_rngs={'dropout': True},
       length=len(each),
     )
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
-    return loop(make_block(name=pytrees.BLOCKS, parent=module), x, stacked)[0]
+    block = make_block(name=pytrees.BLOCKS, parent=module)
+    x, after = loop(block, x, stacked)  # after: [layers, batch, ...], or None
+    return x, tuple(after[layer - 1] for layer in layers)
 
   def _prepared(self, call):
     def kept(block, x, own):

@@ -18,7 +18,7 @@ from vit_jax.planning import compute_cost
 from vit_jax.sharding import accelerators
 from vit_jax.weights import catalog, loading
 from vit_jax.weights.catalog import augreg
-from vit_jax.weights.files import download
+from vit_jax.weights.files import download, hub
 
 # The chip for which hours are given, and the fraction of its peak reached.
 CHIP, UTILIZATION = 'h100', 0.4
@@ -215,7 +215,7 @@ def _files_of(init):
   """Returns the URL of a catalogue name; else what is given, if anything."""
   if init in catalog.ENTRIES:
     return (catalog.get(init).address,)
-  return (init,) if init else ()
+  return (hub.of_timm(init) or init,) if init else ()
 
 
 def _of_pretraining(recipe):
@@ -361,6 +361,8 @@ def stock(file):
   Args:
     file: URL of a released file, or a path.
   """
+  if hub.is_address(file):
+    return ': of the Hugging Face Hub, which has a cache of its own'
   released = size_of_file(file)
   is_url = '://' in file
   path = pathlib.Path(file)

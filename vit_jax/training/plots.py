@@ -44,7 +44,7 @@ def learning_curve(workdir):
     0.5, 0.035, note, color=drawing.GREY, fontsize=8.5, ha='center', va='center'
   )
   panels = picture.subplots(1, 2)
-  best = _best(records)
+  best = best_step(records)
   for axes, name in zip(panels, ('loss', 'accuracy')):
     _train_line(axes, name, *_points(records, 'train', name))
     _eval_line(axes, name, *_points(records, 'eval', name), best)
@@ -87,11 +87,29 @@ def predictions(path, sample, num_examples, class_names=None):
   )
 
 
+def best_step(records):
+  """Returns the step of the best evaluation, the first of equals, or None."""
+  scores = {}
+  for record in records:
+    if record['split'] == 'eval' and record.keys() & {'accuracy', 'loss'}:
+      score = metrics.score(record)
+      if all(map(math.isfinite, score)):
+        scores.setdefault(record['step'], score)
+  return max(scores, key=scores.get) if scores else None
+
+
 def _note(workdir):
-  """Returns what a reader of the curves has to know of the training images."""
   if not (workdir / recipes.FILE).exists():
     return ''
-  data = recipes.load(str(workdir / recipes.FILE)).data
+  return training_note(recipes.load(str(workdir / recipes.FILE)).data)
+
+
+def training_note(data):
+  """Returns what a reader of the curves has to know of the training images.
+
+  Args:
+    data: the part `data` of the run's configuration.
+  """
   kinds = mixing.kinds(data)
   facts = [f'images are mixed ({", ".join(kinds)})'] if kinds else []
   facts += ['classes are balanced'] if data.balance else []
@@ -112,17 +130,6 @@ def _points(records, split, name):
   }
   steps = sorted(found)
   return np.array(steps), np.array([found[step] for step in steps], float)
-
-
-def _best(records):
-  """Returns the step of the best evaluation, the first of equals, or None."""
-  scores = {}
-  for record in records:
-    if record['split'] == 'eval' and record.keys() & {'accuracy', 'loss'}:
-      score = metrics.score(record)
-      if all(map(math.isfinite, score)):
-        scores.setdefault(record['step'], score)
-  return max(scores, key=scores.get) if scores else None
 
 
 def _train_line(axes, name, steps, values):

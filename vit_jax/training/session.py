@@ -14,7 +14,7 @@ import jax
 
 from vit_jax import errors, files, pytrees
 from vit_jax.checkpoints import manager, parameters
-from vit_jax.config import recipes
+from vit_jax.config import overrides, recipes
 from vit_jax.data import threads
 from vit_jax.evaluation import metrics, records
 from vit_jax.training import best_step, initialization, progress
@@ -28,6 +28,7 @@ from vit_jax.training.runtime import (
   profiling,
   timings,
   watchdog,
+  writers,
 )
 from vit_jax.weights import card as cards
 
@@ -71,7 +72,12 @@ class Session:
     self._best = best_step.BestStep()
     self._mirror = mirror.Mirror(workdir, process_log.CURRENT.say)
     folder, is_writer = self._mirror.folder, jax.process_index() == 0
-    self.log = log.RunLog(folder, num_steps, is_writer=is_writer)
+    self.log = log.RunLog(
+      folder,
+      num_steps,
+      is_writer=is_writer,
+      make_writers=functools.partial(self._make_writers, folder),
+    )
     file = timings.TimingsFile(folder, self.log.say) if is_writer else None
     devices = components.mesh.local_devices
     self.timings = timings.Timings(num_steps, speed, file, devices)
@@ -124,11 +130,18 @@ class Session:
   def __exit__(self, *error):
     return self._stack.__exit__(*error)
 
+  def _make_writers(self, folder, say):
+    flat = overrides.flatten(self._config)
+    run = writers.Run(folder, self._workdir, flat, say)
+    return writers.build(self._config.run.writers, run)
+
   def _continue_files(self):
     """Fetches the files that this process adds lines to, from a store."""
     number = jax.process_index()
     names = [process_log.path('.', number).as_posix()]
-    for name in [*names, timings.FILE] if number == 0 else names:
+    if number == 0:
+      names += [timings.FILE, *writers.continued(self._config.run.writers)]
+    for name in names:
       try:
         self._mirror.fetch(name)
       except OSError as error:

@@ -21,6 +21,7 @@ from vit_jax.data.datasets import suites
 from vit_jax.evaluation import metrics, registry
 from vit_jax.sharding import mesh as meshes
 from vit_jax.training import assembly, initialization, trials
+from vit_jax.training.runtime import writers
 
 FILE = 'sweep.json'
 _METRIC = trials.METRIC
@@ -125,6 +126,60 @@ def run(
   return table
 
 
+def rows(
+  spec, overrides, workdir, sweep=(), num_seeds=1, suite=None, held_out=None
+):
+  """Returns the runs of a sweep, without starting any.
+
+  Args: see `run`.
+
+  Returns:
+    A dict for each: its data set, stage ('choosing' or 'final'), setting, seed,
+    accuracy, which is None unless it has finished, and folder. Of the final
+    runs, setting and folder are None until the setting is chosen.
+  """
+  workdir = files.path(workdir).expanduser().absolute()
+  listed = []
+  for dataset in suites.datasets(_rows(suite, _METRIC)):
+    folder = workdir / dataset.replace('/', '_')
+    spec_of = _with_dataset(spec, dataset)
+    listed += _listed(
+      _plan(spec_of, overrides, folder, sweep, num_seeds, held_out, {_METRIC})
+    )
+  return listed
+
+
+def _listed(plan):
+  """Returns the rows of one data set, see `rows`."""
+  listed = []
+
+  def add(stage, setting, seed, folder, accuracy):
+    listed.append(
+      {
+        'dataset': _name(plan.config.data),
+        'stage': stage,
+        'setting': setting,
+        'seed': seed,
+        'accuracy': accuracy,
+        'folder': folder and str(folder),
+      }
+    )
+
+  for setting, (folder, config) in zip(plan.settings, plan.trials()):
+    accuracy = trials.finished(folder, config)
+    add('choosing', setting, config.seed, folder, accuracy)
+  accuracies = [row['accuracy'] for row in listed]
+  if None in accuracies or (accuracies and all(map(math.isnan, accuracies))):
+    for seed in plan.seeds:
+      add('final', None, seed, None, None)
+    return listed
+  best = plan.settings[int(np.nanargmax(accuracies)) if accuracies else 0]
+  for folder, config in plan.finals(best):
+    accuracy = trials.finished(folder, config)
+    add('final', best, config.seed, folder, accuracy)
+  return listed
+
+
 def text(table):
   """Returns a Markdown table of what `run` returns, in per cent."""
   lines = ['| data set | chosen | accuracy |', '|---|---|---|']
@@ -196,6 +251,7 @@ def _check(plan):
 
   for folder, config in plan.trials() + finals:
     assembly.validate(config, num_devices)
+    writers.check(config.run.writers)
     if (folder / recipes.FILE).exists():
       recipes.check_same(config, folder)
     length(config.data, config.data.eval_split)  # It exists.

@@ -24,7 +24,7 @@ from vit_jax.training import (
   validation,
 )
 from vit_jax.training import session as sessions
-from vit_jax.training.runtime import preemption, process_log
+from vit_jax.training.runtime import preemption, process_log, writers
 from vit_jax.weights import card as cards
 
 
@@ -47,6 +47,7 @@ def run(config, workdir):
   workdir = paths.absolute(workdir)
   devices = meshes.devices()
   assembly.validate(config, len(devices))
+  writers.check(config.run.writers)
   recipes.check_same(config, workdir)
   workdir = files.path(workdir)
   process_log.CURRENT.begin(workdir)

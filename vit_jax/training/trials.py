@@ -44,6 +44,11 @@ def trained(folder, config):
   return value
 
 
+def finished(folder, config):
+  """Returns the accuracy of a run that has finished, else None."""
+  return _known(folder, config, METRIC)
+
+
 def _real(folder, config):
   """Returns the accuracy of a finished run on the reassessed labels."""
   trained(folder, config)

@@ -18,7 +18,8 @@ HEADS = ('keep', 'replace')
 CLASS_TOKENS = ('keep', 'add', 'drop')
 PATCHES = ('keep', 'resize')
 
-_HEAD = re.compile(r'(head|head_hidden)/.*')
+HEAD = ('head', 'head_hidden')  # Modules that are replaced with the head.
+_HEAD = re.compile(rf'({"|".join(HEAD)})/.*')
 _PATCHES = 'stem/embedding/kernel'
 
 

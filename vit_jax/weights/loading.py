@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Callable
 
+import jax
 import jax.numpy as jnp
 
 from vit_jax import errors, files, models, pytrees
@@ -31,7 +32,7 @@ from vit_jax.weights import (
   torch_config,
 )
 from vit_jax.weights.catalog import augreg
-from vit_jax.weights.files import download
+from vit_jax.weights.files import download, hub, sharded
 from vit_jax.weights.torch_config import told as tellings
 
 _DIGEST = re.compile(r'#(sha256|md5)=\w*$')  # Behind an address.
@@ -92,7 +93,9 @@ def find(checkpoint, model_name=None, format_name=None, position_resize=None):
     checkpoint: a name as 'augreg/B_16'; a URL, https:// or gs://; a file,
       with ':img' behind it where it holds several models; the folder of a run,
       with ':best' behind it for its best step in place of its newest,
-      of an exported model, or of transformers or timm.
+      of an exported model, or of transformers or timm; a repository of the
+      Hugging Face Hub as 'hf://google/vit-base-patch16-224', or a name of timm,
+      'vit_base_patch16_224.augreg_in21k'.
     model_name: of the model, if known; else the shapes tell.
     format_name: a key of `formats.FORMATS`; None: the names of arrays tell.
     position_resize: how to resize position embeddings, a key of
@@ -109,17 +112,44 @@ def find(checkpoint, model_name=None, format_name=None, position_resize=None):
 
 
 def _find(checkpoint, model_name, format_name):
-  if not download.is_address(checkpoint):
+  if not download.is_address(checkpoint) and not hub.is_address(checkpoint):
     folder, is_best = run_folder(checkpoint)
     if is_best:
       return _from_orbax(folder, model_name, of_best=True)
   entry, path = _locate(checkpoint)
+  if hub.is_address(path):
+    try:
+      return _from_hub(path, model_name, format_name)
+    except hub.HubError as error:
+      if path == checkpoint:
+        raise
+      raise hub.HubError(
+        f'{checkpoint} is no file, folder or name of the catalogue, and was '
+        f'taken for a model of timm. {error}'
+      ) from error
+  return _from_path(path, model_name, format_name, entry)
+
+
+def _from_hub(address, model_name, format_name):
+  fetched = hub.fetch(address)
+  found = _from_path(str(fetched.folder), model_name, format_name, None)
+  source = {
+    **found.card.source,
+    'repository': fetched.repo,
+    'commit': fetched.commit,
+  }
+  return dataclasses.replace(
+    found, card=dataclasses.replace(found.card, source=source)
+  )
+
+
+def _from_path(path, model_name, format_name, entry):
   folder = files.path(path)
   if not files.is_folder(folder):
     return _from_file(path, model_name, format_name, entry)
-  if files.exists(folder / publishing.WEIGHTS):
-    path = str(folder / publishing.WEIGHTS)
-    return _from_file(path, model_name, format_name, entry)
+  for name in publishing.WEIGHTS, sharded.INDEX:
+    if files.exists(folder / name):
+      return _from_file(str(folder / name), model_name, format_name, entry)
   return _from_orbax(folder, model_name)
 
 
@@ -145,24 +175,42 @@ def build(weights, num_classes=None, platform=None):
   return models.build(weights.model, num_classes, platform=platform)
 
 
-def load(weights, image_size):
+def load(weights, image_size, num_classes=None, rng=None):
   """Returns (model, params): the weights, in their model, on the device.
 
   Args:
     weights: a `Weights`.
     image_size: (rows, columns) in pixels that the model will see.
+    num_classes: outputs of a fresh head, as a training would start with; 0: no
+      head; None: the head of the weights.
+    rng: key of what is fresh.
 
   Raises:
     UserError: patches do not cover that size, or the weights can't be read.
   """
   validation.check_resolution(image_size, weights.model.name)
-  model = build(weights, platform=meshes.devices()[0].platform)
+  model = build(weights, num_classes, meshes.devices()[0].platform)
+  wanted = models.params_of(model, image_size)
+  if num_classes:
+    wanted = _with_fresh_head(wanted, model, image_size, rng)
+  head = 'keep' if num_classes is None else 'replace'
   params, _ = weights.load(
-    models.params_of(model, image_size),
-    changes_to(weights, weights.model, image_size),
+    wanted,
+    changes_to(weights, weights.model, image_size, head),
     lambda path, array: jnp.asarray(array),
   )
   return model, params
+
+
+def _with_fresh_head(wanted, model, image_size, rng):
+  """Returns shapes of parameters, with arrays as initialised for the head."""
+
+  def init(rng):
+    images = jnp.zeros((1, *image_size, 3))
+    params = model.init(rng, images, train=False)['params']
+    return {path: params[path] for path in params if path in fitting.HEAD}
+
+  return {**wanted, **jax.jit(init)(rng)}
 
 
 def changes_to(weights, model, image_size, head='keep'):
@@ -202,7 +250,12 @@ def _grid(name, image_size):
 
 
 def _locate(checkpoint):
-  """Returns the row of the catalogue, or None, and the path."""
+  """Returns the row of the catalogue, or None, and the path.
+
+  A repository of the Hugging Face Hub has its address in place of a path.
+  """
+  if hub.is_address(checkpoint):
+    return None, checkpoint
   entry, address = None, checkpoint
   file, _ = formats.split(checkpoint)
   if not download.is_address(checkpoint):
@@ -217,6 +270,8 @@ def _locate(checkpoint):
   if entry:
     address = entry.address
   elif not download.is_address(checkpoint):
+    if of_timm := hub.of_timm(checkpoint):
+      return None, of_timm
     raise errors.UserError(
       f'{checkpoint} is no file, folder or address, and the catalogue of '
       'released files has no such name. '
@@ -225,6 +280,7 @@ def _locate(checkpoint):
         {*catalog.ENTRIES, *_beside(checkpoint)},
         'vit_jax/weights/catalog/__init__.py',
       )
+      + f' A repository of the Hugging Face Hub is {hub.SCHEME}OWNER/NAME.'
     )
   address, hash_mark, digest = address.partition('#')
   file, part = formats.split(address)

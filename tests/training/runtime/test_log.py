@@ -9,7 +9,7 @@ from tensorboardX.proto import event_pb2
 
 from vit_jax import errors
 from vit_jax.training.runtime import log as logs
-from vit_jax.training.runtime import metrics_file, process_log
+from vit_jax.training.runtime import metrics_file, process_log, writers
 
 NOW = datetime.datetime(2026, 5, 17, 9, 30, tzinfo=datetime.UTC)
 STAMP = '2026-05-17 09:30:00 '
@@ -27,9 +27,18 @@ def stream():
 
 @pytest.fixture
 def make_log(tmp_path, stream):
+  def make_writers(say):
+    run = writers.Run(tmp_path, tmp_path, {}, say)
+    return writers.build(('tensorboard',), run)
+
   def make(**options):
     process = process_log.ProcessLog(lambda: NOW)
-    options = {'stream': stream, 'process': process, **options}
+    options = {
+      'stream': stream,
+      'process': process,
+      'make_writers': make_writers,
+      **options,
+    }
     return logs.RunLog(tmp_path, num_steps=400, **options)
 
   return make

@@ -6,6 +6,8 @@ its format; that it is the right model, the sizes in the public listings tell.
 
 import functools
 import re
+import subprocess
+import sys
 
 import jax
 import numpy as np
@@ -14,7 +16,7 @@ import pytest
 from vit_jax import errors, models, pytrees
 from vit_jax.config import schema
 from vit_jax.weights import catalog, formats, mapping, publishing
-from vit_jax.weights.catalog import augreg
+from vit_jax.weights.catalog import augreg, sizes
 from vit_jax.weights.files import npz, weights_file
 from vit_jax.weights.tables import bit, mixer, vit
 
@@ -171,6 +173,7 @@ def test_the_parameters_of_every_file_are_counted(name):
   count = sum(leaf.size for leaf in released_shapes(entry).values())
   copies = 3 if name == 'sam/ViT-S_16' else 1
   assert entry.num_parameters == copies * count
+  assert sizes.NUM_PARAMETERS[name] == copies * count
 
 
 @pytest.mark.parametrize('name', catalog.ENTRIES)
@@ -243,6 +246,47 @@ def test_bit_comes_back_with_the_same_bytes(tmp_path):
   )
   first, second = (tmp_path / name for name in ('a.npz', 'b.npz'))
   assert first.read_bytes() == second.read_bytes()
+
+
+# By pattern -------------------------------------------------------------------
+
+
+def test_files_are_found_by_pattern():
+  found = [entry.name for entry in catalog.matching('augreg/*imagenet2012-384')]
+  assert found == [
+    name
+    for name in catalog.ENTRIES
+    if name.startswith('augreg/') and name.endswith('imagenet2012-384')
+  ]
+  assert len(found) > 9
+  assert len(catalog.matching()) == len(catalog.ENTRIES)
+
+
+def test_the_table_has_the_size_of_every_file_that_is_known():
+  rows = catalog.table()
+  assert [row['name'] for row in rows] == [*catalog.ENTRIES]
+  assert {row['name'] for row in rows if row['parameters'] is None} == {
+    name
+    for name, entry in catalog.ENTRIES.items()
+    if entry.address.endswith(':img') and entry.total is None
+  }
+  (row,) = catalog.table('lit/LiT-B16B')
+  assert row['parameters'] == catalog.get('lit/LiT-B16B').total
+  (row,) = catalog.table('augreg/B_16')
+  assert (row['MB'], row['model']) == (412, 'ViT-B/16')
+
+
+def test_a_pattern_of_no_file_is_refused_with_one_that_works():
+  with pytest.raises(errors.UserError, match=r"'\*deit3\*'"):
+    catalog.matching('deit3')
+
+
+def test_names_are_looked_up_without_jax():
+  code = (
+    'import sys; from vit_jax.weights import catalog; '
+    "catalog.matching('sam/*'); sys.exit('jax' in sys.modules)"
+  )
+  assert subprocess.run([sys.executable, '-c', code]).returncode == 0
 
 
 # AugReg -----------------------------------------------------------------------

@@ -232,7 +232,8 @@ def _read(source, weights, resolution):
   rows = zip(*map(_one_by_one, readers))
   for label, problem, pixels in map(_joined, rows):
     if problem:
-      print(errors.shown(f'vit_jax: {label}: {problem}'), file=sys.stderr)
+      line = f'vit_jax: {names.shown(label)}: {problem}'
+      print(errors.shown(line), file=sys.stderr)
       are_whole = False
     elif len(images) == MAX_IMAGES:
       print(f'The page has the first {MAX_IMAGES} images.', file=sys.stderr)
@@ -332,22 +333,14 @@ def _view_data(model, pixels, layers, detail):
     'pooling': pages.Blob(seen.pooling),
     'distance': _rounded(seen.distance),
     'entropy': _rounded(seen.entropy),
-    'classes': _likeliest(seen.logits, model.class_names),
+    'classes': predict.likeliest(
+      seen.logits, model.class_names, min(TOP, len(seen.logits))
+    ),
   }
 
 
 def _rounded(array):
   return np.round(array.astype(np.float64), 4)
-
-
-def _likeliest(logits, class_names):
-  """Returns [(name, probability)] of the first classes."""
-  if not len(logits):
-    return []
-  shifted = np.exp(logits - logits.max())
-  probabilities = shifted / shifted.sum()
-  order = np.argsort(-probabilities, kind='stable')[:TOP]
-  return [(class_names[index], float(probabilities[index])) for index in order]
 
 
 def _told(models, made, detail):

@@ -8,8 +8,8 @@ const page = (() => {
   };
 
   // Returns an element: el('td', {class: 'number'}, 'text', another). Texts are
-  // never markup. An attribute that is null or false is left out; one whose name
-  // begins with "on" is a listener.
+  // never markup. A child or an attribute that is null or false is left out; an
+  // attribute whose name begins with "on" is a listener.
   function made(element, attributes, children) {
     for (const [name, value] of Object.entries(attributes || {})) {
       if (value === null || value === undefined || value === false) continue;
@@ -17,7 +17,7 @@ const page = (() => {
       else element.setAttribute(name, value === true ? '' : value);
     }
     for (const child of children.flat(Infinity)) {
-      if (child !== null && child !== undefined) element.append(child);
+      if (![null, undefined, false].includes(child)) element.append(child);
     }
     return element;
   }

@@ -42,6 +42,7 @@ _SCAN = b'\xff\xda'  # How each begins; never part of one.
 _TILE_COLUMNS, _TILE_ROWS, _SAMPLES = 322, 323, 277
 _STRIPS, _TILES = 273, 324
 
+_DECODED = (np.ndarray, Image.Image)  # No bytes any more.
 _ORIENTATION = 0x0112  # The tag of EXIF; its values are those below.
 _UPRIGHT = {
   2: lambda image: image[:, ::-1],
@@ -65,8 +66,8 @@ def decode(
   """Returns an image as uint8 [rows, columns, 3].
 
   Args:
-    image: the bytes of an image file, or uint8 [rows, columns], [rows,
-      columns, 1] or [rows, columns, 3].
+    image: the bytes of an image file, an image as Pillow has opened it, or
+      uint8 [rows, columns], [rows, columns, 1] or [rows, columns, 3].
     max_pixels: more rows times columns than this are refused undecoded.
     exif_orientation: turns the image as its EXIF orientation says.
     shrink: 2, 4 or 8 decodes a JPEG to that fraction of its sides (rounded
@@ -81,7 +82,10 @@ def decode(
   """
   if isinstance(image, np.ndarray):
     return _from_array(image)
-  pixels = _decode_jpeg(image, max_pixels, shrink, transient, exact_jpeg)
+  if isinstance(image, Image.Image):
+    pixels = _from_pillow(image, max_pixels)
+  else:
+    pixels = _decode_jpeg(image, max_pixels, shrink, transient, exact_jpeg)
   if pixels is None:
     pixels = _decode_with_pillow(image, max_pixels)
   if exif_orientation:
@@ -96,9 +100,26 @@ def jpeg_size(image):
   return header and header[:2]
 
 
+def size(image):
+  """Returns (rows, columns) of an image file by its header, or of an array.
+
+  None: the header can't be read.
+  """
+  if isinstance(image, np.ndarray):
+    return image.shape[:2]
+  found = jpeg_size(image)
+  if found is not None:
+    return found
+  try:
+    with _open(image) as file:
+      return file.height, file.width
+  except Exception:  # Pillow raises all kinds; it is told when it is decoded.
+    return None
+
+
 def _jpeg_header(image):
   """Returns (rows, columns, color space, subsampling) of a JPEG, else None."""
-  if isinstance(image, np.ndarray) or not simplejpeg.is_jpeg(image):
+  if isinstance(image, _DECODED) or not simplejpeg.is_jpeg(image):
     return None
   try:
     return simplejpeg.decode_jpeg_header(image)
@@ -113,7 +134,7 @@ def bits_used(image, max_pixels=MAX_PIXELS):
     image: the bytes of an image file, or an array.
     max_pixels: larger images are not looked at.
   """
-  if isinstance(image, np.ndarray) or not image.startswith(_MAY_HAVE_16_BITS):
+  if isinstance(image, _DECODED) or not image.startswith(_MAY_HAVE_16_BITS):
     return None
   try:
     with _open(image) as file:
@@ -201,6 +222,8 @@ def _buffer(size):
 def _orientation(image):
   """Returns the EXIF orientation, 1 to 8; 1, upright, where there is none."""
   try:
+    if isinstance(image, Image.Image):
+      return image.getexif().get(_ORIENTATION, 1)
     with _open(image) as file:
       return file.getexif().get(_ORIENTATION, 1)
   except Exception:  # Broken metadata don't make the pixels unusable.
@@ -210,6 +233,16 @@ def _orientation(image):
 def _open(image):
   """Returns the file that Pillow makes of bytes, undecoded."""
   return Image.open(io.BytesIO(image), formats=image_files.FORMATS)
+
+
+def _from_pillow(image, max_pixels):
+  try:
+    check_size(image.height, image.width, max_pixels)
+    return _pixels(image)
+  except errors.UserError:
+    raise
+  except Exception as error:  # It is decoded only now, by any decoder.
+    raise errors.UserError(f'A broken image: {error}') from error
 
 
 def _decode_with_pillow(image, max_pixels):

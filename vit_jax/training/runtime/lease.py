@@ -27,6 +27,26 @@ STATUS = 2  # Of a process whose folder another run has taken.
 _FIELDS = ('host', 'machine', 'pid', 'started', 'token', 'beats', 'is_released')
 
 
+class HeldError(errors.UserError):
+  """Another process holds the folder of a run."""
+
+
+def is_held(workdir):
+  """Returns whether a process seems to hold a folder; see `lock.is_held`."""
+  folder = workdir / FOLDER
+  newest = max(_numbers(folder), default=0)
+  if not newest:
+    return False
+  path = _path(folder, newest)
+  holder = _read(path)
+  if holder is None or holder['is_released'] or _is_gone(holder):
+    return False
+  try:
+    return time.time() - path.stat().st_mtime < EXPIRY_SECONDS
+  except FileNotFoundError:  # Of a number that has ended just now.
+    return is_held(workdir)
+
+
 class Lease:
   """A context that holds a folder.
 
@@ -126,31 +146,43 @@ class Lease:
     self._say(f'recovered the lock of {_name(holder)}, which is gone')
 
   def _refuse(self, holder):
-    raise errors.UserError(
+    raise HeldError(
       f'{self._workdir} is in use by {_name(holder)}; wait for it to end, '
       'stop it, or give this run its own --workdir.'
     )
 
   def _numbers(self):
-    stems = (path.stem for path in self._folder.glob('*.json'))
-    return [int(stem) for stem in stems if stem.isdecimal()]
+    return _numbers(self._folder)
 
   def _newest(self):
     return max(self._numbers(), default=0)
 
   def _path(self, number):
-    return self._folder / f'{number:08d}.json'
+    return _path(self._folder, number)
 
   def _read(self, number):
-    """Returns what a holder has written; None: it is gone, or says nothing."""
-    try:
-      holder = files.read_json(self._path(number))
-      return {name: holder[name] for name in _FIELDS}
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-      return None
+    return _read(self._path(number))
 
   def _text(self):
     return json.dumps(self._holder)
+
+
+def _numbers(folder):
+  stems = (path.stem for path in folder.glob('*.json'))
+  return [int(stem) for stem in stems if stem.isdecimal()]
+
+
+def _path(folder, number):
+  return folder / f'{number:08d}.json'
+
+
+def _read(path):
+  """Returns what a holder has written; None: it is gone, or says nothing."""
+  try:
+    holder = files.read_json(path)
+    return {name: holder[name] for name in _FIELDS}
+  except (FileNotFoundError, ValueError, KeyError, TypeError):
+    return None
 
 
 def _name(holder):

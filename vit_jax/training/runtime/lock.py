@@ -31,6 +31,29 @@ def hold(workdir, say=print):
   return make(workdir, say)
 
 
+def is_held(workdir):
+  """Returns whether a process seems to hold the lock of a run's folder.
+
+  It only looks: nothing is written or locked, and nobody is waited for. A
+  holder that was killed on another machine seems to hold it for a few seconds.
+
+  Raises:
+    OSError: the folder can't be read.
+  """
+  workdir = files.path(workdir)
+  if files.is_remote(workdir):
+    return lease.is_held(workdir)
+  path = workdir / FILE
+  try:
+    holder = _parsed(files.read_bytes(path, 2 * _LENGTH))
+    age = time.time() - path.stat().st_mtime
+  except FileNotFoundError:
+    return False
+  if holder is None or age > 5 * BEAT_SECONDS:
+    return False
+  return holder['host'] != socket.gethostname() or _is_running(holder['pid'])
+
+
 class RunLock:
   """A context that holds the lock of a folder.
 
@@ -86,11 +109,7 @@ class RunLock:
 
   def _read(self):
     """Returns what the holder has written, or None."""
-    try:
-      holder = files.parse_json(os.pread(self._file, 2 * _LENGTH, 0))
-      return {name: holder[name] for name in ('host', 'pid', 'beats')}
-    except (ValueError, KeyError, TypeError):
-      return None
+    return _parsed(os.pread(self._file, 2 * _LENGTH, 0))
 
   def _write(self, beats):
     holder = {'host': socket.gethostname(), 'pid': os.getpid(), 'beats': beats}
@@ -114,10 +133,28 @@ class RunLock:
 
   def _refuse(self, holder, error=None):
     self._opened.close()
-    raise errors.UserError(
+    raise lease.HeldError(
       f'{self._path.parent} is in use by {_name(holder)}; wait for it to end, '
       'stop it, or give this run its own --workdir.'
     ) from error
+
+
+def _parsed(data):
+  try:
+    holder = files.parse_json(data)
+    return {name: holder[name] for name in ('host', 'pid', 'beats')}
+  except (ValueError, KeyError, TypeError):
+    return None
+
+
+def _is_running(pid):
+  try:
+    os.kill(int(pid), 0)
+  except (ProcessLookupError, ValueError, TypeError, OverflowError):
+    return False
+  except PermissionError:
+    pass
+  return True
 
 
 def _name(holder):

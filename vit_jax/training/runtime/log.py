@@ -2,7 +2,7 @@
 
 To a terminal: a progress bar. To a log: a line for each set of metrics, with
 the speed and where the time went. To the workdir: metrics.jsonl (see
-`metrics_file`), TensorBoard event files, and all lines (see `process_log`).
+`metrics_file`), what other `writers` write, and all lines (see `process_log`).
 """
 
 import contextlib
@@ -10,7 +10,6 @@ import datetime
 import pathlib
 import sys
 
-import tensorboardX
 import tqdm
 
 from vit_jax import errors
@@ -32,6 +31,8 @@ class RunLog:
     is_writer: False where another process prints and writes the same: this one
       writes into its own log only.
     process: the `process_log.ProcessLog` of this process.
+    make_writers: takes `say`, and returns writers besides metrics.jsonl (see
+      `writers`).
   """
 
   def __init__(
@@ -41,6 +42,7 @@ class RunLog:
     stream=None,
     is_writer=True,
     process=process_log.CURRENT,
+    make_writers=lambda say: [],
   ):
     self._workdir = pathlib.Path(workdir)
     self._num_steps = num_steps
@@ -48,7 +50,8 @@ class RunLog:
     self._is_writer = is_writer
     self._process = process
     self._open = contextlib.ExitStack()
-    self._board = self._bar = None
+    self._bar = None
+    self._writers = make_writers(self.say) if is_writer else []
     self._file = metrics_file.MetricsFile(workdir, self.say)
     self.records = []  # All so far, as metrics.jsonl holds them.
 
@@ -73,11 +76,9 @@ class RunLog:
     if not self._is_writer:
       return
     self._file.rewrite(self.records)
-    self._board = self._open.enter_context(
-      tensorboardX.SummaryWriter(
-        str(self._workdir / 'tensorboard'), purge_step=step + 1
-      )
-    )
+    for writer in self._writers:
+      self._open.enter_context(writer)
+      writer.start(step, self.records)
     if self._stream.isatty():
       self._bar = self._open.enter_context(
         tqdm.tqdm(
@@ -104,9 +105,9 @@ class RunLog:
     if not self._is_writer:
       self.note(line)
       return
+    for writer in self._writers:
+      writer.timings(step, timings)
     self._write(record)
-    for name, value in timings.items():
-      self._board.add_scalar(f'train/{name}', value, step)
     if self._bar is None:
       self.say(line)
     else:
@@ -160,11 +161,8 @@ class RunLog:
 
   def _write(self, record):
     self._file.append(self.records)
-    for name, value in record.items():
-      if name not in ('step', 'split') and value is not None:
-        self._board.add_scalar(
-          f'{record["split"]}/{name}', value, record['step']
-        )
+    for writer in self._writers:
+      writer.write(record)
 
 
 # How timings are written in a line, in this order.

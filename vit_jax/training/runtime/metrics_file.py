@@ -66,35 +66,46 @@ def read(workdir):
     raise errors.UserError(
       f'{workdir} has no {FILE}; give the --workdir of a run.'
     )
-  return [
-    {name: math.nan if value is None else value for name, value in line.items()}
-    for line in _whole_lines(path)
-  ]
+  records, problems = readable(workdir)
+  if problems:
+    raise errors.UserError(problems[0])
+  return records
+
+
+def readable(workdir):
+  """Returns the metrics of a run, and what is wrong with other lines.
+
+  Returns:
+    The records, as `read` does, [] where there is no file; and a line of text
+    for each line before the last that is none of metrics.
+
+  Raises:
+    UserError: the file is no regular file or is too large.
+  """
+  path = files.path(workdir) / FILE
+  lines, records, problems = files.read_lines(path), [], []
+  for number, line in enumerate(lines, 1):
+    try:
+      found = _parse(line)
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
+      if number < len(lines):  # A crash may have cut the last one.
+        problems.append(
+          f'{path}, line {number} is not a line of metrics ({error}).'
+        )
+      continue
+    records.append(
+      {
+        name: math.nan if value is None else value
+        for name, value in found.items()
+      }
+    )
+  return records, problems
 
 
 def finite(value):
   """Returns a number as JSON holds it: None where it is not finite."""
   value = value if isinstance(value, int) else float(value)
   return value if math.isfinite(value) else None
-
-
-def _whole_lines(path):
-  """Returns what each line of a metrics.jsonl holds, {'step', 'split', ...}.
-
-  Raises:
-    UserError: a line before the last is invalid.
-  """
-  lines, records = files.read_lines(path), []
-  for number, line in enumerate(lines, 1):
-    try:
-      records.append(_parse(line))
-    except (ValueError, KeyError, TypeError, OverflowError) as error:
-      if number == len(lines):
-        break
-      raise errors.UserError(
-        f'{path}, line {number} is not a line of metrics ({error}).'
-      ) from error
-  return records
 
 
 def _parse(line):

@@ -7,7 +7,7 @@ timm's results on ImageNet's validation set; all files take pixels in [-1, 1].
 
 from vit_jax import errors
 from vit_jax.config import model_names
-from vit_jax.weights.catalog import augreg
+from vit_jax.weights.catalog import augreg, sizes
 from vit_jax.weights.catalog import entry as catalog_entry
 
 Entry = catalog_entry.Entry
@@ -24,6 +24,46 @@ def get(name):
   if name.startswith('augreg/') and name not in ENTRIES:
     return augreg.entry(name.removeprefix('augreg/'))
   return errors.choose('The name of a released file', name, ENTRIES)
+
+
+def matching(pattern='*'):
+  """Returns the entries whose names fit a pattern, as 'augreg/*384*'.
+
+  Of AugReg's files, those that are recommended or known to timm.
+
+  Raises:
+    UserError: there are none; it names the nearest.
+  """
+  names = errors.matching('released file', pattern, ENTRIES)
+  return [ENTRIES[name] for name in names]
+
+
+def table(pattern='*'):
+  """Returns the entries that fit a pattern as dicts of what JSON can hold.
+
+  A size counts the numbers in the file, at 4 bytes each.
+
+  Raises:
+    UserError: as `matching`.
+  """
+  rows = []
+  for entry in matching(pattern):
+    count = sizes.NUM_PARAMETERS.get(entry.name)
+    rows.append(
+      {
+        'name': entry.name,
+        'model': entry.model,
+        'parameters': count,
+        'MB': count and round(4 * count / 1e6),
+        'resolution': entry.resolution,
+        'classes': entry.num_classes,
+        'accuracy': entry.accuracy,
+        'note': entry.note,
+        'url': entry.address,
+        'licence': LICENCE,
+      }
+    )
+  return rows
 
 
 def has_family_of(name):

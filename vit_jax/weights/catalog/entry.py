@@ -3,12 +3,6 @@
 import dataclasses
 import functools
 
-import jax
-
-from vit_jax import models, pytrees
-from vit_jax.config import schema
-from vit_jax.weights import formats, mapping
-
 CENTRAL = 8 / 7  # 256 pixels, of which 224 are taken; 448 and 384 alike.
 
 
@@ -74,6 +68,13 @@ class Entry:
 @functools.cache
 def _count(model, format_name, resolution, num_classes, fields):
   """Returns how many parameters a file has, from the model's shapes alone."""
+  # To look a name up or to complete one, nobody should wait for JAX.
+  import jax
+
+  from vit_jax import models, pytrees
+  from vit_jax.config import schema
+  from vit_jax.weights import formats, mapping
+
   config = schema.default().model
   config.update(name=model, **dict(fields))
   if 'scan' in models.family(model).fields:
