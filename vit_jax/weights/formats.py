@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from vit_jax import errors, models, pytrees
 from vit_jax.weights import fitting, mapping, normalization, preprocessing
 from vit_jax.weights.files import npz, sharded, weights_file
-from vit_jax.weights.tables import bit, mixer, vit
+from vit_jax.weights.tables import bit, foreign, mixer, vit
 
 # Where trainers keep the parameters; what lies elsewhere is their own.
 PREFIXES = ('opt/target/', 'params/', '')
@@ -152,6 +152,7 @@ def opened(path, format_name=None):
     open_file = _NPZ if _is_zip(file_path) else _SAFETENSORS
   with open_file(file_path) as file:
     view = _parameters(file, part)
+    _check_parts(path, view)
     _check_floats(path, view)
     if format_name is None:
       format_name = _recognise(path, view)
@@ -257,6 +258,15 @@ def _parameters(file, part):
       f'{", ".join(parts[:20]) or "nothing"}.'
     )
   return view
+
+
+def _check_parts(path, names):
+  if found := foreign.parts(names):
+    *others, last = found
+    listed = f'{", ".join(others)} and {last}' if others else last
+    raise errors.UserError(
+      f'{path} is of a model with {listed}, which no model here has.'
+    )
 
 
 def _check_floats(path, view):

@@ -335,23 +335,21 @@ def _best(text):
 
 
 def _from_file(path, model_name, format_name, entry):
-  with formats.opened(path, format_name) as file:
-    shapes = {name: leaf.shape for name, leaf in file.shapes().items()}
-    format_name = file.format
   told = tellings.Told('tanh')
-  if format_name in torch_config.PROJECTS:
-    folder = files.path(formats.split(path)[0]).parent
-    told = torch_config.read(folder, format_name)
-    normalization.check(path, shapes, told.preprocessing)
-    if told.assumed:
-      print(errors.shown(f'{path}: {told.assumed}'), file=sys.stderr)
+  with formats.opened(path, format_name) as file:
+    format_name = file.format
+    if format_name in torch_config.PROJECTS:
+      folder = files.path(formats.split(path)[0]).parent
+      told = torch_config.read(folder, format_name)
+    shapes = {name: leaf.shape for name, leaf in file.shapes().items()}
+  normalization.check(path, shapes, told.preprocessing)
+  if told.assumed:
+    print(errors.shown(f'{path}: {told.assumed}'), file=sys.stderr)
   name = model_name or (entry and entry.model)
   inferred = models.infer_config(shapes, name, told.num_heads)
   model = schema.default().model
   model.update(inferred.fields)
-  for field in models.family(model.name).fields:
-    if field in ('gelu', 'norm_epsilon'):
-      model[field] = getattr(told, field)
+  _settle(path, model, told)
   card = _card_of_file(path, format_name, entry, model, inferred, told)
   position_resize = formats.FORMATS[format_name].position_resize
   if entry and entry.position_resize:
@@ -366,6 +364,27 @@ def _from_file(path, model_name, format_name, entry):
     ),
     position_resize,
   )
+
+
+def _settle(path, model, told):
+  """Gives a model what its arrays do not say, and the files beside them do.
+
+  Raises:
+    UserError: they contradict each other.
+  """
+  fields = models.family(model.name).fields
+  for field in {'gelu', 'norm_epsilon'} & set(fields):
+    model[field] = getattr(told, field)
+  if 'pooling' not in fields:
+    return
+  if told.pooling not in (None, model.pooling):
+    raise errors.UserError(
+      f'{path}: its {tellings.CONFIG} says that it pools by {told.pooling}, '
+      f'and its arrays are of a model that pools by {model.pooling}; no model '
+      'here does both.'
+    )
+  if model.position_embedding == 'sincos_2d':  # What no array can tell.
+    model.position_embedding = told.position_embedding
 
 
 def _card_of_file(path, format_name, entry, model, inferred, told):

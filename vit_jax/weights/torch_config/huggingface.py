@@ -46,8 +46,8 @@ def _read_config(config):
     errors.choose('hidden_act', config.get('hidden_act', 'gelu'), _HIDDEN_ACTS),
     float(told.number('layer_norm_eps', config.get('layer_norm_eps', 1e-12))),
     heads,
-    told.pair('image_size', config.get('image_size')),
-    _names(config),
+    image_size=told.pair('image_size', config.get('image_size')),
+    class_names=_names(config),
     source=_source(config),
   )
 

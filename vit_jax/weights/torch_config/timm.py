@@ -10,9 +10,8 @@ from vit_jax.data.datasets import class_names
 from vit_jax.data.transforms import whole_pixels
 from vit_jax.weights import formats
 from vit_jax.weights import preprocessing as preparation
-from vit_jax.weights.torch_config import told
+from vit_jax.weights.torch_config import timm_models, told
 
-_ACT_LAYERS = {'gelu': 'erf', 'gelu_tanh': 'tanh'}
 # What timm assumes where a file says nothing.
 _MEAN, _STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 _CROP_PCT, _CROP_MODE, _INTERPOLATION = 0.875, 'center', 'bicubic'
@@ -40,24 +39,23 @@ def read(folder):
   if path is not None:
     return told.read_json(path, _read)
   return told.Told(
+    position_embedding='none',
     assumed=f'no {told.CONFIG} says how images are prepared; assumed: as those '
-    "of Google's releases, in [-1, 1]."
+    "of Google's releases, in [-1, 1].",
   )
 
 
 def _read(config):
   arguments = config.get('model_args') or {}
   pretrained = config.get('pretrained_cfg') or config
-  heads = arguments.get('num_heads')
-  if heads is not None and type(heads) is not int:
-    raise errors.UserError(f'num_heads={heads!r} is no number.')
-  gelu = errors.choose(
-    'act_layer', arguments.get('act_layer') or 'gelu', _ACT_LAYERS
-  )
+  architecture = str(config.get('architecture') or '').partition('.')[0]
+  said = timm_models.settings(architecture, arguments)
   image_size = _image_size(arguments, pretrained)
   return told.Told(
-    gelu,
-    num_heads=heads,
+    said.gelu,
+    num_heads=said.num_heads,
+    pooling=said.pooling,
+    position_embedding='none',
     image_size=image_size,
     class_names=_names(config, pretrained),
     preprocessing=_preprocessing(pretrained, image_size or preparation.NATIVE),

@@ -27,8 +27,9 @@ class Told:
   """What is said of weights; None where nothing is.
 
   Attributes:
-    gelu, norm_epsilon: fields of the configuration's part `model`.
-    num_heads: of attention.
+    gelu, norm_epsilon, num_heads, pooling: fields of the configuration's part
+      `model`.
+    position_embedding: likewise, where the weights have no array of it.
     image_size: (rows, columns) in pixels.
     class_names, preprocessing, source: see `card.Card`.
     assumed: a sentence: what is not said and was assumed; or ''.
@@ -37,6 +38,8 @@ class Told:
   gelu: str = 'erf'
   norm_epsilon: float = 1e-6
   num_heads: int | None = None
+  pooling: str | None = None
+  position_embedding: str = 'sincos_2d'
   image_size: tuple[int, int] | None = None
   class_names: tuple[str, ...] | None = None
   preprocessing: preparation.Preprocessing = preparation.AS_RELEASED
