@@ -67,7 +67,10 @@ def test_a_folder_of_a_run_is_told_from_weights(tmp_path):
   names = 'workdir', 'checkpoint'
   for text in str(run), f'{run}:best':
     assert given(['evaluate', text], *names) == (text, None)
-  for text in 'augreg/B_16', str(tmp_path / 'exported'), 'model.npz':
+  for text in (
+    *('augreg/B_16', str(tmp_path / 'exported'), 'model.npz'),
+    *('https://example.com/a.npz', 'hf://owner/name'),
+  ):
     assert given(['evaluate', text], *names) == (None, text)
 
 
