@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -54,6 +55,8 @@ def load(
   found = loading.find(name, model, position_resize=position_resize)
   if dtype is not None:
     found = _with_dtype(found, dtype)
+  if found.entry and found.entry.note and num_classes is None:
+    print(f'{name}: {found.entry.note}', file=sys.stderr)
   card = found.card
   size = _size(image_size) or preprocessing.image_size(card, None)
   module, params = loading.load(found, size, num_classes, _rng(seed))
