@@ -75,26 +75,15 @@ def test_names_mean_what_timm_makes_of_them(monkeypatch):
 @pytest.fixture
 def create(lab):
   def create(arguments):
+    size = lab.pixels.shape[1]
+    arguments = {'img_size': size, 'embed_dim': 48, 'depth': 1, **arguments}
     model = timm.create_model(
-      'vit_tiny_patch16_224',
-      img_size=lab.pixels.shape[1],
-      num_classes=11,
-      embed_dim=48,
-      depth=1,
-      **arguments,
+      'vit_tiny_patch16_224', num_classes=11, **arguments
     )
     lab.fill(model)
     folder = lab.folder / 'timm'
     timm.models.save_for_hf(
-      model,
-      folder,
-      safe_serialization=True,
-      model_args={
-        'embed_dim': 48,
-        'depth': 1,
-        'img_size': lab.pixels.shape[1],
-        **arguments,
-      },
+      model, folder, safe_serialization=True, model_args=arguments
     )
     return model, folder
 

@@ -13,9 +13,7 @@ _SIGNS = {
   r'reg_token|register_tokens|.*\.(register_tokens|storage_tokens)': (
     'register tokens'
   ),
-  r'dist_token|head_dist\..*|.*distillation_token|distillation_classifier\..*': (
-    'a distillation token'
-  ),
+  r'dist_token|head_dist\..*|.*distillation_token': 'a distillation token',
   r'norm_pre\..*|.*\.pre_layrnorm\..*|.*ln_pre\..*': (
     'a norm before the encoder, as CLIP'
   ),

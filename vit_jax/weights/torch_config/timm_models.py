@@ -28,6 +28,7 @@ _HEADS = {
   **dict.fromkeys(('large', 'huge', 'giant', 'gigantic', 'so400m'), 16),
   'giantopt': 16,
 }
+_SIZE = re.compile(r'(?:vit|deit3?|flexivit|beit3|eva)_([a-z0-9]+)')
 # {pattern of names: arguments that timm gives to these, where they are not
 # those of most}; all that match count.
 _DEFAULTS = {
@@ -75,7 +76,14 @@ _FREE = frozenset(
       'init_values',
     ),
     *('qkv_bias', 'proj_bias', 'qk_norm', 'scale_attn_norm', 'scale_mlp_norm'),
-    *('pre_norm', 'final_norm', 'fc_norm', 'drop_block_rate', 'stem_chs'),
+    *(
+      'init_values',
+      'pre_norm',
+      'final_norm',
+      'fc_norm',
+      'drop_block_rate',
+      'stem_chs',
+    ),
   )
 )
 # {pattern of names: {argument: values that mean what is computed here}}.
