@@ -80,6 +80,7 @@ RUNS = {
   'predict': (('run', 'cat.png', 'cat.png', '--json'), '"file": "cat.png"'),
   'convert': (('run', 'for_timm', '--to=timm'), 'for_timm'),
   'analyze': (('filters', '--checkpoint=run', '--output=figures'), 'filters'),
+  'explore': (('run', 'cat.png', '--output=looks.html'), 'looks.html'),
   'sweep': (
     (
       '--config=quickstart.py',

@@ -75,11 +75,13 @@ def test_a_sweep_has_settings_to_choose_from(name, argv):
 
 
 @pytest.mark.parametrize(
-  ('name', 'argv'), examples('evaluate', 'predict', 'analyze', 'convert')
+  ('name', 'argv'),
+  examples('evaluate', 'predict', 'analyze', 'explore', 'convert'),
 )
 def test_names_are_known(name, argv):
   args = parsed(name, argv)
   assert_released(getattr(args, 'checkpoint', None) or '/')
+  assert_released(getattr(args, 'against', None) or '/')
   assert_released(getattr(args, 'source', None) or '/')
   assert set(getattr(args, 'evaluators', None) or ()) <= {*registry.EVALUATORS}
   assert getattr(args, 'dataset', None) in {None, *datasets.DATASETS}

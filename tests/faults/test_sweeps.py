@@ -1,10 +1,10 @@
 """Two processes on one sweep: they share its runs, also where one is killed."""
 
 import json
+import pathlib
 import re
 import signal
 
-import conftest
 import pytest
 
 from vit_jax.evaluation import records
@@ -12,6 +12,7 @@ from vit_jax.training import sweep, tasks
 from vit_jax.training.runtime import lock, metrics_file
 
 GRID = '--sweep=optimizer.learning_rate=0.01,0.02'
+NUM_STEPS = 12  # Of `runs.recipe`.
 TABLE = re.compile(r'^\| .*', re.M)
 
 
@@ -38,7 +39,7 @@ def assert_whole(workdir, shown):
     assert len(finished) == 1, folder
     lines = metrics_file.read(folder)
     steps = [line['step'] for line in lines if line['split'] == 'train']
-    assert steps == list(range(1, conftest.NUM_STEPS + 1))
+    assert steps == list(range(1, NUM_STEPS + 1))
   assert len({tuple(TABLE.findall(text)) for text in shown}) == 1
   (row,) = json.loads((workdir / sweep.FILE).read_text())
   assert f'| {100 * row["accuracy"]:.2f} ± ' in shown[0]
@@ -50,7 +51,7 @@ def test_two_at_once_share_the_runs_and_end_with_one_table(runs, argv):
     map(str, started)
   )
   shown = [str(each) for each in started]
-  assert_whole(conftest.pathlib.Path(argv[2]), shown)
+  assert_whole(pathlib.Path(argv[2]), shown)
   made = re.findall(r'^(\S+): running$', '\n'.join(shown), re.M)
   assert len(made) == len(set(made)) == 4
 
@@ -58,8 +59,8 @@ def test_two_at_once_share_the_runs_and_end_with_one_table(runs, argv):
 def test_the_run_of_one_that_is_killed_is_resumed_by_the_other(
   runs, argv, wait_until
 ):
-  workdir = conftest.pathlib.Path(argv[2])
-  slow = {'slow_steps': {'seconds': 0.1}}
+  workdir = pathlib.Path(argv[2])
+  slow = {'stall': {'batch': 5, 'seconds': 2}}
   killed = runs.start(argv, slow)
 
   def at_it(run):

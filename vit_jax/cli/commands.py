@@ -217,6 +217,24 @@ def _analyze(args):
   )
 
 
+def _explore(args):
+  from vit_jax.training.runtime import startup
+
+  startup.use_compilation_cache()
+
+  from vit_jax.analysis import explore
+
+  return explore.run(
+    [each for each in (args.checkpoint, args.against) if each],
+    args.input,
+    args.output,
+    model_name=args.model,
+    resolution=args.resolution,
+    layers=args.layers,
+    max_megabytes=args.max_megabytes,
+  )
+
+
 def _report(args):
   from vit_jax.training.runtime import startup
 
@@ -467,6 +485,22 @@ COMMANDS = {
       'filters imagenet21k/ViT-L_32 --output=/tmp/figures',
     ),
     bare=('analysis', 'checkpoint', 'input'),
+  ),
+  'explore': Command(
+    run=_explore,
+    purpose='Write a page that shows where a Vision Transformer looks.',
+    flags=(
+      *('checkpoint', 'input', 'output', 'against'),
+      *('model', 'resolution', 'layers', 'max-megabytes'),
+    ),
+    required=('checkpoint', 'input', 'output'),
+    examples=(
+      'augreg/B_16-i21k-imagenet2012-384 cat.jpg --output=/tmp/cat.html',
+      'imagenet21k/ViT-L_16 photos --output=/tmp/photos.html --layers=6,12,24',
+      'augreg/B_16 cat.jpg --against=imagenet21k/ViT-B_16 '
+      '--output=/tmp/two.html --resolution=224',
+    ),
+    bare=('checkpoint', 'input'),
   ),
   'reproduce': Command(
     run=_reproduce,

@@ -114,8 +114,8 @@ FLAGS = {
   'output': Flag(
     paths.expand,
     'PATH',
-    'the PNG to write; for `report` the HTML page, for `analyze` and '
-    "`evaluate` a folder of figures (default: the run's)",
+    'the PNG to write; for `report` and `explore` the HTML page, for '
+    "`analyze` and `evaluate` a folder of figures (default: the run's)",
   ),
   'result': Flag(str, 'NAME', 'table1 to figure14, augreg-table3, ..., or all'),
   'dry-run': Flag(bool, '', 'only print runs, compute, data sets and files'),
@@ -130,6 +130,15 @@ FLAGS = {
     'WEIGHTS',
     'catalogue name (augreg/B_16), hf://OWNER/NAME, URL, file, run directory '
     'or RUN:best',
+  ),
+  'against': Flag(
+    paths.expand, 'WEIGHTS', 'to be shown beside the others, as --checkpoint'
+  ),
+  'layers': Flag(
+    _counts, 'NUMBERS', 'of layers to show, from 1; default: what fits'
+  ),
+  'max-megabytes': Flag(
+    _positive(1000, 8), 'NUMBER', 'that the page may have; default: 8'
   ),
   'input': Flag(
     paths.expand,
