@@ -34,7 +34,7 @@ def named_paths(text):
 def commands(text):
   for line in re.sub(r'\s*\\+\n\s*', ' ', text).splitlines():
     if re.match(r'\s*vit_jax (?!--)', line):
-      yield line.strip()
+      yield re.split(r' [>|] ', line.strip())[0]
 
 
 def pairs(find):
