@@ -199,7 +199,6 @@ def _unknown(name, argument):
 
 
 def _check_choice(flag, value):
-  choices = flags.FLAGS[flag].choices
-  if choices and value is not None:
-    for each in value if isinstance(value, tuple) else (value,):
-      errors.choose(f'--{flag}', each, dict.fromkeys(choices))
+  row = flags.FLAGS[flag]
+  if row.choices and not row.is_open and value is not None:
+    errors.choose(f'--{flag}', value, dict.fromkeys(row.choices))
