@@ -120,7 +120,7 @@ NO_PATHS = {
   *('mfu', 'price', 'coordinator', 'num_processes', 'process_id', 'devices'),
   *('evaluators', 'split', 'train_split', 'batch_size', 'shots', 'sweep'),
   *('seeds', 'suite', 'held_out', 'evaluate', 'num_images'),
-  *('list', 'json', 'task'),
+  *('list', 'pattern', 'shell', 'format', 'json', 'push', 'private', 'task'),
 }
 
 

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from vit_jax.cli import main
+from vit_jax.cli import parsing
 from vit_jax.config import recipes
 
 # Flags that the page may use, as `gcloud ... --help` of version 528.0.0 lists
@@ -123,5 +123,5 @@ def test_what_is_started_is_understood(called):
     assert started
     for call in started:
       arguments = call[call.index(command) + 1 :]
-      parsed = main._parse(command, arguments)
+      parsed = parsing.parse(command, arguments)
       recipes.load(parsed.config, parsed.overrides)

@@ -70,7 +70,7 @@ def work(recipe, tmp_path, capsys):
 def listed(work):
   status, text = work('--list', '--json')
   assert status == 0
-  return json.loads(text)
+  return list(map(json.loads, text.splitlines()))
 
 
 def states(work):

@@ -127,7 +127,7 @@ def listing(
   """Returns the tasks of a sweep, making none; arguments as for `run`.
 
   Returns:
-    [{'number', 'stage', 'state', 'settings': {field: value}, 'data_set',
+    [{'number', 'stage', 'state', 'settings': {field: value}, 'dataset',
     'folder': None while the trials have not decided it}].
   """
   rows = _rows(suite, metric)
@@ -142,32 +142,11 @@ def listing(
         'stage': task.stage,
         'state': task.state(),
         'settings': task.settings(),
-        'data_set': names[id(task.plan)] or _name(task.plan.config.data),
+        'dataset': names[id(task.plan)] or _name(task.plan.config.data),
         'folder': None if known is None else str(known[0]),
       }
     )
   return found
-
-
-def listed(found):
-  """Returns what `listing` returns as lines of text, in columns."""
-  rows = [('task', 'stage', 'state', 'data set', 'settings', 'folder')]
-  for task in found:
-    settings = ','.join(f'{k}={v}' for k, v in task['settings'].items())
-    rows.append(
-      (
-        str(task['number']),
-        task['stage'],
-        task['state'],
-        task['data_set'],
-        settings or '-',
-        task['folder'] or '-',
-      )
-    )
-  widths = [max(map(len, column)) for column in zip(*rows)]
-  return '\n'.join(
-    '  '.join(map(str.ljust, row, widths)).rstrip() for row in rows
-  )
 
 
 def text(table):
