@@ -15,6 +15,7 @@ class Flag(NamedTuple):
   purpose: str  # One line.
   repeats: bool = False  # May be given several times, each with a value.
   choices: tuple = ()  # The values that it takes, if they are names.
+  is_open: bool = False  # Plugins may add to these.
   sets: tuple = ()  # (other flag, value): a switch that is short for this.
 
 
@@ -210,6 +211,7 @@ FLAGS = {
     'NAMES',
     'classification (default), per_class, real, fewshot, knn',
     choices=('classification', 'per_class', 'real', 'fewshot', 'knn'),
+    is_open=True,
   ),
   'split': Flag(str, 'NAME', 'to evaluate on; default: that papers report on'),
   'train_split': Flag(
