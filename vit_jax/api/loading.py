@@ -30,9 +30,11 @@ def load(
   """Returns pretrained weights in their model, a `vit_jax.Pretrained`.
 
   Args:
-    name: of the catalogue ('augreg/B_16'; see `list_checkpoints`), a URL
-      (https://, gs://, s3://), a file, the folder of a run ('RUN:best' is its
-      best step), or of a model that `save`, timm or transformers have written.
+    name: of the catalogue ('augreg/B_16'; see `list_checkpoints`), a repository
+      of the Hugging Face Hub ('hf://OWNER/NAME@REVISION') or a name of timm, a
+      URL (https://, gs://, s3://), a file, the folder of a run ('RUN:best' is
+      its best step), or of a model that `save`, timm or transformers have
+      written.
     num_classes: outputs of a fresh head in place of theirs, as a fine-tuning
       starts with: all logits are alike; 0: no head; None: as `class_names`
       says, or their own head.
