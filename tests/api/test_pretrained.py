@@ -123,6 +123,14 @@ def test_a_page_shows_where_it_looks(model, tmp_path):
     model.explore(pixels_of(0, (13, 9, 9, 3)))
 
 
+def test_it_is_exported(model, tmp_path):
+  pytest.importorskip('vit_jax.inference.export')
+  told = model.export(tmp_path / 'm.stablehlo')
+  assert (tmp_path / 'm.stablehlo').stat().st_size and told
+  with pytest.raises(vit_jax.UserError):
+    model.export(tmp_path / 'm.stablehlo')
+
+
 def test_it_passes_through_jit_grad_and_vmap(model):
   x = model.preprocess(pixels_of(0, (2, 50, 40, 3)))
   out = model(x)

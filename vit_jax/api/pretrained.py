@@ -298,6 +298,35 @@ class Pretrained:
     card = dataclasses.replace(self.card, image_size=self.image_size)
     convert.write(path, format, params, card)
 
+  def export(self, path, to='stablehlo', **options):
+    """Writes the model as a program that needs no vit_jax; see `vit_jax export`.
+
+    Args:
+      path: where nothing is yet, also in a store: a file; for 'savedmodel' a
+        folder. What one has to know to call it is beside it, at `path`.json.
+      to: 'stablehlo', 'onnx' or 'savedmodel'.
+      **options: of `vit_jax.inference.export.write`: output='probabilities',
+        'logits' or 'features', and pixels='uint8' or 'float32'.
+
+    Returns:
+      What is beside it, a dict.
+
+    Raises:
+      UserError: there is something already, it can't be written, a package is
+        missing, or the format has no place for such a model.
+    """
+    from vit_jax.inference import export  # Its packages may be extras.
+
+    return export.write(
+      path,
+      self.module,
+      self.params,
+      self.card,
+      self.image_size,
+      to=to,
+      **options,
+    )
+
   # A pytree of its parameters -------------------------------------------------
 
   def tree_flatten_with_keys(self):
