@@ -299,7 +299,7 @@ class Pretrained:
     convert.write(path, format, params, card)
 
   def export(self, path, to='stablehlo', **options):
-    """Writes the model as a program that needs no vit_jax; see `vit_jax export`.
+    """Writes the model as a program of its own; see `vit_jax export`.
 
     Args:
       path: where nothing is yet, also in a store: a file; for 'savedmodel' a
