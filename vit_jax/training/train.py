@@ -139,6 +139,8 @@ def _card(config, source, data):
     'train_split': config.data.train_split,
     **data,
   }
+  if is_classifier:
+    facts['loss'] = config.objective.loss
   num_classes = source.num_classes if is_classifier else 0
   return cards.of_run(config, num_classes, source.class_names, facts)
 
