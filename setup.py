@@ -42,12 +42,6 @@ setuptools.setup(
     # Newer ones of jax2onnx want an older orbax-checkpoint than runs do.
     'onnx': ['jax2onnx==0.13.0', 'onnx>=1.20', 'onnxruntime>=1.24'],
     'savedmodel': ['orbax-export>=0.0.8', 'tensorflow>=2.21'],
-    'serve': [  # launch/serve
-      'flatbuffers>=25',
-      'python-multipart>=0.0.20',
-      'starlette>=0.46',
-      'uvicorn>=0.34',
-    ],
     'test': [
       'flatbuffers>=25',
       'gcp-storage-emulator>=2026.7',

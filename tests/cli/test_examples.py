@@ -76,7 +76,8 @@ def test_a_sweep_has_settings_to_choose_from(name, argv):
 
 
 @pytest.mark.parametrize(
-  ('name', 'argv'), examples('evaluate', 'predict', 'analyze', 'convert', 'export')
+  ('name', 'argv'),
+  examples('evaluate', 'predict', 'analyze', 'convert', 'export'),
 )
 def test_names_are_known(name, argv):
   args = parsed(name, argv)
