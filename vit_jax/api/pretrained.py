@@ -15,6 +15,7 @@ from vit_jax.api import freezing
 from vit_jax.api import images as given_images
 from vit_jax.config import model_names
 from vit_jax.data import names
+from vit_jax.inference import export as exports
 from vit_jax.inference import inputs, predict
 from vit_jax.weights import card as cards
 from vit_jax.weights import convert
@@ -298,33 +299,34 @@ class Pretrained:
     card = dataclasses.replace(self.card, image_size=self.image_size)
     convert.write(path, format, params, card)
 
-  def export(self, path, to='stablehlo', **options):
-    """Writes the model as a program of its own; see `vit_jax export`.
+  def export(
+    self, path, to='stablehlo', *, output='probabilities', pixels='uint8'
+  ):
+    """Writes the model for production; it then runs without this library.
+
+    What was written has been compared with the model; `path`.json is its card.
 
     Args:
-      path: where nothing is yet, also in a store: a file; for 'savedmodel' a
-        folder. What one has to know to call it is beside it, at `path`.json.
+      path: a new file, also of a store; for 'savedmodel', a folder.
       to: 'stablehlo', 'onnx' or 'savedmodel'.
-      **options: of `vit_jax.inference.export.write`: output='probabilities',
-        'logits' or 'features', and pixels='uint8' or 'float32'.
+      output: 'probabilities', 'logits' or 'features'.
+      pixels: 'uint8', from 0 to 255, or 'float32', as `preprocess` has them.
 
     Returns:
-      What is beside it, a dict.
+      The content of the card, a dict.
 
     Raises:
-      UserError: there is something already, it can't be written, a package is
-        missing, or the format has no place for such a model.
+      UserError: as `vit_jax.inference.export.write`.
     """
-    from vit_jax.inference import export  # Its packages may be extras.
-
-    return export.write(
+    return exports.write(
       path,
       self.module,
       self.params,
       self.card,
       self.image_size,
       to=to,
-      **options,
+      output=output,
+      pixels=pixels,
     )
 
   # A pytree of its parameters -------------------------------------------------
