@@ -2,7 +2,9 @@
 
 The source distribution is built of a copy of the checkout, the wheel of the
 source distribution alone. The wheel goes into a fresh virtual environment that
-borrows the dependencies of the one the tests run in, but not its vit_jax.
+borrows the dependencies of the one the tests run in, but not its vit_jax. With
+--python=PATH, it is one of that Python, and what the wheel requires is
+installed anew: `make pythons`.
 """
 
 import json
@@ -71,9 +73,10 @@ SHORT = (
 RUNS = {
   'prepare': (('digits',), 'digits'),
   'train': (('--config=quickstart.py', '--workdir=run', *SHORT), 'step 2/2'),
-  'evaluate': (('--workdir=run',), 'num_examples'),
+  'evaluate': (('run',), 'num_examples'),
   'verify': (('run',), 'verified'),
-  'predict': (('--checkpoint=run', '--input=cat.png'), 'cat.png'),
+  'report': (('run',), 'report.html'),
+  'predict': (('run', 'cat.png', 'cat.png', '--json'), '"file": "cat.png"'),
   'convert': (('run', 'for_timm', '--to=timm'), 'for_timm'),
   'analyze': (('filters', '--checkpoint=run', '--output=figures'), 'filters'),
   'explore': (('run', 'cat.png', '--output=looks.html'), 'looks.html'),
@@ -93,6 +96,10 @@ RUNS = {
   ),
   'preview': (('--config=quickstart.py', '--output=batch.png'), 'batch.png'),
   'reproduce': (('table1',), '| ViT-H | Parameters | 632M | 632.0M |'),
+  'models': (('ViT-B/*',), '86,567,656'),
+  'checkpoints': (('augreg/*384*',), 'augreg/B_16-i21k-imagenet2012-384'),
+  'config': (('seed',), 'Of parameters, data order'),
+  'completion': (('bash',), 'complete -F _vit_jax vit_jax'),
 }
 
 
@@ -143,7 +150,7 @@ def lacking(wheel):
   wanted = {
     f'{inside}/{path.relative_to(ROOT / name).as_posix()}'
     for name, inside in PLACES.items()
-    for pattern in ('**/*.py', '**/names/*')
+    for pattern in ('**/*.py', '**/names/*', '**/digits/*', '**/completion.*')
     for path in (ROOT / name).glob(pattern)
   }
   return wanted - set(zipfile.ZipFile(wheel).namelist())
@@ -156,9 +163,22 @@ def wheel(tmp_path_factory):
 
 
 @pytest.fixture(scope='module')
-def environment(wheel, tmp_path_factory):
+def other_python(request):
+  """Returns another Python to install the wheel in, or None."""
+  path = request.config.getoption('--python')
+  if path and not shutil.which(path):
+    pytest.skip(f'there is no {path}')
+  return path
+
+
+@pytest.fixture(scope='module')
+def environment(wheel, other_python, tmp_path_factory):
   """Returns the folder of a virtual environment that holds the wheel."""
   folder = tmp_path_factory.mktemp('venv')
+  if other_python:
+    run(other_python, '-m', 'venv', folder, cwd=folder)
+    run(folder / 'bin/pip', 'install', '--quiet', wheel, cwd=folder)
+    return folder
   venv.create(folder, symlinks=True)
   python = folder / 'bin/python'
   pip = (sys.executable, '-m', 'pip', '--python', python, 'install')
@@ -212,7 +232,9 @@ def test_what_runs_is_what_was_installed(made, environment):
   assert pathlib.Path(facts['recipes']) == installed.parent / 'configs'
 
 
-def test_installed_code_counts_as_that_of_the_checkout(made):
+def test_installed_code_counts_as_that_of_the_checkout(made, other_python):
+  if other_python:
+    pytest.skip('its packages may be of other versions, which count')
   assert made[1]['facts']['code'] == records.code_version()
 
 

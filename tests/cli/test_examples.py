@@ -49,7 +49,7 @@ def test_inspect_runs(name, argv, capsys):
   [each for each in examples('reproduce') if 'all' not in each.values[1]],
 )
 def test_reproduce_runs_dry(name, argv, tmp_path, capsys):
-  """`all` is run where what it prints is compared with the README."""
+  """`all` is run where what it prints is compared with the page."""
   argv = [text.replace('/data/paper', str(tmp_path)) for text in argv]
   assert main.main([name, *argv, '--dry-run']) == 0
   assert capsys.readouterr().out.startswith(f'## {argv[0]}: ')
@@ -97,6 +97,12 @@ def test_data_sets_are_known(name, argv):
 @pytest.mark.parametrize(('name', 'argv'), examples('verify'))
 def test_verify_takes_a_folder_with_or_without_its_flag(name, argv):
   assert parsed(name, argv).workdir == '/tmp/quickstart'
+
+
+@pytest.mark.parametrize(('name', 'argv'), examples('report'))
+def test_report_takes_the_folder_of_a_run(name, argv):
+  args = parsed(name, argv)
+  assert args.workdir in argv and args.evaluate in (None, False)
 
 
 @pytest.mark.parametrize(('name', 'argv'), examples('miniature'))

@@ -228,6 +228,7 @@ READERS = {
     'safetensors',
   ),
   'config.json': Reader(samples.transformers_folder, _weights, 'json'),
+  'index of shards': Reader(samples.sharded_folder, _weights, 'json'),
   'preprocessor_config.json': Reader(
     _part(
       lambda folder: samples.transformers_folder(folder).parent,

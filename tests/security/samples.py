@@ -16,7 +16,7 @@ from vit_jax.checkpoints import manifest, parameters
 from vit_jax.config import recipes, schema
 from vit_jax.data.sources import tfrecord
 from vit_jax.training.runtime import lock
-from vit_jax.weights.files import npz, safetensors
+from vit_jax.weights.files import npz, safetensors, sharded
 
 CORE = 'tensorflow_datasets.core.features'
 CLASSES = ('cat', 'dog', 'owl')
@@ -135,6 +135,22 @@ def transformers_folder(folder):
   ):
     (folder / name).write_text(json.dumps(content))
   return folder / 'config.json'
+
+
+def sharded_folder(folder):
+  """The same in two files and their index."""
+  transformers_folder(folder)
+  with safetensors.SafetensorsFile(folder / 'model.safetensors') as file:
+    flat = dict(file)
+  (folder / 'model.safetensors').unlink()
+  shards = [f'model-0000{i}-of-00002.safetensors' for i in (1, 2)]
+  where = {name: shards[i % 2] for i, name in enumerate(flat)}
+  for shard in shards:
+    part = {name: flat[name] for name in flat if where[name] == shard}
+    safetensors.save(folder / shard, part, {'format': 'pt'})
+  return write(
+    folder / sharded.INDEX, json.dumps({'weight_map': where}).encode()
+  )
 
 
 def run_config(folder):

@@ -97,21 +97,26 @@ def _print_report(report, format):
 
 
 def _sweep(args):
-  options = (
+  which = (
     *(args.config, args.overrides, args.workdir, args.sweep or ()),
     *(args.seeds or 1, args.suite, args.held_out),
   )
   with _running(num_processes=1):
-    from vit_jax.training import sweep
+    from vit_jax.training import sweep, tasks
 
     if args.list:
-      output.write(sweep.rows(*options), args.format)
-      return
-    table = sweep.run(*options)
+      output.write(sweep.listing(*which), args.format)
+      return 0
+    if args.task is not None:
+      state, line = sweep.run_task(args.task, *which)
+      print(line)
+      return 1 if state == tasks.WAITING else 0
+    table = sweep.run(*which)
     if args.format in (None, 'text'):
       print(sweep.text(table))
     else:
       output.write(table, args.format)
+    return 0
 
 
 def _verify(args):
@@ -305,7 +310,11 @@ def _completion(args):
 def _run_or_weights(text):
   """Returns the flag of `evaluate` that a path or a name is meant for."""
   from vit_jax import files
+  from vit_jax.files import remote
 
+  scheme, colon, _ = text.partition('://')
+  if colon and scheme not in remote.SCHEMES:
+    return 'checkpoint'  # Runs are on disks or in these stores.
   path = files.path(os.path.expanduser(text.removesuffix(':best')))
   return 'workdir' if files.is_folder(path / 'checkpoints') else 'checkpoint'
 
@@ -366,7 +375,7 @@ COMMANDS = {
     purpose='Tune hyperparameters on held-out data, then train with the best.',
     flags=(
       *('config', 'workdir', 'sweep', 'seeds', 'suite', 'held_out'),
-      *('list', 'format', 'json'),
+      *('list', 'task', 'format', 'json'),
     ),
     required=('config', 'workdir'),
     examples=(
@@ -374,6 +383,8 @@ COMMANDS = {
       'finetune/transfer.py /tmp/vtab --suite=vtab',
       '--config=quickstart.py --workdir=/tmp/rates '
       '--sweep=optimizer.learning_rate=0.001,0.002 --sweep=data.mixup=0,0.5',
+      'quickstart.py /tmp/rates --sweep=data.mixup=0,0.5 --list',
+      'quickstart.py /tmp/rates --sweep=data.mixup=0,0.5 --task=choosing:1',
     ),
     bare=('config', 'workdir'),
   ),

@@ -228,6 +228,12 @@ FLAGS = {
     'e.g. optimizer.learning_rate=0.01,0.03; repeatable; default: the recipe',
     repeats=True,
   ),
+  'list': Flag(bool, '', 'only print the runs, their states and folders'),
+  'task': Flag(
+    str,
+    'TASK',
+    'make one run of --list only: a number, or one of a stage, as final:0',
+  ),
   'seeds': Flag(
     _count, 'NUMBER', 'of final runs, for mean and std; default: 1'
   ),
@@ -241,9 +247,6 @@ FLAGS = {
     _per_cent,
     'PERCENT',
     "of the training split to validate on; default: the paper's, or 10",
-  ),
-  'list': Flag(
-    bool, '', 'only print the runs, and the accuracy of finished ones'
   ),
   'pattern': Flag(str, 'PATTERN', 'of names, with * and ?; default: all'),
   'shell': Flag(
