@@ -1,14 +1,12 @@
 """The page of a run shows what the run has left, and says what it has not."""
 
-import csv
-import itertools
 import re
 
 import numpy as np
 import pytest
 
 from vit_jax.cli import main
-from vit_jax.evaluation import evaluate, records
+from vit_jax.evaluation import predictions
 from vit_jax.training.runtime import metrics_file
 
 SECTIONS = [
@@ -19,28 +17,29 @@ STAMP = '2026-05-17T09:30:00.000+00:00 host process 0: '
 
 
 @pytest.fixture(scope='module')
-def path(run, tmp_path_factory):
+def made(run, tmp_path_factory):
+  """The page, and the predictions that it is made of."""
   output = tmp_path_factory.mktemp('page') / 'page.html'
-  assert main.main(['report', str(run), f'--output={output}']) == 0
-  return output
+  kept, collect = [], predictions.collect
+
+  def collect_and_keep(*arguments):
+    kept.append(collect(*arguments))
+    return kept[-1]
+
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(predictions, 'collect', collect_and_keep)
+    assert main.main(['report', str(run), f'--output={output}']) == 0
+  return output, kept[0]
 
 
-@pytest.fixture(scope='module')
-def measured(run, tmp_path_factory):
-  """The tables that the evaluator per_class writes of the run."""
-  folder = tmp_path_factory.mktemp('tables')
-  evaluate.run(
-    run,
-    ('per_class',),
-    results_path=folder / records.FILE,
-    output_dir=folder,
-  )
-  return folder
+@pytest.fixture
+def path(made):
+  return made[0]
 
 
-def table(folder, name):
-  with open(folder / name, newline='', encoding='utf-8') as file:
-    return list(csv.DictReader(file))
+@pytest.fixture
+def measured(made):
+  return made[1]
 
 
 def points(page, curve, split):
@@ -151,24 +150,28 @@ def test_classes_matrix_and_mistakes_are_those_of_the_evaluator(
   measured, path, browser_page, classes
 ):
   page = browser_page(path)
-  assert_table(page, measured)
-  assert_matrix(page, measured, classes)
-  assert_mistakes(page, measured)
+  names = sorted(classes)  # As a folder of images numbers them.
+  matrix = np.zeros((len(names), len(names)), int)
+  for label, predicted in zip(measured.label, measured.predicted):
+    matrix[label, predicted] += 1
+  assert matrix.sum() == 15
+  assert_table(page, matrix, names)
+  assert_matrix(page, matrix, names)
+  assert_mistakes(page, measured, names)
 
 
-def assert_table(page, measured):
+def assert_table(page, matrix, names):
   rows = page.locator('#per-class tbody tr')
 
   def column(number):
     return rows.locator(f'td:nth-child({number})').all_text_contents()
 
-  wanted = {
-    row['name'].lstrip("'"): row for row in table(measured, 'per_class.csv')
-  }
   for name, count, predicted, accuracy in zip(*map(column, (1, 2, 3, 4))):
-    row = wanted[name]
-    assert (count, predicted) == (row['count'], row['predicted'])
-    assert accuracy == f'{100 * float(row["accuracy"]):.1f} %'
+    label = names.index(name)
+    assert int(count) == matrix[label].sum()
+    assert int(predicted) == matrix[:, label].sum()
+    fraction = matrix[label, label] / matrix[label].sum()
+    assert accuracy == f'{100 * fraction:.1f} %'
   heads = page.locator('#per-class thead th')
   assert heads.nth(3).get_attribute('aria-sort') == 'ascending'
   heads.nth(1).locator('button').click()
@@ -180,33 +183,36 @@ def assert_table(page, measured):
   assert column(1)[-1] == 'plain'
 
 
-def assert_matrix(page, measured, classes):
+def assert_matrix(page, matrix, names):
   cells = page.locator('#confusion-matrix td[data-count]')
   found = cells.evaluate_all(
     'all => all.map(cell => Number(cell.dataset.count))'
   )
-  with open(measured / 'confusion.csv', newline='') as file:
-    wanted = [list(map(int, row[1:])) for row in list(csv.reader(file))[1:]]
-  assert found == list(itertools.chain(*wanted))
+  assert found == matrix.ravel().tolist()
   cells.nth(0).hover()
   said = page.locator('#cell').text_content()
-  assert f'{wanted[0][0]} of {sum(wanted[0])}' in said
+  assert f'{matrix[0, 0]} of {matrix[0].sum()}' in said
   cells.nth(0).focus()
   page.keyboard.press('ArrowRight')
-  page.wait_for_function('document.activeElement.ariaLabel !== null')
   page.wait_for_function(
     'text => document.getElementById("cell").textContent.startsWith(text)',
-    arg=f'{sorted(classes)[0]} taken for {sorted(classes)[1]}',
+    arg=f'{names[0]} taken for {names[1]}',
   )
 
 
-def assert_mistakes(page, measured):
-  wanted = table(measured, 'mistakes.csv')
+def assert_mistakes(page, measured, names):
+  wrong = measured.label != measured.predicted
+  confidences = sorted(measured.confidence[wrong].tolist(), reverse=True)
   shown = page.locator('#mistakes figure')
-  assert shown.count() == len(wanted) > 0
-  for figure, row in zip(shown.all(), wanted):
-    assert figure.locator('.wrong').text_content() == f'✗ {row["predicted"]}'
-    assert figure.locator('.where').get_attribute('title') == row['file']
+  assert shown.count() == wrong.sum() > 0
+  for figure, confidence in zip(shown.all(), confidences):
+    (place,) = np.flatnonzero(wrong & (measured.confidence == confidence))
+    predicted = names[measured.predicted[place]]
+    assert figure.locator('.wrong').text_content() == f'✗ {predicted}'
+    assert f'{round(100 * confidence)} %' in figure.text_content()
+    where = figure.locator('.where').get_attribute('title')
+    assert where.split('/')[-2] == names[measured.label[place]]
+    assert where.endswith('<b>.png')
     image = figure.locator('img')
     assert image.evaluate('each => each.naturalWidth') == 8
 
