@@ -151,7 +151,7 @@ def test_without_a_config_defaults_are_those_of_the_project(tmp_path):
   [
     ('huggingface', '{"model_type": "deit"}', "are of a 'deit'"),
     ('huggingface', '{"hidden_act": "relu"}', "hidden_act='relu' is unknown"),
-    ('huggingface', '{"qkv_bias": false}', 'without qkv_bias'),
+    ('huggingface', '{"qkv_bias": false}', 'qkv_bias=False is not'),
     ('huggingface', '{"num_attention_heads": "x"}', "heads='x' is no number"),
     ('huggingface', '[1]', 'is no JSON object'),
     ('huggingface', '{"image_size": [1, 2, 3]}', 'no size of an image'),

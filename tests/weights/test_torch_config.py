@@ -416,3 +416,62 @@ def test_what_can_not_be_said_is_told(project, prepared, size, words):
   assert len(told) == len(words)
   for sentence, word in zip(told, words):
     assert word in sentence
+
+
+# Models -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+  ('architecture', 'arguments', 'expected'),
+  [
+    ('', {}, ('erf', None, None)),
+    ('vit_small_patch16_224', {}, ('erf', 6, None)),
+    ('deit_tiny_patch16_224', {'num_heads': 4}, ('erf', 4, None)),
+    ('vit_base_patch16_gap_224', {}, ('erf', 16, None)),
+    ('vit_so400m_patch16_siglip_256', {}, ('tanh', 16, None)),
+    ('vit_so400m_patch14_siglip_224', {}, ('erf', 16, None)),
+    (
+      'vit_base_patch16_224',
+      {'global_pool': 'avg', 'act_layer': 'gelu_tanh', 'drop_rate': 0.5},
+      ('tanh', 12, 'average'),
+    ),
+    ('mixer_s16_224', {'global_pool': 'avg'}, ('erf', None, None)),
+    ('resnetv2_50x1_bit', {'act_layer': 'relu'}, ('erf', None, None)),
+  ],
+)
+def test_timm_says_what_arrays_do_not(
+  architecture, arguments, expected, tmp_path
+):
+  config = {'architecture': architecture, 'model_args': arguments}
+  told = read(tmp_path, 'timm', config)
+  assert (told.gelu, told.num_heads, told.pooling) == expected
+
+
+@pytest.mark.parametrize(
+  ('project', 'said', 'message'),
+  [
+    ('timm', {'model_args': {'global_pool': 'max'}}, "global_pool='max'"),
+    ('timm', {'model_args': {'gating': 2}}, 'gating=2 is not understood'),
+    ('timm', {'model_args': {'in_chans': 1}}, 'in_chans=1 is not computed'),
+    ('timm', {'model_args': {'pool_include_prefix': True}}, 'True is not'),
+    ('timm', {'model_args': {'embed_dim': 48}}, 'nothing says num_heads'),
+    (
+      'timm',
+      {'architecture': 'mixer_b16_224', 'model_args': {'global_pool': 'max'}},
+      "'max' is not computed here; 'avg' is",
+    ),
+    ('timm', {'architecture': 'vit_base_patch16_rope_224'}, 'rotary'),
+    ('timm', {'architecture': 'swinv2_tiny_window8_256'}, 'Swin V2'),
+    ('timm', {'architecture': 'convnext_tiny'}, 'is not understood'),
+    ('huggingface', {'pooler_act': 'relu'}, "pooler_act='relu' is not"),
+    ('huggingface', {'num_channels': 1}, 'num_channels=1 is not'),
+    ('huggingface', {'qkv_bias': False}, 'qkv_bias=False is not'),
+    ('huggingface', {'layerscale_value': 1}, 'layerscale_value=1 is not und'),
+  ],
+)
+def test_what_would_change_the_numbers_is_refused(
+  project, said, message, tmp_path
+):
+  with pytest.raises(errors.UserError, match=message) as caught:
+    read(tmp_path, project, said)
+  assert 'config.json' in str(caught.value)

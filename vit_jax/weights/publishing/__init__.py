@@ -14,6 +14,13 @@ from vit_jax.weights.files import npz, safetensors, weights_file
 
 WEIGHTS = 'model.safetensors'
 FORMATS = ('google', 'big_vision', 'huggingface', 'timm')
+# {format: {field of the model: values that its readers compute with}}.
+_HELD = {
+  'google': {'gelu': ('tanh',), 'norm_epsilon': (1e-6,)},
+  'big_vision': {'gelu': ('tanh',), 'norm_epsilon': (1e-6,)},
+  'huggingface': {},
+  'timm': {'norm_epsilon': (1e-6,)},
+}
 
 
 class Sizes(NamedTuple):
@@ -67,6 +74,7 @@ def save(target, format_name, params, card, sizes):
   """
   errors.choose('--to', format_name, dict.fromkeys(FORMATS))
   flat = pytrees.flatten(params)
+  _check_held(format_name, card)
   if format_name in torch_config.PROJECTS:
     normalization.check(target, flat, card.preprocessing)
     flat = normalization.unfold(flat, card.preprocessing)
@@ -80,6 +88,21 @@ def save(target, format_name, params, card, sizes):
     with weights_file.replacing(files.path(target) / name) as file:
       file.write(json.dumps(content, indent=2).encode() + b'\n')
   safetensors.save(files.path(target) / WEIGHTS, theirs, {'format': 'pt'})
+
+
+def _check_held(format_name, card):
+  """Refuses what a reader of the format would compute otherwise."""
+  held = {'position_placement': ('stem',), **_HELD[format_name]}
+  if format_name == 'huggingface' and card.num_classes:
+    held['head'] = ('linear',)  # Its classifier does not read the pooler.
+  for field in held.keys() & set(models.family(card.model.name).fields):
+    value, values = card.model[field], held[field]
+    if value not in values:
+      raise errors.UserError(
+        f'The format {format_name} can not hold model.{field}={value}; its '
+        f'readers compute with {values[0]}. Other formats: '
+        f'{", ".join(name for name in FORMATS if name != format_name)}, orbax.'
+      )
 
 
 def untold(format_name, card):

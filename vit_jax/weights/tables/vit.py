@@ -417,8 +417,13 @@ def _check_complete(format_name, flat, *needed):
     )
 
 
+def _google_rows_of(flat):
+  _check_complete('google', flat, resizing.POSITIONS)
+  return rows()
+
+
 WRITERS = {
-  'google': tables.Writer(lambda flat: rows()),
+  'google': tables.Writer(_google_rows_of),
   'big_vision': tables.Writer(
     lambda flat: big_vision_rows(class_token='class_token' in flat)
   ),

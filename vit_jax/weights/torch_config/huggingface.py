@@ -14,6 +14,30 @@ _HIDDEN_ACTS = {
   'gelu_new': 'tanh',
   'gelu_fast': 'tanh',
 }
+# {field: the values that mean what is computed here}.
+_FIXED = {
+  'qkv_bias': (True,),
+  'num_channels': (3,),
+  'pooler_act': ('tanh',),
+}
+# What is used, shows in the arrays, or has no effect on a trained model.
+_FREE = frozenset(
+  (
+    *('model_type', 'hidden_act', 'layer_norm_eps', 'num_attention_heads'),
+    *('image_size', 'id2label', 'label2id', 'num_labels', '_num_labels'),
+    *('hidden_size', 'num_hidden_layers', 'intermediate_size', 'patch_size'),
+    *('pooler_output_size', 'encoder_stride', 'initializer_range'),
+    *('hidden_dropout_prob', 'attention_probs_dropout_prob'),
+    *('architectures', '_name_or_path', 'name_or_path', 'dtype', 'torch_dtype'),
+    *('transformers_version', 'problem_type', 'finetuning_task', 'task'),
+    *('attn_implementation', '_attn_implementation', 'use_bfloat16'),
+    *('_attn_implementation_autoset', 'torchscript', 'chunk_size_feed_forward'),
+    *('return_dict', 'output_attentions', 'output_hidden_states', 'use_cache'),
+    *('is_encoder_decoder', 'is_decoder', 'add_cross_attention', 'auto_map'),
+    *('tie_word_embeddings', 'tie_encoder_decoder', 'pruned_heads'),
+    *('gradient_checkpointing', 'id2synset', 'loss_type', '_commit_hash'),
+  )
+)
 _UNNAMED = re.compile(r'LABEL_\d+')  # What a class without a name is called.
 
 
@@ -40,8 +64,7 @@ def _read_config(config):
   heads = config.get('num_attention_heads', 12)
   if type(heads) is not int:
     raise errors.UserError(f'num_attention_heads={heads!r} is no number.')
-  if config.get('qkv_bias', True) is not True:
-    raise errors.UserError('A ViT without qkv_bias is none of this project.')
+  _check_fields(config)
   return told.Told(
     errors.choose('hidden_act', config.get('hidden_act', 'gelu'), _HIDDEN_ACTS),
     float(told.number('layer_norm_eps', config.get('layer_norm_eps', 1e-12))),
@@ -50,6 +73,19 @@ def _read_config(config):
     class_names=_names(config),
     source=_source(config),
   )
+
+
+def _check_fields(config):
+  for name, value in config.items():
+    if name in _FIXED and value not in (None, *_FIXED[name]):
+      raise errors.UserError(
+        f'{name}={value!r} is not computed here; {_FIXED[name][0]!r} is.'
+      )
+    if name not in _FIXED and name not in _FREE and value is not None:
+      raise errors.UserError(
+        f'{name}={value!r} is not understood, and may change what the model '
+        'computes; take it out of the file if it does not.'
+      )
 
 
 def _names(config):

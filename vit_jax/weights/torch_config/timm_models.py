@@ -57,7 +57,7 @@ _REFUSED = {
 }
 # Of these, arrays and the two tables above tell all.
 _KNOWN = re.compile(
-  r'(vit|deit|deit3|flexivit|beit3|eva|mixer|resnetv2)_\w+', re.ASCII
+  r'(vit|deit3?|flexivit|beit3|eva|mixer|resnetv2)(_\w+)?', re.ASCII
 )
 
 # What has no effect on a trained model, or shows in its arrays.
@@ -133,7 +133,8 @@ def settings(architecture, arguments):
       raise errors.UserError(
         f'{name}={value!r} is not computed here; {values[0]!r} is.'
       )
-  if 'embed_dim' in given and said['num_heads'] is None:
+  is_mixer = architecture.startswith('mixer_')
+  if 'embed_dim' in given and said['num_heads'] is None and not is_mixer:
     raise errors.UserError(
       f'embed_dim={given["embed_dim"]}, and nothing says num_heads; add it to '
       'model_args.'
