@@ -4,8 +4,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 WORKDIR ?= workdir/quickstart
 
-.PHONY: quickstart miniature test parity chaos remote fuzz bench plans traffic \
-  docs lint format clean
+.PHONY: quickstart miniature test pythons parity chaos remote fuzz bench plans \
+  traffic savedmodel onnx exports docs lint format clean
 
 quickstart: $(VENV)/installed
 	$(BIN)/vit_jax train --config=configs/quickstart.py --workdir=$(WORKDIR)
@@ -16,6 +16,13 @@ miniature: $(VENV)/installed
 
 test: $(VENV)/installed-test
 	$(BIN)/pytest -n 2 --dist loadscope --ignore=tests/parity
+
+# The wheel in each of PYTHONS, with what it requires installed anew: minutes.
+PYTHONS ?= $(wildcard $(HOME)/.pyenv/versions/3.1[1-3].*/bin/python)
+pythons: $(VENV)/installed-test
+	for python in $(PYTHONS); do \
+	  $(BIN)/pytest tests/test_wheel.py --python=$$python || exit 1; \
+	done
 
 # Against timm and transformers. With PyTorch's CPU build it is much smaller:
 # PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make parity
@@ -47,6 +54,14 @@ bench: $(VENV)/installed-parity
 plans: $(VENV)-tpu/installed
 	$(VENV)-tpu/bin/python benchmarks/plans.py --page=docs/plans.md
 
+# Exports in all formats, against the model; fills in the table of docs/export.md
+# with `make exports OPTIONS=--page=docs/export.md`.
+savedmodel onnx: $(VENV)-export/installed
+	$(VENV)-export/bin/pytest tests/inference/test_export_formats.py -k $@
+
+exports: $(VENV)-export/installed
+	$(VENV)-export/bin/python benchmarks/export.py $(OPTIONS)
+
 traffic: $(VENV)/installed
 	$(BIN)/python benchmarks/traffic.py --page=docs/traffic.md
 
@@ -65,8 +80,8 @@ format: $(VENV)/installed-test
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) $(VENV)-tpu build docs/_build docs/notebooks docs/reference \
-	  *.egg-info
+	rm -rf $(VENV) $(VENV)-tpu $(VENV)-export build docs/_build docs/notebooks \
+	  docs/reference *.egg-info
 
 $(VENV)/installed: setup.py requirements.txt
 	$(PYTHON) -m venv $(VENV)
@@ -77,6 +92,13 @@ $(VENV)/installed: setup.py requirements.txt
 $(VENV)-tpu/installed: setup.py requirements.txt
 	$(PYTHON) -m venv $(VENV)-tpu
 	$(VENV)-tpu/bin/pip install --quiet --no-compile --editable .[tpu]
+	touch $@
+
+# Apart: TensorFlow is large, and nothing else needs it.
+$(VENV)-export/installed: setup.py requirements.txt
+	$(PYTHON) -m venv $(VENV)-export
+	$(VENV)-export/bin/pip install --quiet --no-compile \
+	  --editable .[test,export,onnx,savedmodel]
 	touch $@
 
 $(VENV)/installed-test: $(VENV)/installed

@@ -15,6 +15,7 @@ from vit_jax.config import grids, recipes
 from vit_jax.data import datasets
 from vit_jax.data.datasets import suites
 from vit_jax.evaluation import registry
+from vit_jax.inference import export
 from vit_jax.training import assembly, sweep
 from vit_jax.weights import catalog, convert
 
@@ -75,16 +76,19 @@ def test_a_sweep_has_settings_to_choose_from(name, argv):
 
 
 @pytest.mark.parametrize(
-  ('name', 'argv'), examples('evaluate', 'predict', 'analyze', 'convert')
+  ('name', 'argv'),
+  examples('evaluate', 'predict', 'analyze', 'explore', 'convert', 'export'),
 )
 def test_names_are_known(name, argv):
   args = parsed(name, argv)
   assert_released(getattr(args, 'checkpoint', None) or '/')
+  assert_released(getattr(args, 'against', None) or '/')
   assert_released(getattr(args, 'source', None) or '/')
   assert set(getattr(args, 'evaluators', None) or ()) <= {*registry.EVALUATORS}
   assert getattr(args, 'dataset', None) in {None, *datasets.DATASETS}
   assert getattr(args, 'analysis', 'filters') in analyze.ANALYSES
-  assert getattr(args, 'to', 'timm') in convert.FORMATS
+  formats = export.FORMATS if name == 'export' else convert.FORMATS
+  assert getattr(args, 'to', None) in {None, *formats}
 
 
 @pytest.mark.parametrize(('name', 'argv'), examples('prepare'))
@@ -95,6 +99,12 @@ def test_data_sets_are_known(name, argv):
 @pytest.mark.parametrize(('name', 'argv'), examples('verify'))
 def test_verify_takes_a_folder_with_or_without_its_flag(name, argv):
   assert parsed(name, argv).workdir == '/tmp/quickstart'
+
+
+@pytest.mark.parametrize(('name', 'argv'), examples('report'))
+def test_report_takes_the_folder_of_a_run(name, argv):
+  args = parsed(name, argv)
+  assert args.workdir in argv and args.evaluate in (None, False)
 
 
 @pytest.mark.parametrize(('name', 'argv'), examples('miniature'))

@@ -97,21 +97,26 @@ def _print_report(report, format):
 
 
 def _sweep(args):
-  options = (
+  which = (
     *(args.config, args.overrides, args.workdir, args.sweep or ()),
     *(args.seeds or 1, args.suite, args.held_out),
   )
   with _running(num_processes=1):
-    from vit_jax.training import sweep
+    from vit_jax.training import sweep, tasks
 
     if args.list:
-      output.write(sweep.rows(*options), args.format)
-      return
-    table = sweep.run(*options)
+      output.write(sweep.listing(*which), args.format)
+      return 0
+    if args.task is not None:
+      state, line = sweep.run_task(args.task, *which)
+      print(line)
+      return 1 if state == tasks.WAITING else 0
+    table = sweep.run(*which)
     if args.format in (None, 'text'):
       print(sweep.text(table))
     else:
       output.write(table, args.format)
+    return 0
 
 
 def _verify(args):
@@ -183,6 +188,21 @@ def _convert(args):
   print(line)
 
 
+def _export(args):
+  from vit_jax.inference import export
+
+  choices = {
+    'model_name': args.model,
+    'resolution': args.resolution,
+    'position_resize': args.position_resize,
+    'output': args.returns,
+    'pixels': args.pixels,
+    'dtype': args.dtype,
+  }
+  given = {name: value for name, value in choices.items() if value is not None}
+  print(export.run(args.checkpoint, args.target, args.to, **given))
+
+
 def _prepare(args):
   from vit_jax.data.sources import prepare
 
@@ -209,6 +229,24 @@ def _analyze(args):
     args.input,
     args.model,
     args.resolution,
+  )
+
+
+def _explore(args):
+  from vit_jax.training.runtime import startup
+
+  startup.use_compilation_cache()
+
+  from vit_jax.analysis import explore
+
+  return explore.run(
+    [each for each in (args.checkpoint, args.against) if each],
+    args.input,
+    args.output,
+    model_name=args.model,
+    resolution=args.resolution,
+    layers=args.layers,
+    max_megabytes=args.max_megabytes,
   )
 
 
@@ -287,7 +325,11 @@ def _completion(args):
 def _run_or_weights(text):
   """Returns the flag of `evaluate` that a path or a name is meant for."""
   from vit_jax import files
+  from vit_jax.files import remote
 
+  scheme, colon, _ = text.partition('://')
+  if colon and scheme not in remote.SCHEMES:
+    return 'checkpoint'  # Runs are on disks or in these stores.
   path = files.path(os.path.expanduser(text.removesuffix(':best')))
   return 'workdir' if files.is_folder(path / 'checkpoints') else 'checkpoint'
 
@@ -348,7 +390,7 @@ COMMANDS = {
     purpose='Tune hyperparameters on held-out data, then train with the best.',
     flags=(
       *('config', 'workdir', 'sweep', 'seeds', 'suite', 'held_out'),
-      *('list', 'format', 'json'),
+      *('list', 'task', 'format', 'json'),
     ),
     required=('config', 'workdir'),
     examples=(
@@ -356,6 +398,8 @@ COMMANDS = {
       'finetune/transfer.py /tmp/vtab --suite=vtab',
       '--config=quickstart.py --workdir=/tmp/rates '
       '--sweep=optimizer.learning_rate=0.001,0.002 --sweep=data.mixup=0,0.5',
+      'quickstart.py /tmp/rates --sweep=data.mixup=0,0.5 --list',
+      'quickstart.py /tmp/rates --sweep=data.mixup=0,0.5 --task=choosing:1',
     ),
     bare=('config', 'workdir'),
   ),
@@ -421,6 +465,22 @@ COMMANDS = {
     ),
     bare=('source', 'target'),
   ),
+  'export': Command(
+    run=_export,
+    purpose='Export a model for production: StableHLO, ONNX or SavedModel.',
+    flags=(
+      *('checkpoint', 'target', 'to', 'returns', 'pixels', 'dtype'),
+      *('model', 'resolution', 'position_resize'),
+    ),
+    required=('checkpoint', 'target', 'to'),
+    examples=(
+      'augreg/S_16-i21k-imagenet2012-224 s16.stablehlo --to=stablehlo',
+      '/tmp/quickstart:best model.onnx --to=onnx --returns=logits',
+      'imagenet21k/ViT-B_16 /tmp/features --to=savedmodel --returns=features '
+      '--resolution=384',
+    ),
+    bare=('checkpoint', 'target'),
+  ),
   'prepare': Command(
     run=_prepare,
     purpose='Download and prepare a data set, or print how to get it.',
@@ -456,6 +516,22 @@ COMMANDS = {
       'filters imagenet21k/ViT-L_32 --output=/tmp/figures',
     ),
     bare=('analysis', 'checkpoint', 'input'),
+  ),
+  'explore': Command(
+    run=_explore,
+    purpose='Write a page that shows where a Vision Transformer looks.',
+    flags=(
+      *('checkpoint', 'input', 'output', 'against'),
+      *('model', 'resolution', 'layers', 'max-megabytes'),
+    ),
+    required=('checkpoint', 'input', 'output'),
+    examples=(
+      'augreg/B_16-i21k-imagenet2012-384 cat.jpg --output=/tmp/cat.html',
+      'imagenet21k/ViT-L_16 photos --output=/tmp/photos.html --layers=6,12,24',
+      'augreg/B_16 cat.jpg --against=imagenet21k/ViT-B_16 '
+      '--output=/tmp/two.html --resolution=224',
+    ),
+    bare=('checkpoint', 'input'),
   ),
   'reproduce': Command(
     run=_reproduce,

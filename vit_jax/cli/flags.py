@@ -16,6 +16,7 @@ class Flag(NamedTuple):
   repeats: bool = False  # May be given several times, each with a value.
   choices: tuple = ()  # The values that it takes, if they are names.
   sets: tuple = ()  # (other flag, value): a switch that is short for this.
+  is_open: bool = False  # Plugins add to the choices; see `plugins`.
 
 
 def _count(text):
@@ -113,8 +114,8 @@ FLAGS = {
   'output': Flag(
     paths.expand,
     'PATH',
-    'the PNG to write; for `report` the HTML page, for `analyze` and '
-    "`evaluate` a folder of figures (default: the run's)",
+    'the PNG to write; for `report` and `explore` the HTML page, for '
+    "`analyze` and `evaluate` a folder of figures (default: the run's)",
   ),
   'result': Flag(str, 'NAME', 'table1 to figure14, augreg-table3, ..., or all'),
   'dry-run': Flag(bool, '', 'only print runs, compute, data sets and files'),
@@ -129,6 +130,15 @@ FLAGS = {
     'WEIGHTS',
     'catalogue name (augreg/B_16), hf://OWNER/NAME, URL, file, run directory '
     'or RUN:best',
+  ),
+  'against': Flag(
+    paths.expand, 'WEIGHTS', 'to be shown beside the others, as --checkpoint'
+  ),
+  'layers': Flag(
+    _counts, 'NUMBERS', 'of layers to show, from 1; default: what fits'
+  ),
+  'max-megabytes': Flag(
+    _positive(1000, 8), 'NUMBER', 'that the page may have; default: 8'
   ),
   'input': Flag(
     paths.expand,
@@ -157,12 +167,36 @@ FLAGS = {
     'WEIGHTS',
     'catalogue name, hf://OWNER/NAME, URL, file, run directory or RUN:best',
   ),
-  'target': Flag(paths.expand, 'PATH', 'an .npz file, or a folder to create'),
+  'target': Flag(
+    paths.expand, 'PATH', 'a file to create; for some formats a folder'
+  ),
   'to': Flag(
     str,
     'FORMAT',
-    'google, big_vision, huggingface, timm or orbax',
-    choices=('google', 'big_vision', 'huggingface', 'timm', 'orbax'),
+    'google, big_vision, huggingface, timm or orbax; for `export`, stablehlo, '
+    'onnx or savedmodel',
+    choices=(
+      *('google', 'big_vision', 'huggingface', 'timm', 'orbax'),
+      *('stablehlo', 'onnx', 'savedmodel'),
+    ),
+  ),
+  'returns': Flag(
+    str,
+    'OUTPUT',
+    'probabilities (default), logits or features',
+    choices=('probabilities', 'logits', 'features'),
+  ),
+  'pixels': Flag(
+    str,
+    'DTYPE',
+    'of the input: uint8, 0 to 255 (default), or float32, -1 to 1',
+    choices=('uint8', 'float32'),
+  ),
+  'dtype': Flag(
+    str,
+    'DTYPE',
+    'to compute in, float32 or bfloat16; default: that of the model',
+    choices=('float32', 'bfloat16'),
   ),
   'from': Flag(str, 'FORMAT', 'of the source; default: inferred'),
   'exclude': Flag(str, 'PATTERN', "of parameters to leave out, e.g. 'head.*'"),
@@ -201,6 +235,7 @@ FLAGS = {
     'NAMES',
     'classification (default), per_class, real, fewshot, knn',
     choices=('classification', 'per_class', 'real', 'fewshot', 'knn'),
+    is_open=True,
   ),
   'split': Flag(str, 'NAME', 'to evaluate on; default: that papers report on'),
   'train_split': Flag(
@@ -219,6 +254,12 @@ FLAGS = {
     'e.g. optimizer.learning_rate=0.01,0.03; repeatable; default: the recipe',
     repeats=True,
   ),
+  'list': Flag(bool, '', 'only print the runs, their states and folders'),
+  'task': Flag(
+    str,
+    'TASK',
+    'make one run of --list only: a number, or one of a stage, as final:0',
+  ),
   'seeds': Flag(
     _count, 'NUMBER', 'of final runs, for mean and std; default: 1'
   ),
@@ -232,9 +273,6 @@ FLAGS = {
     _per_cent,
     'PERCENT',
     "of the training split to validate on; default: the paper's, or 10",
-  ),
-  'list': Flag(
-    bool, '', 'only print the runs, and the accuracy of finished ones'
   ),
   'pattern': Flag(str, 'PATTERN', 'of names, with * and ?; default: all'),
   'shell': Flag(

@@ -147,6 +147,8 @@ def _table(rows):
 def _text(value):
   if value is None:
     return ''
+  if isinstance(value, bool):
+    return str(value).lower()
   if isinstance(value, int):
     return f'{value:,}'
   if isinstance(value, float):

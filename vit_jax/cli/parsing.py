@@ -7,7 +7,7 @@ configuration. Behind `--`, nothing is a flag.
 
 import argparse
 
-from vit_jax import errors
+from vit_jax import errors, plugins
 from vit_jax.cli import commands, flags
 
 _OVERRIDES = ('--config.', '--noconfig.')
@@ -47,7 +47,7 @@ def parse(name, argv):
   unknown = [text for text in rest if text.startswith('-') and text != '-']
   if unknown:
     raise _unknown(name, unknown[0])
-  parser.parse_args(_as_flags(name, [*rest, *after], args), args)
+  _place(name, [*rest, *after], args)
   for flag in command.flags:
     _check_choice(flag, getattr(args, _attribute(flag), None))
   for flag in command.required:
@@ -138,16 +138,16 @@ def _is_value(argument, override):
 # Positional arguments -------------------------------------------------------
 
 
-def _as_flags(name, positional, args):
-  """Returns '--flag=value' for each positional argument.
+def _place(name, positional, args):
+  """Puts positional arguments in the places of the flags they stand for.
 
   Args:
     name: of the command.
     positional: what was given without a flag.
-    args: what was given with one.
+    args: what was given with one; takes what the others stand for.
   """
   places = list(commands.COMMANDS[name].bare)
-  given = []
+  placed = {}
   for text in positional:
     if not places:
       raise errors.UserError(
@@ -160,10 +160,20 @@ def _as_flags(name, positional, args):
         f'vit_jax {name}: {text} stands for --{flag}, which is given as well; '
         'give one of the two.'
       )
-    given.append(f'--{flag}={text}')
+    placed.setdefault(flag, []).append(_value(flag, text))
     if not _takes_several(place):
       places.pop(0)
-  return given
+  for flag, values in placed.items():
+    repeats = flags.FLAGS[flag].repeats
+    setattr(args, _attribute(flag), values if repeats else values[0])
+
+
+def _value(flag, text):
+  """Returns the value that a text is for a flag, as argparse does."""
+  try:
+    return flags.FLAGS[flag].type(text)
+  except argparse.ArgumentTypeError as error:
+    raise errors.UserError(f'argument --{flag}: {error}') from error
 
 
 def _takes_several(place):
@@ -189,7 +199,9 @@ def _unknown(name, argument):
 
 
 def _check_choice(flag, value):
-  choices = flags.FLAGS[flag].choices
+  choices, is_open = flags.FLAGS[flag].choices, flags.FLAGS[flag].is_open
+  if is_open and plugins.installed():
+    return  # Whoever looks it up knows them.
   if choices and value is not None:
     for each in value if isinstance(value, tuple) else (value,):
       errors.choose(f'--{flag}', each, dict.fromkeys(choices))

@@ -61,7 +61,7 @@ def _model():
 
 def _data():
   data = config_dict.ConfigDict()
-  data.source = 'tfds'  # tfds, folder, arrays, synthetic or roundels.
+  data.source = 'tfds'  # tfds, folder, arrays, synthetic, roundels, python.
   data.dataset = 'imagenet2012'  # Name in TFDS, vtab/TASK, folder, .npz file;
   # a weighted mixture: imagenet2012@3+places365_small@1.
   data.data_dir = config_dict.placeholder(str)  # None: where TFDS keeps it.

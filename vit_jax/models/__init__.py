@@ -10,7 +10,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from vit_jax import errors
+from vit_jax import errors, plugins
 from vit_jax.config import model_names, schema
 from vit_jax.models import hybrid, mixer, parameter_counts, resnet, vit
 from vit_jax.nn import (
@@ -137,17 +137,20 @@ FAMILIES = {
     varies='any patch size',
   ),
 }
+FAMILIES = plugins.Registry('model', FAMILIES)  # And those of others.
 
 NAMES = tuple(name for family in FAMILIES.values() for name in family.names)
 
 
 def names(pattern='*'):
-  """Returns the names of `NAMES` that fit a pattern, as 'ViT-*/16'.
+  """Returns the names of models that fit a pattern, as 'ViT-*/16'.
 
   Raises:
     UserError: there are none; it names the nearest.
   """
-  return errors.matching('model', pattern, NAMES)
+  plugins.load()
+  known = [name for family in FAMILIES.values() for name in family.names]
+  return errors.matching('model', pattern, known)
 
 
 def table(pattern='*'):
@@ -192,12 +195,14 @@ def family_name(name):
     UserError: it is of none.
   """
   parsed = model_names.parse(name)
-  for key, known in FAMILIES.items():
-    if parsed and parsed.form == model_names.parse(known.names[0]).form:
-      return key
-  raise errors.UserError(
-    f'model.name={name!r} is unknown. {errors.nearest(name, NAMES)}'
-  )
+  while True:
+    for key, known in FAMILIES.items():
+      if parsed and parsed.form == model_names.parse(known.names[0]).form:
+        return key
+    if not plugins.load():
+      raise errors.UserError(
+        f'model.name={name!r} is unknown. {errors.nearest(name, NAMES)}'
+      )
 
 
 def family(name):

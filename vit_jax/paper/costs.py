@@ -11,7 +11,7 @@ from vit_jax import errors, models
 from vit_jax.config import grids, model_names, recipes, schema
 from vit_jax.data import datasets, sources
 from vit_jax.data.datasets import vtab
-from vit_jax.data.sources import real_labels, tfds_builders
+from vit_jax.data.sources import real_labels
 from vit_jax.nn import flop_count
 from vit_jax.paper import methods
 from vit_jax.planning import compute_cost
@@ -341,6 +341,8 @@ def where(dataset, data_dir=None):
     return f'`vit_jax prepare {dataset}` prints how to get it'
   else:
     builder = facts.dataset
+  from vit_jax.data.sources import tfds_builders  # TFDS takes seconds.
+
   found = tfds_builders.builder(builder, data_dir)
   if tfds_builders.is_prepared(found):
     return 'prepared'

@@ -7,7 +7,7 @@ timm's results on ImageNet's validation set; all files take pixels in [-1, 1].
 
 from vit_jax import errors
 from vit_jax.config import model_names
-from vit_jax.weights.catalog import augreg, sizes
+from vit_jax.weights.catalog import augreg
 from vit_jax.weights.catalog import entry as catalog_entry
 
 Entry = catalog_entry.Entry
@@ -48,13 +48,13 @@ def table(pattern='*'):
   """
   rows = []
   for entry in matching(pattern):
-    count = sizes.NUM_PARAMETERS.get(entry.name)
+    size = entry.num_bytes
     rows.append(
       {
         'name': entry.name,
         'model': entry.model,
-        'parameters': count,
-        'MB': count and round(4 * count / 1e6),
+        'parameters': entry.num_parameters,
+        'MB': size and round(size / 1e6),
         'resolution': entry.resolution,
         'classes': entry.num_classes,
         'accuracy': entry.accuracy,
