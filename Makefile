@@ -4,8 +4,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 WORKDIR ?= workdir/quickstart
 
-.PHONY: quickstart miniature test parity chaos remote fuzz bench plans traffic \
-  savedmodel onnx exports lint format clean
+.PHONY: quickstart miniature test pythons parity chaos remote fuzz bench plans \
+  traffic savedmodel onnx exports docs lint format clean
 
 quickstart: $(VENV)/installed
 	$(BIN)/vit_jax train --config=configs/quickstart.py --workdir=$(WORKDIR)
@@ -16,6 +16,13 @@ miniature: $(VENV)/installed
 
 test: $(VENV)/installed-test
 	$(BIN)/pytest -n 2 --dist loadscope --ignore=tests/parity
+
+# The wheel in each of PYTHONS, with what it requires installed anew: minutes.
+PYTHONS ?= $(wildcard $(HOME)/.pyenv/versions/3.1[1-3].*/bin/python)
+pythons: $(VENV)/installed-test
+	for python in $(PYTHONS); do \
+	  $(BIN)/pytest tests/test_wheel.py --python=$$python || exit 1; \
+	done
 
 # Against timm and transformers. With PyTorch's CPU build it is much smaller:
 # PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make parity
@@ -43,7 +50,7 @@ bench: $(VENV)/installed-parity
 	$(BIN)/python benchmarks/step.py $(OPTIONS)
 
 # Pre-trainings of the paper, compiled for TPUs that need not be there: hours, and
-# it goes on where it stopped. What devices send each other, for 8 to 256 of them.
+# it resumes where it stopped. What devices send each other, for 8 to 256 of them.
 plans: $(VENV)-tpu/installed
 	$(VENV)-tpu/bin/python benchmarks/plans.py --page=docs/plans.md
 
@@ -58,6 +65,12 @@ exports: $(VENV)-export/installed
 traffic: $(VENV)/installed
 	$(BIN)/python benchmarks/traffic.py --page=docs/traffic.md
 
+# The site, from docs/, docstrings and notebooks: docs/_build/html/index.html. A
+# warning is an error: links that lead nowhere, pages that nobody lists.
+docs: $(VENV)/installed-docs
+	$(BIN)/sphinx-build --builder=html --nitpicky --fail-on-warning --keep-going \
+	  --quiet docs docs/_build/html
+
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -67,7 +80,8 @@ format: $(VENV)/installed-test
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) $(VENV)-tpu $(VENV)-export build *.egg-info
+	rm -rf $(VENV) $(VENV)-tpu $(VENV)-export build docs/_build docs/notebooks docs/reference \
+	  *.egg-info
 
 $(VENV)/installed: setup.py requirements.txt
 	$(PYTHON) -m venv $(VENV)
@@ -89,6 +103,10 @@ $(VENV)-export/installed: setup.py requirements.txt
 
 $(VENV)/installed-test: $(VENV)/installed
 	$(BIN)/pip install --quiet --no-compile --editable .[test]
+	touch $@
+
+$(VENV)/installed-docs: $(VENV)/installed
+	$(BIN)/pip install --quiet --no-compile --editable .[docs]
 	touch $@
 
 $(VENV)/installed-parity: $(VENV)/installed-test

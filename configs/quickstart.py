@@ -2,7 +2,7 @@
 
   vit_jax train --config=configs/quickstart.py --workdir=workdir/quickstart
 
-The digits (8 x 8 pixels) ship with scikit-learn; the test split, the last
+The digits (8 x 8 pixels) come with the package; the test split, the last
 fifth, was written by other people than the training split.
 """
 

@@ -10,6 +10,8 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=launch/environment.sh
 source "$here/environment.sh"
+# shellcheck source=launch/yaml.sh
+source "$here/yaml.sh"
 run() { kubectl apply ${NAMESPACE:+--namespace="$NAMESPACE"} --filename=-; }
 if [[ ${1:-} == --dry-run ]]; then
   shift
@@ -23,30 +25,9 @@ if [[ -n ${CLAIM:-} && -n ${BUCKET:-} ]]; then
   exit 2
 fi
 
-# Prints a string of YAML.
-quoted() {
-  local text=$1
-  text=${text//\\/\\\\} text=${text//\"/\\\"} text=${text//$'\n'/\\n}
-  printf '"%s"' "$text"
-}
-
-# Prints the items of a YAML list.
-listed() {
-  local IFS=,
-  echo "$*"
-}
-
-# Replaces {NAME} in the text.
-fill() { text=${text//"{$1}"/"$2"}; }
-
 arguments=() variables=() mounts='' volumes='' annotations=''
 for argument in "${@:7}"; do arguments+=("$(quoted "$argument")"); done
-for name in "${forwarded[@]}"; do
-  case $name in VIT_JAX | TRIES | PAUSE | *_PAUSE) continue ;; esac # Of other scripts.
-  if [[ -n ${!name+set} ]]; then
-    variables+=("{name: $name, value: $(quoted "${!name}")}")
-  fi
-done
+forwarded_as_yaml
 if [[ -n ${CLAIM:-} ]]; then
   volumes="{name: data, persistentVolumeClaim: {claimName: $(quoted "$CLAIM")}}"
 elif [[ -n ${BUCKET:-} ]]; then

@@ -196,3 +196,8 @@ def pytest_addoption(parser):
     help='write golden files anew (test_compiled_step.py, '
     'test_golden_specs.py), which a change was meant to change',
   )
+  parser.addoption(
+    '--python',
+    help='of another version, in which test_wheel.py installs the wheel with '
+    'everything that it requires',
+  )

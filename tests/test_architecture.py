@@ -15,7 +15,7 @@ FILES = sorted(PACKAGE.rglob('*.py'))
 # Bottom up. Who imports goes down; siblings on a floor do not know each other.
 FLOORS = (
   ('errors',),
-  ('files', 'pytrees'),
+  ('files', 'plugins', 'pytrees'),
   ('config', 'nn', 'checkpoints'),
   ('models', 'data', 'sharding'),
   ('weights',),
@@ -38,6 +38,7 @@ TRAINING_FLOORS = (
   ('preview', 'session'),
   ('train',),
   ('trials',),
+  ('tasks',),
   ('sweep', '__init__'),
 )
 SAYS_NOTHING = ('utils', 'common', 'helpers', 'misc', 'base')

@@ -35,7 +35,7 @@ NUM_IMAGES = 6  # Of each class.
 def commands():
   """Returns {name: arguments} of the section's code."""
   text = (ROOT / 'README.md').read_text()
-  section = text.partition('### Your own images\n')[2].partition('\n### ')[0]
+  section = text.partition('## Your own images\n')[2].partition('\n## ')[0]
   lines = re.findall(r'^    vit_jax (.*)$', section, re.M)
   return {line.split()[0]: shlex.split(line) for line in lines}
 
@@ -112,8 +112,11 @@ def results(tmp_path_factory):
   return home, done
 
 
-def test_the_section_has_the_four_commands():
+def test_the_section_has_the_four_commands_that_the_page_begins_with():
   assert list(commands()) == ['train', 'evaluate', 'predict', 'convert']
+  page = (ROOT / 'docs/own_images.md').read_text().partition('\n## ')[0]
+  lines = re.findall(r'^    vit_jax (.*)$', page, re.M)
+  assert [*map(shlex.split, lines)] == [*commands().values()]
 
 
 def test_the_recipe_says_what_it_chose(results):

@@ -1,4 +1,7 @@
-"""The README tells the truth: what it names exists, what it shows runs."""
+"""Pages tell the truth: what they name exists, what they show can be run.
+
+Python blocks and links: tests/docs/.
+"""
 
 import ast
 import pathlib
@@ -8,28 +11,30 @@ import shlex
 import pytest
 from PIL import Image
 
-from vit_jax.cli import main
+from vit_jax.cli import parsing
 from vit_jax.config import recipes
 
 ROOT = pathlib.Path(__file__).parents[1]
-PAGES = [ROOT / 'README.md', *sorted((ROOT / 'configs').glob('**/*.py'))]
+PAGES = [*sorted(ROOT.glob('*.md')), *sorted((ROOT / 'docs').glob('*.md'))]
 PAGES += [ROOT / 'configs/README.md', ROOT / 'launch/README.md']
-# What a command or a run makes, and placeholders, need not be there.
-MADE = ('workdir/', '/data/', '<')
+PAGES += sorted((ROOT / 'configs').glob('**/*.py'))
+# What a command, a run or `make docs` makes, and placeholders.
+MADE = ('workdir/', '/data/', '<', 'docs/_build', 'docs/reference')
+PLACEHOLDER = re.compile(r'/X\.py$')  # Of docs/add_a_model.md.
 TOP = tuple(path.name for path in ROOT.iterdir() if path.is_dir())
 
 
 def named_paths(text):
-  for quoted in re.findall(r'`([^`\n]+)`|\]\(([^)]+)\)', text):
-    path = ''.join(quoted)
-    if path.split('/')[0] in TOP and ' ' not in path:
+  for path in re.findall(r'`([^`\n]+)`', text):
+    is_path = path.split('/')[0] in TOP and ' ' not in path
+    if is_path and not PLACEHOLDER.search(path):
       yield re.split('[:#]', path)[0]
 
 
 def commands(text):
   for line in re.sub(r'\s*\\+\n\s*', ' ', text).splitlines():
-    if line.strip().startswith('vit_jax '):
-      yield line.strip()
+    if re.match(r'\s*vit_jax (?!--)', line):
+      yield re.split(r' [>|] ', line.strip())[0]
 
 
 def pairs(find):
@@ -47,6 +52,14 @@ def test_every_path_that_is_named_exists(path):
 
 
 @pytest.fixture(scope='module')
+def run(tmp_path_factory):
+  """The folder of a run that has been started."""
+  folder = tmp_path_factory.mktemp('run')
+  recipes.save(recipes.load('configs/quickstart.py'), folder)
+  return folder
+
+
+@pytest.fixture(scope='module')
 def flowers(tmp_path_factory):
   """A folder of images, which a recipe counts."""
   folder = tmp_path_factory.mktemp('flowers')
@@ -58,23 +71,22 @@ def flowers(tmp_path_factory):
 
 
 @pytest.mark.parametrize('command', pairs(commands))
-def test_every_command_that_is_named_parses(command, flowers, monkeypatch):
+def test_every_command_that_is_named_parses(command, flowers, run, monkeypatch):
   monkeypatch.chdir(ROOT)
-  command = re.sub(r'data=\S*flowers', f'data={flowers}', command)
+  command = re.sub(r'data=[^\s,]*flowers', f'data={flowers}', command)
+  command = re.sub(r'WORKDIR|workdir/quickstart', str(run), command)
   _, name, *arguments = shlex.split(command.replace('...', 'somewhere'))
-  parsed = main._parse(name, arguments)
-  if hasattr(parsed, 'config'):
+  parsed = parsing.parse(name, arguments)
+  if getattr(parsed, 'config', None):
     recipes.load(parsed.config, parsed.overrides)
 
 
-def test_the_tables_of_faults_are_those_of_the_tests():
-  readme, page = (
-    re.findall(
-      r'^\| (\d+) \| (.+) \| (.+) \| .+ \|$', (ROOT / path).read_text(), re.M
-    )
-    for path in ('README.md', 'docs/faults.md')
+def test_the_table_of_faults_is_that_of_the_tests():
+  page = re.findall(
+    r'^\| (\d+) \| (.+) \| (.+) \| .+ \|$',
+    (ROOT / 'docs/faults.md').read_text(),
+    re.M,
   )
-  assert readme == page
   folder = ROOT / 'tests/faults'
   texts = [path.read_text() for path in folder.glob('test_*.py')]
   marked = {
@@ -110,22 +122,8 @@ def test_every_recipe_is_in_the_index():
 
 def test_make_targets_that_are_named_exist():
   makefile = (ROOT / 'Makefile').read_text()
-  for target in re.findall(
-    r'(?:`|^|\s&&\s)make ([a-z]+)\b', (ROOT / 'README.md').read_text(), re.M
-  ):
-    assert f'\n{target}:' in makefile
-
-
-def test_the_python_examples_run_one_after_the_other():
-  """But for those below `<!-- not run: REASON -->`, which are read only."""
-  examples = re.findall(
-    r'(<!-- not run: .+ -->\n+)?```python\n(.*?)```',
-    (ROOT / 'README.md').read_text(),
-    re.S,
-  )
-  assert examples
-  scope = {}
-  for is_read_only, example in examples:
-    code = compile(example, 'README.md', 'exec')
-    if not is_read_only:
-      exec(code, scope)
+  for page in PAGES:
+    for target in re.findall(
+      r'(?:`|^|^    |\s&&\s)make ([a-z]+)\b', page.read_text(), re.M
+    ):
+      assert f'\n{target}:' in makefile, page

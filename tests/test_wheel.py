@@ -2,7 +2,9 @@
 
 The source distribution is built of a copy of the checkout, the wheel of the
 source distribution alone. The wheel goes into a fresh virtual environment that
-borrows the dependencies of the one the tests run in, but not its vit_jax.
+borrows the dependencies of the one the tests run in, but not its vit_jax. With
+--python=PATH, it is one of that Python, and what the wheel requires is
+installed anew: `make pythons`.
 """
 
 import json
@@ -11,6 +13,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import tarfile
 import venv
 import zipfile
 
@@ -26,11 +29,11 @@ ROOT = pathlib.Path(__file__).parents[1]
 # As in the checkout: as in a wheel.
 PLACES = {'vit_jax': 'vit_jax', 'configs': 'vit_jax/configs'}
 
-BUILD_SDIST = """
+BUILD = """
 import sys
 from setuptools import build_meta
 
-build_meta.build_sdist(sys.argv[1])
+getattr(build_meta, sys.argv[1])(sys.argv[2])
 """
 
 # Runs {name: argv}, each as the console script does; a process for all of them.
@@ -71,11 +74,13 @@ SHORT = (
 RUNS = {
   'prepare': (('digits',), 'digits'),
   'train': (('--config=quickstart.py', '--workdir=run', *SHORT), 'step 2/2'),
-  'evaluate': (('--workdir=run',), 'num_examples'),
+  'evaluate': (('run',), 'num_examples'),
   'verify': (('run',), 'verified'),
-  'predict': (('--checkpoint=run', '--input=cat.png'), 'cat.png'),
+  'report': (('run',), 'report.html'),
+  'predict': (('run', 'cat.png', 'cat.png', '--json'), '"file": "cat.png"'),
   'convert': (('run', 'for_timm', '--to=timm'), 'for_timm'),
   'analyze': (('filters', '--checkpoint=run', '--output=figures'), 'filters'),
+  'explore': (('run', 'cat.png', '--output=looks.html'), 'looks.html'),
   'sweep': (
     (
       '--config=quickstart.py',
@@ -92,6 +97,10 @@ RUNS = {
   ),
   'preview': (('--config=quickstart.py', '--output=batch.png'), 'batch.png'),
   'reproduce': (('table1',), '| ViT-H | Parameters | 632M | 632.0M |'),
+  'models': (('ViT-B/*',), '86,567,656'),
+  'checkpoints': (('augreg/*384*',), 'augreg/B_16-i21k-imagenet2012-384'),
+  'config': (('seed',), 'Of parameters, data order'),
+  'completion': (('bash',), 'complete -F _vit_jax vit_jax'),
 }
 
 
@@ -128,13 +137,23 @@ def copy_of_the_checkout(folder):
 
 def build(tree, folder):
   """Returns the wheel of the source distribution of a tree."""
-  run(sys.executable, '-c', BUILD_SDIST, folder, cwd=tree)
+  run(sys.executable, '-c', BUILD, 'build_sdist', folder, cwd=tree)
   (sdist,) = folder.glob('*.tar.gz')
-  pip = (sys.executable, '-m', 'pip', 'wheel', '--no-cache-dir', '--no-index')
-  how = ('--no-build-isolation', '--no-deps', f'--wheel-dir={folder}')
-  run(*pip, *how, sdist, cwd=folder)
+  with tarfile.open(sdist) as archive:
+    archive.extractall(folder, filter='data')
+  unpacked = folder / sdist.name.removesuffix('.tar.gz')
+  run(sys.executable, '-c', BUILD, 'build_wheel', folder, cwd=unpacked)
   (wheel,) = folder.glob('*.whl')
   return wheel
+
+
+def files(folder):
+  """Returns the paths of the files in a folder of the checkout."""
+  return [
+    path
+    for path in folder.rglob('*')
+    if path.is_file() and '__pycache__' not in path.parts
+  ]
 
 
 def lacking(wheel):
@@ -142,8 +161,7 @@ def lacking(wheel):
   wanted = {
     f'{inside}/{path.relative_to(ROOT / name).as_posix()}'
     for name, inside in PLACES.items()
-    for pattern in ('**/*.py', '**/names/*')
-    for path in (ROOT / name).glob(pattern)
+    for path in files(ROOT / name)
   }
   return wanted - set(zipfile.ZipFile(wheel).namelist())
 
@@ -155,9 +173,22 @@ def wheel(tmp_path_factory):
 
 
 @pytest.fixture(scope='module')
-def environment(wheel, tmp_path_factory):
+def other_python(request):
+  """Returns another Python to install the wheel in, or None."""
+  path = request.config.getoption('--python')
+  if path and not shutil.which(path):
+    pytest.skip(f'there is no {path}')
+  return path
+
+
+@pytest.fixture(scope='module')
+def environment(wheel, other_python, tmp_path_factory):
   """Returns the folder of a virtual environment that holds the wheel."""
   folder = tmp_path_factory.mktemp('venv')
+  if other_python:
+    run(other_python, '-m', 'venv', folder, cwd=folder)
+    run(folder / 'bin/pip', 'install', '--quiet', wheel, cwd=folder)
+    return folder
   venv.create(folder, symlinks=True)
   python = folder / 'bin/python'
   pip = (sys.executable, '-m', 'pip', '--python', python, 'install')
@@ -187,7 +218,7 @@ def made(environment, tmp_path_factory):
   return folder, json.loads((folder / 'reports.json').read_text())
 
 
-def test_the_wheel_holds_all_code_class_names_and_recipes(wheel):
+def test_the_wheel_holds_all_code_data_and_recipes(wheel):
   assert not lacking(wheel)
 
 
@@ -196,11 +227,10 @@ def test_a_package_or_recipes_that_the_wheel_lacks_are_noticed(tmp_path):
   (tree / 'vit_jax/analysis/__init__.py').unlink()
   shutil.rmtree(tree / 'configs/finetune')
   found = lacking(build(tree, tmp_path / 'dist'))
-  analysis = (ROOT / 'vit_jax/analysis').glob('*.py')
-  recipes = (ROOT / 'configs/finetune').glob('*.py')
   assert found == {
-    *(f'vit_jax/analysis/{path.name}' for path in analysis),
-    *(f'vit_jax/configs/finetune/{path.name}' for path in recipes),
+    f'vit_jax/{path.relative_to(ROOT).as_posix().removeprefix("vit_jax/")}'
+    for folder in ('vit_jax/analysis', 'configs/finetune')
+    for path in files(ROOT / folder)
   }
 
 
@@ -211,7 +241,9 @@ def test_what_runs_is_what_was_installed(made, environment):
   assert pathlib.Path(facts['recipes']) == installed.parent / 'configs'
 
 
-def test_installed_code_counts_as_that_of_the_checkout(made):
+def test_installed_code_counts_as_that_of_the_checkout(made, other_python):
+  if other_python:
+    pytest.skip('its packages may be of other versions, which count')
   assert made[1]['facts']['code'] == records.code_version()
 
 

@@ -13,6 +13,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+  from vit_jax.api.extending import register as register
   from vit_jax.api.freezing import trainable as trainable
   from vit_jax.api.listing import list_checkpoints as list_checkpoints
   from vit_jax.api.listing import list_models as list_models
@@ -32,6 +33,7 @@ _PUBLIC = {
   'list_checkpoints': 'vit_jax.api.listing',
   'list_models': 'vit_jax.api.listing',
   'load': 'vit_jax.api.loading',
+  'register': 'vit_jax.api.extending',
   'train': 'vit_jax.api.training',
   'trainable': 'vit_jax.api.freezing',
 }
@@ -43,6 +45,7 @@ __all__ = [
   'list_checkpoints',
   'list_models',
   'load',
+  'register',
   'train',
   'trainable',
 ]

@@ -10,7 +10,7 @@ import shlex
 import pytest
 
 from vit_jax.analysis import analyze
-from vit_jax.cli import commands, main
+from vit_jax.cli import commands, main, parsing
 from vit_jax.config import grids, recipes
 from vit_jax.data import datasets
 from vit_jax.data.datasets import suites
@@ -31,7 +31,7 @@ def examples(*names):
 
 
 def parsed(name, argv):
-  return main._parse(name, argv)
+  return parsing.parse(name, argv)
 
 
 def assert_released(name):
@@ -50,7 +50,7 @@ def test_inspect_runs(name, argv, capsys):
   [each for each in examples('reproduce') if 'all' not in each.values[1]],
 )
 def test_reproduce_runs_dry(name, argv, tmp_path, capsys):
-  """`all` is run where what it prints is compared with the README."""
+  """`all` is run where what it prints is compared with the page."""
   argv = [text.replace('/data/paper', str(tmp_path)) for text in argv]
   assert main.main([name, *argv, '--dry-run']) == 0
   assert capsys.readouterr().out.startswith(f'## {argv[0]}: ')
@@ -77,11 +77,12 @@ def test_a_sweep_has_settings_to_choose_from(name, argv):
 
 @pytest.mark.parametrize(
   ('name', 'argv'),
-  examples('evaluate', 'predict', 'analyze', 'convert', 'export'),
+  examples('evaluate', 'predict', 'analyze', 'explore', 'convert', 'export'),
 )
 def test_names_are_known(name, argv):
   args = parsed(name, argv)
   assert_released(getattr(args, 'checkpoint', None) or '/')
+  assert_released(getattr(args, 'against', None) or '/')
   assert_released(getattr(args, 'source', None) or '/')
   assert set(getattr(args, 'evaluators', None) or ()) <= {*registry.EVALUATORS}
   assert getattr(args, 'dataset', None) in {None, *datasets.DATASETS}
@@ -100,10 +101,24 @@ def test_verify_takes_a_folder_with_or_without_its_flag(name, argv):
   assert parsed(name, argv).workdir == '/tmp/quickstart'
 
 
+@pytest.mark.parametrize(('name', 'argv'), examples('report'))
+def test_report_takes_the_folder_of_a_run(name, argv):
+  args = parsed(name, argv)
+  assert args.workdir in argv and args.evaluate in (None, False)
+
+
 @pytest.mark.parametrize(('name', 'argv'), examples('miniature'))
 def test_miniature_fills_a_page_that_is_there(name, argv):
   root = pathlib.Path(__file__).parents[2]
   assert (root / parsed(name, argv).page).is_file()
+
+
+@pytest.mark.parametrize(
+  ('name', 'argv'), examples('models', 'checkpoints', 'config', 'completion')
+)
+def test_lists_and_scripts_are_printed(name, argv, capsys):
+  assert main.main([name, *argv]) == 0
+  assert len(capsys.readouterr().out.splitlines()) > 1
 
 
 def test_no_command_is_left_out():

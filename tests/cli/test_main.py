@@ -1,6 +1,7 @@
 import importlib
 import pathlib
 import re
+import shlex
 import subprocess
 import sys
 import textwrap
@@ -11,7 +12,7 @@ import pytest
 
 import vit_jax
 from vit_jax import errors
-from vit_jax.cli import commands, flags, main
+from vit_jax.cli import commands, flags, main, parsing, reference
 from vit_jax.config import recipes, schema
 
 ROOT = pathlib.Path(vit_jax.__file__).parents[1]
@@ -103,6 +104,19 @@ def test_evaluate_prints_the_report(calls, capsys):
   ]
 
 
+@pytest.mark.parametrize(
+  ('flag', 'out'),
+  [
+    ('--json', '{"accuracy": 0.875, "num_examples": 360}\n'),
+    ('--format=csv', 'accuracy,num_examples\n0.875,360\n'),
+  ],
+)
+def test_the_report_is_data_too(calls, capfd, flag, out):
+  assert main.main(['evaluate', 'augreg/B_16', flag]) == 0
+  assert calls == [('evaluate', None)]
+  assert capfd.readouterr().out == out
+
+
 def test_inspect_prints_for_the_devices_there_are_or_assumed(
   calls, recipe, capsys
 ):
@@ -143,7 +157,7 @@ def test_preview_gets_configuration_and_file(calls, recipe, capsys):
     (['train'], 'vit_jax train needs --config=RECIPE; for example: vit_jax'),
     (['train', '--config=r.py'], 'needs --workdir=FOLDER'),
     (['train', '--wrokdir=w'], 'has no --wrokdir=w. Did you mean --workdir'),
-    (['train', 'r.py'], 'has no r.py. It can be: --config, '),
+    (['train', 'r.py'], 'vit_jax train needs --workdir=FOLDER'),
     (['train', '--conf=r.py'], 'has no --conf=r.py. Did you mean --config'),
     (['evaluate', '--config.seed=1'], 'evaluate has no --config.seed=1'),
     (['evaluate', '--workdir'], '--workdir: expected one argument'),
@@ -207,8 +221,8 @@ def test_help_tells_where_recipes_are_known(
   monkeypatch.chdir(tmp_path)
   main.main([name, '--help'])
   takes_recipes = 'config' in commands.COMMANDS[name].flags
-  assert (main.RECIPES in capsys.readouterr().out) == takes_recipes
-  for spec in re.findall(r'--config=(\S+)', main.RECIPES):
+  assert (reference.RECIPES in capsys.readouterr().out) == takes_recipes
+  for spec in re.findall(r'--config=(\S+)', reference.RECIPES):
     recipes.load(spec)
 
 
@@ -233,14 +247,14 @@ def test_help_of_a_command_names_flags_and_examples(capsys, calls, name):
 def test_examples_are_accepted(name, tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
   for example in commands.COMMANDS[name].examples:
-    args = main._parse(name, example.split())
-    if 'config' in commands.COMMANDS[name].flags:
+    args = parsing.parse(name, shlex.split(example))
+    if getattr(args, 'config', None):
       recipes.load(args.config, args.overrides)
     assert all(getattr(args, flag) for flag in commands.COMMANDS[name].required)
 
 
 def test_fields_that_the_help_overrides_exist():
-  for word in main.OVERRIDES.split():
+  for word in reference.OVERRIDES.split():
     if word.startswith('--config.'):
       field = word.removeprefix('--config.').partition('=')[0]
       schema.lookup(schema.default(), field)

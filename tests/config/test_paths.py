@@ -119,7 +119,8 @@ NO_PATHS = {
   *('position_resize', 'top', 'to', 'from', 'exclude', 'topology', 'mesh'),
   *('mfu', 'price', 'coordinator', 'num_processes', 'process_id', 'devices'),
   *('evaluators', 'split', 'train_split', 'batch_size', 'shots', 'sweep'),
-  *('seeds', 'suite', 'held_out'),
+  *('seeds', 'suite', 'held_out', 'evaluate', 'num_images'),
+  *('list', 'pattern', 'shell', 'format', 'json', 'push', 'private', 'task'),
 }
 
 

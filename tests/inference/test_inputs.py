@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from vit_jax import errors
+from vit_jax.data import names as spelling
 from vit_jax.data import transforms
 from vit_jax.data.sources import folder
 from vit_jax.inference import inputs
@@ -45,8 +46,10 @@ def test_names_that_are_not_utf_8_are_shown_as_text(tmp_path, capsys):
   files = inputs.Images(paths, (transforms.DecodeCrop(same),), (8, 8), 8)
   ((labels, pixels, problems),) = files.batches()
   assert problems == [None] * 3 and pixels.shape == (3, 8, 8, 3)
-  shown = sorted(label.removeprefix(f'{tmp_path}/set/') for label in labels)
-  assert shown == ['-rf.png', 'a\ufffdb.png', 'gr\ufffdn.png']
+  given = sorted(label.removeprefix(f'{tmp_path}/set/') for label in labels)
+  assert given == sorted(names)
+  told = [spelling.shown(label) for label in given]
+  assert told == ['-rf.png', 'a\ufffdb.png', 'gr\ufffdn.png']
 
 
 def same(image, rng):

@@ -1,6 +1,7 @@
 """`vit_jax predict`: released weights in, known logits out."""
 
 import json
+import os
 import pathlib
 import re
 import runpy
@@ -247,3 +248,45 @@ def test_the_class_token_of_a_gap_model_is_not_missed(tmp_path):
     )
     == 0
   )
+
+
+def test_json_has_a_line_per_image_whatever_its_name(tiny, tmp_path, capsys):
+  names = ['a\nb.png', os.fsdecode(b'\xff.png')]
+  for name in names:
+    write_image(tmp_path / 'plain.png')
+    (tmp_path / 'plain.png').rename(tmp_path / name)
+  (tmp_path / 'bad.png').write_text('no image')
+  paths = [str(tmp_path / name) for name in (*names, 'bad.png')]
+  assert run(tmp_path / 'a.npz', *paths, '--top=2', '--json') == 1
+  captured = capsys.readouterr()
+  rows = [json.loads(line) for line in captured.out.splitlines()]
+  assert [row['file'] for row in rows] == paths
+  assert [len(row['classes']) for row in rows] == [2, 2, 0]
+  first, second = rows[0]['classes']
+  assert first['class'].startswith('class ')
+  assert 1 > first['probability'] >= second['probability'] > 0
+  assert rows[0]['problem'] is None and rows[2]['problem'] in captured.err
+  # As people read it, they are lines too.
+  assert run(tmp_path / 'a.npz', *paths, '--top=2') == 1
+  out = capsys.readouterr().out.splitlines()
+  assert out[::3] == [f'{tmp_path}/a\ufffdb.png', f'{tmp_path}/\ufffd.png']
+
+
+def test_arrays_and_data_are_written_together(tiny, tmp_path, capsys):
+  write_image(tmp_path / 'a.png')
+  features = f'--features={tmp_path / "f.npy"}'
+  arguments = tmp_path / 'a.npz', tmp_path / 'a.png', features, '--format=csv'
+  assert run(*arguments) == 0
+  head, row = capsys.readouterr().out.splitlines()
+  assert head == 'file,rank,class,probability,problem'
+  assert row == f'{tmp_path}/a.png,,,,'
+  assert run(*arguments, '--top=1') == 0
+  _, row = capsys.readouterr().out.splitlines()
+  assert row.startswith(f'{tmp_path}/a.png,1,class ')
+
+
+def test_pixels_are_given_alone(tiny, tmp_path, capsys):
+  np.save(tmp_path / 'b.npy', np.zeros([1, 32, 32, 3], np.float32))
+  write_image(tmp_path / 'a.png')
+  assert run(tmp_path / 'a.npz', tmp_path / 'a.png', tmp_path / 'b.npy') == 2
+  assert 'is given alone' in capsys.readouterr().err

@@ -50,6 +50,7 @@ SINFO = 'cpu 16 (null)\nh100* 96 gpu:h100:8(S:0-1)\nh100* 192+ gpu:h100:8\n'
 PREFIXES = ('NCCL', 'XLA', 'SLURM', 'SBATCH', 'JAX_', 'LIBTPU', 'TPU_')
 SETTINGS = (
   *('VIT_JAX', 'LAUNCH', 'LABEL', 'TRIES', 'MAX_PAUSE', 'STEADY', 'PORT'),
+  *('AT_ONCE', 'RESOURCE', 'POLL_SECONDS'),
   *('CPUS_PER_TASK', 'CLAIM', 'BUCKET', 'NAMESPACE', 'SERVICE_ACCOUNT'),
 )
 

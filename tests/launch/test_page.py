@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from vit_jax.cli import main
+from vit_jax.cli import parsing
 from vit_jax.config import recipes
 
 # Flags that the page may use, as `gcloud ... --help` of version 528.0.0 lists
@@ -87,6 +87,7 @@ def test_every_command_of_the_page_runs(called):
   calls, shown = called
   started = {name for name in calls if name.endswith('.sh')}
   wanted = {'tpu_pod.sh', 'gke_jobset.sh', 'slurm.sh', 'gpu_node.sh'}
+  wanted |= {'slurm_sweep.sh', 'gke_sweep.sh'}
   assert started == wanted
   for block, printed in shown:
     count = len(re.findall(r'^launch/', block, re.M))
@@ -112,10 +113,15 @@ def test_every_command_of_the_page_runs(called):
 
 def test_what_is_started_is_understood(called):
   calls, _ = called
-  for name in 'tpu_pod.sh', 'gke_jobset.sh', 'slurm.sh', 'gpu_node.sh':
-    started = [call for call in calls[name] if 'train' in call]
+  for name, command in {
+    **dict.fromkeys(
+      ('tpu_pod.sh', 'gke_jobset.sh', 'slurm.sh', 'gpu_node.sh'), 'train'
+    ),
+    **dict.fromkeys(('slurm_sweep.sh', 'gke_sweep.sh'), 'sweep'),
+  }.items():
+    started = [call for call in calls[name] if command in call]
     assert started
     for call in started:
-      arguments = call[call.index('train') + 1 :]
-      parsed = main._parse('train', arguments)
+      arguments = call[call.index(command) + 1 :]
+      parsed = parsing.parse(command, arguments)
       recipes.load(parsed.config, parsed.overrides)

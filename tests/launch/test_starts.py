@@ -10,6 +10,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[2]
 SCRIPTS = sorted((ROOT / 'launch').glob('*.sh'))
+SOURCED = ('environment.sh', 'slurm_cpus.sh', 'sweep_tasks.sh', 'yaml.sh')
 MEETING = ('--coordinator=one:8476', '--num_processes=2')
 
 # Arguments of a launcher, and those that each `vit_jax` gets beside its own.
@@ -70,7 +71,7 @@ def test_lines_of_a_dry_run_do_not_mix(machine, monkeypatch):
 
 @pytest.mark.parametrize('path', SCRIPTS, ids=lambda path: path.name)
 def test_without_arguments_it_says_how_it_is_used(machine, path):
-  if path.name in ('environment.sh', 'slurm_job.sh'):
+  if path.name in ('slurm_job.sh', *SOURCED):
     pytest.skip('started by others')
   done = machine.start(path.name)
   assert done.returncode == 2
@@ -91,6 +92,8 @@ def test_without_arguments_it_says_how_it_is_used(machine, path):
     ('tpu_pod.sh', '--status', 'pod', 'zone'),
     ('tpu_pod.sh', '--restart', 'pod', 'zone'),
     ('gpu_node.sh',),
+    ('slurm_sweep.sh', '8'),
+    ('gke_sweep.sh', 'name', 'image', '4', 'a=b'),
   ],
   ids=' '.join,
 )

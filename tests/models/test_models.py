@@ -304,3 +304,41 @@ def test_shapes_take_no_memory():
   module = build('ViT-Ti/16', **TINY, position_embedding='none')
   shapes = models.params_of(module, (2_000_000, 2_000_000))
   assert shapes['head']['kernel'].shape == (32, 5)
+
+
+def test_models_are_found_by_pattern():
+  assert models.names() == list(models.NAMES)
+  assert set(models.names('ViT-*/16')) == {
+    'ViT-Ti/16',
+    'ViT-S/16',
+    'ViT-B/16',
+    'ViT-L/16',
+  }
+  with pytest.raises(
+    errors.UserError, match=r"No model matches 'B/16'.*\*B/16"
+  ):
+    models.names('B/16')
+
+
+def test_the_table_of_models_says_what_their_sizes_are():
+  by_name = {row['name']: row for row in models.table('*L/*')}
+  assert by_name['ViT-L/16'] == {
+    'name': 'ViT-L/16',
+    'family': 'ViT',
+    'parameters': 304_326_632,
+    'patch': 16,
+    'width': 1024,
+    'depth': 24,
+    'heads': 16,
+  }
+  assert by_name['R50+ViT-L/32']['patch'] == 32
+  assert by_name['Mixer-L/16']['heads'] is None
+
+
+def test_each_family_says_which_further_names_it_has():
+  told = models.variations()
+  assert len(told) == len(models.FAMILIES)
+  for name in 'ViT-So400m/14', 'ViT-gopt/16', 'BiT-R8x2', 'R5+ViT-S/4':
+    key = models.family_name(name)
+    (line,) = [line for line in told if line.startswith(f'{key}: ')]
+    assert model_names.parse(name).size in line

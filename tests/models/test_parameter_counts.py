@@ -11,7 +11,7 @@ import pytest
 
 from vit_jax import models
 from vit_jax.config import schema
-from vit_jax.models import vit
+from vit_jax.models import parameter_counts, vit
 
 COUNTS_PATH = pathlib.Path(__file__).parents[1] / 'golden/parameter_counts.py'
 
@@ -84,8 +84,11 @@ def count_mixer_by_hand(width, depth, mlp_dim, token_mlp_dim, patch_size):
   )
 
 
-def test_no_model_is_missing_from_the_table():
+def test_no_model_is_missing_from_the_tables():
   assert set(counts.IMAGENET) == set(models.NAMES)
+  assert {
+    name: numbers[0] for name, numbers in counts.IMAGENET.items()
+  } == parameter_counts.IMAGENET
 
 
 @pytest.mark.parametrize('name', counts.IMAGENET)

@@ -115,16 +115,16 @@ def test_every_table_and_figure_has_a_row_with_a_state():
     assert re.search(r'reproduced|ready|refused|plotted|drawing', line), line
 
 
-def test_the_readme_shows_what_all_dry_run_prints(capsys):
+def test_the_page_shows_what_all_dry_run_prints(capsys):
   assert main.main(['reproduce', 'all', '--dry-run']) == 0
   printed = capsys.readouterr().out.strip()
-  readme = (ROOT / 'README.md').read_text()
+  page = (ROOT / 'docs/reproduce.md').read_text()
   (shown,) = re.findall(
-    r'<!-- reproduce -->\n(.*?)\n<!-- /reproduce -->', readme, re.S
+    r'<!-- reproduce -->\n(.*?)\n<!-- /reproduce -->', page, re.S
   )
   assert shown.strip() == printed, (
     'Put what `vit_jax reproduce all --dry-run` prints between the markers '
-    'in README.md.'
+    'in docs/reproduce.md.'
   )
 
 

@@ -16,7 +16,7 @@ from vit_jax.checkpoints import manifest, parameters
 from vit_jax.config import recipes, schema
 from vit_jax.data.sources import tfrecord
 from vit_jax.training.runtime import lock
-from vit_jax.weights.files import npz, safetensors
+from vit_jax.weights.files import npz, safetensors, sharded
 
 CORE = 'tensorflow_datasets.core.features'
 CLASSES = ('cat', 'dog', 'owl')
@@ -135,6 +135,22 @@ def transformers_folder(folder):
   ):
     (folder / name).write_text(json.dumps(content))
   return folder / 'config.json'
+
+
+def sharded_folder(folder):
+  """The same in two files and their index."""
+  transformers_folder(folder)
+  with safetensors.SafetensorsFile(folder / 'model.safetensors') as file:
+    flat = dict(file)
+  (folder / 'model.safetensors').unlink()
+  shards = [f'model-0000{i}-of-00002.safetensors' for i in (1, 2)]
+  where = {name: shards[i % 2] for i, name in enumerate(flat)}
+  for shard in shards:
+    part = {name: flat[name] for name in flat if where[name] == shard}
+    safetensors.save(folder / shard, part, {'format': 'pt'})
+  return write(
+    folder / sharded.INDEX, json.dumps({'weight_map': where}).encode()
+  )
 
 
 def run_config(folder):
@@ -377,3 +393,14 @@ def write(path, data):
   path.parent.mkdir(parents=True, exist_ok=True)
   path.write_bytes(data if isinstance(data, bytes) else data.encode())
   return path
+
+
+def run_log(folder):
+  start = '2026-05-17T09:30:00.000+00:00 host process 0: '
+  said = ('vit_jax 0.1.0, jax 0.10.2', 'resumed at step 5', 'end: done')
+  path = folder / 'logs/process_0.log'
+  path.parent.mkdir(parents=True)
+  return write(path, ''.join(f'{start}{text}\n' for text in said).encode())
+
+
+sent = lines('wandb.json', {'id': 'a1', 'sent': [5, 0]})

@@ -19,6 +19,7 @@ from vit_jax.analysis import (
   rollout,
 )
 from vit_jax.config import model_names, validation
+from vit_jax.data import names
 from vit_jax.inference import predict
 from vit_jax.nn import position_embedding
 from vit_jax.weights import loading, preprocessing
@@ -122,11 +123,12 @@ class _Images:
         labels, pixels, results, problems
       ):
         if problem:
-          print(errors.shown(f'vit_jax: {label}: {problem}'), file=sys.stderr)
+          line = f'vit_jax: {names.shown(label)}: {problem}'
+          print(errors.shown(line), file=sys.stderr)
           self.num_bad += 1
         else:
           num_good += 1
-          yield label, image, result
+          yield names.shown(label), image, result
     if not num_good:
       raise errors.UserError('None of the images could be read.')
 
@@ -136,7 +138,7 @@ def _rollout(found, images, folder):
   map_of = rollout.make_map_of(model, _grid(found, images.size))
   labels, maps, shown = [], [], []
   for label, pixels, patch_map in images.map(lambda x: map_of(params, x)):
-    labels.append(str(label))
+    labels.append(label)
     maps.append(patch_map)
     if len(shown) < figures.MAX_ROLLOUTS:
       shown.append(np.rint((pixels + 1) * 127.5).astype(np.uint8))

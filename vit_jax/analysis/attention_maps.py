@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from vit_jax import errors, pytrees
+from vit_jax.models import outputs
 
 
 class AttentionMaps(NamedTuple):
@@ -15,12 +16,14 @@ class AttentionMaps(NamedTuple):
     token (second to last axis) takes from each token (last axis).
   pooling: float32 [batch, tokens], how much of each token is pooled; the heads
     of attention pooling are averaged.
+  output: the `outputs.Output` of the same pass.
 
-  All sum to one over the last axis.
+  Layers and pooling sum to one over the last axis.
   """
 
   layers: list
   pooling: jax.Array
+  output: outputs.Output
 
 
 def compute(model, params, images):
@@ -31,7 +34,7 @@ def compute(model, params, images):
     params: its parameters.
     images: [batch, height, width, 3], in [-1, 1].
   """
-  _, state = model.apply(
+  output, state = model.apply(
     {'params': params}, images, train=False, mutable=['intermediates']
   )
   sown = state['intermediates']
@@ -41,7 +44,8 @@ def compute(model, params, images):
     for layer in range(model.encoder.depth)
   ]
   batch, _, num_tokens, _ = layers[0].shape
-  return AttentionMaps(layers, _pooling(model, sown, batch, num_tokens))
+  pooling = _pooling(model, sown, batch, num_tokens)
+  return AttentionMaps(layers, pooling, output)
 
 
 def check(family):

@@ -65,11 +65,11 @@ class Checkpoints(list):
 
 
 def _cells(entry):
-  size = entry.num_bytes
+  count = catalog.sizes.NUM_PARAMETERS.get(entry.name)
   return (
     entry.name,
     entry.model or '',
-    f'{size / 1e6:,.0f}' if size else '',
+    f'{4 * count / 1e6:,.0f}' if count else '',
     str(entry.resolution),
     f'{entry.num_classes:,}' if entry.num_classes else '',
     f'{entry.accuracy:.2f}' if entry.accuracy else '',

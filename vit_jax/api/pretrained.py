@@ -13,6 +13,7 @@ from vit_jax import errors, models, pytrees
 from vit_jax.analysis import attention_maps
 from vit_jax.api import freezing
 from vit_jax.api import images as given_images
+from vit_jax.data import names
 from vit_jax.inference import export as exports
 from vit_jax.inference import inputs, predict
 from vit_jax.weights import card as cards
@@ -325,7 +326,7 @@ class Pretrained:
     for labels, pixels, problems in batches.batches():
       for label, problem in zip(labels, problems):
         if problem:
-          raise errors.UserError(f'{label}: {problem}')
+          raise errors.UserError(f'{names.shown(label)}: {problem}')
       results.append([array[: len(labels)] for array in function(pixels)])
     return [np.concatenate(arrays) for arrays in zip(*results)]
 

@@ -5,11 +5,20 @@ command runs, so that help is instant.
 """
 
 import contextlib
+import os
 import sys
 from collections.abc import Callable
 from typing import NamedTuple
 
+from vit_jax.cli import output
 from vit_jax.training.runtime import preemption
+
+
+class Either(NamedTuple):
+  """A positional argument whose value tells which flag it stands for."""
+
+  flags: tuple  # Those that it may stand for.
+  choose: Callable  # Returns one of them, for a value.
 
 
 class Command(NamedTuple):
@@ -20,7 +29,8 @@ class Command(NamedTuple):
   flags: tuple  # Names of rows of `flags.FLAGS`.
   required: tuple  # Those of them that must be given.
   examples: tuple  # Arguments, as they follow the name of the command.
-  bare: tuple = ()  # The flags that positional arguments stand for, in order.
+  bare: tuple = ()  # The flags that positional arguments stand for, in order,
+  # or `Either`; one that repeats stands for all that follow.
   overrides: bool = False  # Takes --config.FIELD=VALUE without a recipe.
 
   @property
@@ -75,24 +85,38 @@ def _evaluate(args):
 
     report = evaluate.run(args.workdir, **given)
     if jax.process_index() == 0:
-      for name, value in report.items():
-        print(f'{name:24}{value:.6g}')
+      _print_report(report, args.format)
+
+
+def _print_report(report, format):
+  if format in (None, 'text'):
+    for name, value in report.items():
+      print(f'{name:24}{value:.6g}')
+  else:
+    output.write([report], format)
 
 
 def _sweep(args):
+  which = (
+    *(args.config, args.overrides, args.workdir, args.sweep or ()),
+    *(args.seeds or 1, args.suite, args.held_out),
+  )
   with _running(num_processes=1):
-    from vit_jax.training import sweep
+    from vit_jax.training import sweep, tasks
 
-    table = sweep.run(
-      args.config,
-      args.overrides,
-      args.workdir,
-      args.sweep or (),
-      args.seeds or 1,
-      args.suite,
-      args.held_out,
-    )
-    print(sweep.text(table))
+    if args.list:
+      output.write(sweep.listing(*which), args.format)
+      return 0
+    if args.task is not None:
+      state, line = sweep.run_task(args.task, *which)
+      print(line)
+      return 1 if state == tasks.WAITING else 0
+    table = sweep.run(*which)
+    if args.format in (None, 'text'):
+      print(sweep.text(table))
+    else:
+      output.write(table, args.format)
+    return 0
 
 
 def _verify(args):
@@ -133,6 +157,7 @@ def _predict(args):
 
   startup.use_compilation_cache()
   startup.keep_freed_memory()
+  is_data = args.format not in (None, 'text')
   return predict.run(
     args.checkpoint,
     args.input,
@@ -142,6 +167,7 @@ def _predict(args):
     args.logits,
     args.features,
     args.position_resize,
+    **({'tell': output.prediction(args.format)} if is_data else {}),
   )
 
 
@@ -150,7 +176,14 @@ def _convert(args):
 
   source_format = getattr(args, 'from')
   line = convert.run(
-    args.source, args.target, args.to, args.model, source_format, args.exclude
+    args.source,
+    args.target,
+    args.to,
+    args.model,
+    source_format,
+    args.exclude,
+    args.push,
+    args.private,
   )
   print(line)
 
@@ -199,6 +232,24 @@ def _analyze(args):
   )
 
 
+def _explore(args):
+  from vit_jax.training.runtime import startup
+
+  startup.use_compilation_cache()
+
+  from vit_jax.analysis import explore
+
+  return explore.run(
+    [each for each in (args.checkpoint, args.against) if each],
+    args.input,
+    args.output,
+    model_name=args.model,
+    resolution=args.resolution,
+    layers=args.layers,
+    max_megabytes=args.max_megabytes,
+  )
+
+
 def _report(args):
   from vit_jax.training.runtime import startup
 
@@ -238,6 +289,51 @@ def _reproduce(args):
     return 0 if is_whole else 1
 
 
+def _models(args):
+  from vit_jax import models
+
+  output.write(models.table(args.pattern or '*'), args.format)
+  for line in models.variations():
+    print(line, file=sys.stderr)
+
+
+def _checkpoints(args):
+  from vit_jax.weights import catalog
+
+  rows = catalog.table(args.pattern or '*')
+  output.write(rows, args.format, hidden=('parameters', 'url', 'licence'))
+
+
+def _config(args):
+  from vit_jax.config import fields, recipes
+  from vit_jax.training import assembly
+
+  found = fields.matching(args.pattern or '*', assembly.CHOICES)
+  config = recipes.load(args.config, args.overrides) if args.config else None
+  if args.format in (None, 'text'):
+    print(fields.text(found, config))
+  else:
+    output.write(fields.table(found, config), args.format)
+
+
+def _completion(args):
+  from vit_jax.cli import completion
+
+  print(completion.script(args.shell, COMMANDS), end='')
+
+
+def _run_or_weights(text):
+  """Returns the flag of `evaluate` that a path or a name is meant for."""
+  from vit_jax import files
+  from vit_jax.files import remote
+
+  scheme, colon, _ = text.partition('://')
+  if colon and scheme not in remote.SCHEMES:
+    return 'checkpoint'  # Runs are on disks or in these stores.
+  path = files.path(os.path.expanduser(text.removesuffix(':best')))
+  return 'workdir' if files.is_folder(path / 'checkpoints') else 'checkpoint'
+
+
 # The evaluation data; fields of `target.EvalOptions`.
 _DATA_FLAGS = (
   *('dataset', 'data_dir', 'split', 'train_split'),
@@ -254,26 +350,28 @@ COMMANDS = {
     flags=('config', 'workdir', *_DISTRIBUTED_FLAGS),
     required=('config', 'workdir'),
     examples=(
-      '--config=quickstart.py --workdir=/tmp/quickstart',
+      'quickstart.py /tmp/quickstart',
       '--config=pretrain/vit_i1k.py:variant=B/16 --workdir=/tmp/b16 '
       '--config.run.batch_size=1024',
     ),
+    bare=('config', 'workdir'),
   ),
   'evaluate': Command(
     run=_evaluate,
     purpose='Evaluate a run or released weights on a data set.',
     flags=(
       *('workdir', 'checkpoint', 'model', 'evaluators', *_DATA_FLAGS),
-      *('results', 'output', *_DISTRIBUTED_FLAGS),
+      *('results', 'output', 'format', 'json', *_DISTRIBUTED_FLAGS),
     ),
     required=(),
     examples=(
-      '--workdir=/tmp/quickstart --evaluators=classification,per_class,knn',
-      '--checkpoint=augreg/B_16-i21k-imagenet2012-384 --dataset=imagenet2012 '
+      '/tmp/quickstart --evaluators=classification,per_class,knn',
+      'augreg/B_16-i21k-imagenet2012-384 --dataset=imagenet2012 '
       '--evaluators=classification,real',
       '--checkpoint=imagenet21k/ViT-B_16 --dataset=cifar100 '
-      '--evaluators=fewshot --shots=1,5,10',
+      '--evaluators=fewshot --shots=1,5,10 --json',
     ),
+    bare=(Either(('workdir', 'checkpoint'), _run_or_weights),),
   ),
   'report': Command(
     run=_report,
@@ -290,15 +388,20 @@ COMMANDS = {
   'sweep': Command(
     run=_sweep,
     purpose='Tune hyperparameters on held-out data, then train with the best.',
-    flags=('config', 'workdir', 'sweep', 'seeds', 'suite', 'held_out'),
+    flags=(
+      *('config', 'workdir', 'sweep', 'seeds', 'suite', 'held_out'),
+      *('list', 'task', 'format', 'json'),
+    ),
     required=('config', 'workdir'),
     examples=(
-      '--config=finetune/transfer.py:dataset=cifar10 '
-      '--workdir=/tmp/cifar10 --seeds=3',
-      '--config=finetune/transfer.py --workdir=/tmp/vtab --suite=vtab',
+      'finetune/transfer.py:dataset=cifar10 /tmp/cifar10 --seeds=3',
+      'finetune/transfer.py /tmp/vtab --suite=vtab',
       '--config=quickstart.py --workdir=/tmp/rates '
       '--sweep=optimizer.learning_rate=0.001,0.002 --sweep=data.mixup=0,0.5',
+      'quickstart.py /tmp/rates --sweep=data.mixup=0,0.5 --list',
+      'quickstart.py /tmp/rates --sweep=data.mixup=0,0.5 --task=choosing:1',
     ),
+    bare=('config', 'workdir'),
   ),
   'verify': Command(
     run=_verify,
@@ -314,9 +417,10 @@ COMMANDS = {
     flags=('config', 'devices'),
     required=('config',),
     examples=(
-      '--config=quickstart.py',
+      'quickstart.py',
       '--config=pretrain/vit_i1k.py --devices=8 --config.mesh.fsdp=8',
     ),
+    bare=('config',),
   ),
   'plan': Command(
     run=_plan,
@@ -326,31 +430,38 @@ COMMANDS = {
     examples=(
       '--config=pretrain/vit_i21k.py:variant=H/14 '
       '--topology=v5p:8x8x8 --config.model.scan=true',
-      '--config=pretrain/vit_i1k.py --topology=h100:8 --mesh=auto',
+      'pretrain/vit_i1k.py --topology=h100:8 --mesh=auto',
     ),
+    bare=('config',),
   ),
   'predict': Command(
     run=_predict,
     purpose='Classify images with released weights or those of a run.',
     flags=(
       *('checkpoint', 'input', 'model', 'resolution', 'position_resize'),
-      *('top', 'logits', 'features'),
+      *('top', 'logits', 'features', 'format', 'json'),
     ),
     required=('checkpoint', 'input'),
     examples=(
-      '--checkpoint=augreg/B_16-i21k-imagenet2012-384 --input=cat.jpg',
+      'augreg/B_16-i21k-imagenet2012-384 cat.jpg dog.jpg',
+      '/tmp/quickstart photos --top=1 --json',
       '--checkpoint=ViT-B_16.npz --model=ViT-B/16 --input=batch.npy '
       '--logits=logits.npy',
     ),
+    bare=('checkpoint', 'input'),
   ),
   'convert': Command(
     run=_convert,
     purpose='Convert weights to the format of another project.',
-    flags=('source', 'target', 'to', 'from', 'model', 'exclude'),
+    flags=(
+      *('source', 'target', 'to', 'from', 'model', 'exclude'),
+      *('push', 'private'),
+    ),
     required=('source', 'target', 'to'),
     examples=(
       '/tmp/quickstart /tmp/for_timm --to=timm',
       "imagenet21k/ViT-B_16 /tmp/b16 --to=huggingface --exclude='head.*'",
+      '/tmp/quickstart /tmp/b16 --to=timm --push=OWNER/NAME --private',
     ),
     bare=('source', 'target'),
   ),
@@ -383,7 +494,11 @@ COMMANDS = {
     purpose='Plot the first batch as the model will see it.',
     flags=('config', 'output'),
     required=('config', 'output'),
-    examples=('--config=quickstart.py --output=/tmp/batch.png',),
+    examples=(
+      'quickstart.py /tmp/batch.png',
+      '--config=quickstart.py --output=/tmp/batch.png --config.data.mixup=0.5',
+    ),
+    bare=('config', 'output'),
   ),
   'analyze': Command(
     run=_analyze,
@@ -394,13 +509,29 @@ COMMANDS = {
     ),
     required=('analysis', 'checkpoint', 'output'),
     examples=(
-      'rollout --checkpoint=augreg/L_16 --input=photos --output=/tmp/figures',
+      'rollout augreg/L_16 photos --output=/tmp/figures',
       'attention-distance --checkpoint=augreg/R50_L_32 --input=photos '
       '--output=/tmp/figures --resolution=224x448',
       'position-similarity --checkpoint=augreg/B_32 --output=/tmp/figures',
-      'filters --checkpoint=imagenet21k/ViT-L_32 --output=/tmp/figures',
+      'filters imagenet21k/ViT-L_32 --output=/tmp/figures',
     ),
-    bare=('analysis',),
+    bare=('analysis', 'checkpoint', 'input'),
+  ),
+  'explore': Command(
+    run=_explore,
+    purpose='Write a page that shows where a Vision Transformer looks.',
+    flags=(
+      *('checkpoint', 'input', 'output', 'against'),
+      *('model', 'resolution', 'layers', 'max-megabytes'),
+    ),
+    required=('checkpoint', 'input', 'output'),
+    examples=(
+      'augreg/B_16-i21k-imagenet2012-384 cat.jpg --output=/tmp/cat.html',
+      'imagenet21k/ViT-L_16 photos --output=/tmp/photos.html --layers=6,12,24',
+      'augreg/B_16 cat.jpg --against=imagenet21k/ViT-B_16 '
+      '--output=/tmp/two.html --resolution=224',
+    ),
+    bare=('checkpoint', 'input'),
   ),
   'reproduce': Command(
     run=_reproduce,
@@ -422,7 +553,44 @@ COMMANDS = {
     purpose="Repeat the paper's comparisons at a size that fits a CPU.",
     flags=('workdir', 'page'),
     required=('workdir',),
-    examples=('--workdir=/tmp/miniature --page=docs/miniature.md',),
+    examples=('/tmp/miniature --page=docs/miniature.md',),
+    bare=('workdir',),
+  ),
+  'models': Command(
+    run=_models,
+    purpose='List the models by name, with their sizes.',
+    flags=('pattern', 'format', 'json'),
+    required=(),
+    examples=('', "'ViT-*/16'", "'R50*' --json"),
+    bare=('pattern',),
+  ),
+  'checkpoints': Command(
+    run=_checkpoints,
+    purpose='List the released weights of the catalogue.',
+    flags=('pattern', 'format', 'json'),
+    required=(),
+    examples=("'augreg/*384*'", "'siglip2/*' --json"),
+    bare=('pattern',),
+  ),
+  'config': Command(
+    run=_config,
+    purpose='Explain the fields of the configuration, or show a recipe.',
+    flags=('pattern', 'config', 'format', 'json'),
+    required=(),
+    examples=(
+      'optimizer',
+      "'*crop*' --format=csv",
+      '--config=quickstart.py --config.data.flip=true',
+    ),
+    bare=('pattern',),
+  ),
+  'completion': Command(
+    run=_completion,
+    purpose='Print a script that completes arguments in your shell.',
+    flags=('shell',),
+    required=('shell',),
+    examples=('bash', 'zsh', 'fish'),
+    bare=('shell',),
   ),
 }
 

@@ -14,6 +14,9 @@ class Flag(NamedTuple):
   value: str  # Placeholder for the value in the help; '': a switch.
   purpose: str  # One line.
   repeats: bool = False  # May be given several times, each with a value.
+  choices: tuple = ()  # The values that it takes, if they are names.
+  sets: tuple = ()  # (other flag, value): a switch that is short for this.
+  is_open: bool = False  # Plugins add to the choices; see `plugins`.
 
 
 def _count(text):
@@ -85,6 +88,8 @@ def _resolution(text):
   return tuple(int(side) for side in sides)
 
 
+FORMATS = ('text', 'json', 'csv')  # Of what a command prints.
+
 FLAGS = {
   'config': Flag(
     str, 'RECIPE', "name.py or path.py, :knob=value,..., or a run's config.json"
@@ -102,12 +107,15 @@ FLAGS = {
     str,
     'NAME',
     'rollout, attention-distance, position-similarity or filters',
+    choices=(
+      *('rollout', 'attention-distance', 'position-similarity', 'filters'),
+    ),
   ),
   'output': Flag(
     paths.expand,
     'PATH',
-    'the PNG to write; for `report` the HTML page, for `analyze` and '
-    "`evaluate` a folder of figures (default: the run's)",
+    'the PNG to write; for `report` and `explore` the HTML page, for '
+    "`analyze` and `evaluate` a folder of figures (default: the run's)",
   ),
   'result': Flag(str, 'NAME', 'table1 to figure14, augreg-table3, ..., or all'),
   'dry-run': Flag(bool, '', 'only print runs, compute, data sets and files'),
@@ -120,10 +128,23 @@ FLAGS = {
   'checkpoint': Flag(
     paths.expand,
     'WEIGHTS',
-    'catalogue name (augreg/B_16), URL, file, run directory or RUN:best',
+    'catalogue name (augreg/B_16), hf://OWNER/NAME, URL, file, run directory '
+    'or RUN:best',
+  ),
+  'against': Flag(
+    paths.expand, 'WEIGHTS', 'to be shown beside the others, as --checkpoint'
+  ),
+  'layers': Flag(
+    _counts, 'NUMBERS', 'of layers to show, from 1; default: what fits'
+  ),
+  'max-megabytes': Flag(
+    _positive(1000, 8), 'NUMBER', 'that the page may have; default: 8'
   ),
   'input': Flag(
-    paths.expand, 'IMAGES', 'an image, a folder, or pixels as .npy'
+    paths.expand,
+    'IMAGES',
+    'an image, a folder, or pixels as .npy; repeatable',
+    repeats=True,
   ),
   'model': Flag(
     str, 'NAME', 'e.g. ViT-B/16; default: inferred from the weights'
@@ -136,6 +157,7 @@ FLAGS = {
     'METHOD',
     'corner_aligned, bilinear, bicubic or bicubic_antialiased, of position '
     "embeddings; default: the weights' authors'",
+    choices=('corner_aligned', 'bilinear', 'bicubic', 'bicubic_antialiased'),
   ),
   'top': Flag(_count, 'NUMBER', 'classes to print per image; default: 5'),
   'logits': Flag(paths.expand, 'FILE', '.npy to write, [images, classes]'),
@@ -143,7 +165,7 @@ FLAGS = {
   'source': Flag(
     paths.expand,
     'WEIGHTS',
-    'catalogue name, URL, file, run directory or RUN:best',
+    'catalogue name, hf://OWNER/NAME, URL, file, run directory or RUN:best',
   ),
   'target': Flag(
     paths.expand, 'PATH', 'a file to create; for some formats a folder'
@@ -153,22 +175,41 @@ FLAGS = {
     'FORMAT',
     'google, big_vision, huggingface, timm or orbax; for `export`, stablehlo, '
     'onnx or savedmodel',
+    choices=(
+      *('google', 'big_vision', 'huggingface', 'timm', 'orbax'),
+      *('stablehlo', 'onnx', 'savedmodel'),
+    ),
   ),
-  'returns': Flag(str, 'OUTPUT', 'probabilities (default), logits or features'),
+  'returns': Flag(
+    str,
+    'OUTPUT',
+    'probabilities (default), logits or features',
+    choices=('probabilities', 'logits', 'features'),
+  ),
   'pixels': Flag(
-    str, 'DTYPE', 'of the input: uint8, 0 to 255 (default), or float32, -1 to 1'
+    str,
+    'DTYPE',
+    'of the input: uint8, 0 to 255 (default), or float32, -1 to 1',
+    choices=('uint8', 'float32'),
   ),
   'dtype': Flag(
     str,
     'DTYPE',
     'to compute in, float32 or bfloat16; default: that of the model',
+    choices=('float32', 'bfloat16'),
   ),
   'from': Flag(str, 'FORMAT', 'of the source; default: inferred'),
   'exclude': Flag(str, 'PATTERN', "of parameters to leave out, e.g. 'head.*'"),
+  'push': Flag(
+    str, 'OWNER/NAME', 'on the Hugging Face Hub, to push TARGET to as well'
+  ),
+  'private': Flag(bool, '', 'make the pushed repository private'),
   'topology': Flag(
     str, 'CHIPS', 'v5p:8x8x8, h100:64, or a number of CPU devices'
   ),
-  'mesh': Flag(_auto, 'auto', 'search for the cheapest mesh that fits'),
+  'mesh': Flag(
+    _auto, 'auto', 'search for the cheapest mesh that fits', choices=('auto',)
+  ),
   'mfu': Flag(
     _positive(1, 0.4), 'FRACTION', 'model FLOPs utilization; default: 0.4'
   ),
@@ -190,7 +231,11 @@ FLAGS = {
     _count, 'NUMBER', 'to evaluate, drawn at random; default: the whole split'
   ),
   'evaluators': Flag(
-    _names, 'NAMES', 'classification (default), per_class, real, fewshot, knn'
+    _names,
+    'NAMES',
+    'classification (default), per_class, real, fewshot, knn',
+    choices=('classification', 'per_class', 'real', 'fewshot', 'knn'),
+    is_open=True,
   ),
   'split': Flag(str, 'NAME', 'to evaluate on; default: that papers report on'),
   'train_split': Flag(
@@ -209,17 +254,37 @@ FLAGS = {
     'e.g. optimizer.learning_rate=0.01,0.03; repeatable; default: the recipe',
     repeats=True,
   ),
+  'list': Flag(bool, '', 'only print the runs, their states and folders'),
+  'task': Flag(
+    str,
+    'TASK',
+    'make one run of --list only: a number, or one of a stage, as final:0',
+  ),
   'seeds': Flag(
     _count, 'NUMBER', 'of final runs, for mean and std; default: 1'
   ),
   'suite': Flag(
-    str, 'NAME', 'vtab, vtab_full or transfer: run all its data sets'
+    str,
+    'NAME',
+    'vtab, vtab_full or transfer: run all its data sets',
+    choices=('vtab', 'vtab_full', 'transfer'),
   ),
   'held_out': Flag(
     _per_cent,
     'PERCENT',
     "of the training split to validate on; default: the paper's, or 10",
   ),
+  'pattern': Flag(str, 'PATTERN', 'of names, with * and ?; default: all'),
+  'shell': Flag(
+    str, 'SHELL', 'bash, zsh or fish', choices=('bash', 'zsh', 'fish')
+  ),
+  'format': Flag(
+    str,
+    'FORMAT',
+    'text (default), json (an object per line) or csv',
+    choices=FORMATS,
+  ),
+  'json': Flag(bool, '', 'short for --format=json', sets=('format', 'json')),
 }
 
 # Former names of flags: present ones.

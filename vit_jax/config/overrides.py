@@ -97,6 +97,11 @@ def override(config, argument):
   assign(config, field, value, argument)
 
 
+def is_switch(field):
+  """Returns whether a field is true or false; an unknown one is not."""
+  return type(flatten(_defaults()).get(field)) is bool
+
+
 def kind(field):
   """Describes the values that a field accepts."""
   sample, nullable = _sample(field, 'kind')

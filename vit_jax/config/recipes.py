@@ -19,7 +19,7 @@ import traceback
 from ml_collections import config_dict
 
 import vit_jax
-from vit_jax import errors, files, pytrees
+from vit_jax import errors, files
 from vit_jax.config import listed, paths, schema, versions
 from vit_jax.config import overrides as config_overrides
 from vit_jax.files import folders
@@ -142,6 +142,8 @@ def check_same(config, workdir):
     for flat in (saved, ours)
   )
   if given != wanted:
+    from vit_jax import pytrees  # Recipes are read before JAX is imported.
+
     lines = '\n'.join(f'  {line}' for line in pytrees.diff(given, wanted))
     raise errors.UserError(
       f'{workdir} holds a run with another configuration:\n{lines}\n'
@@ -224,13 +226,13 @@ def find(name):
   if files.is_remote(name):
     raise errors.UserError(f'There is no file {name}.')
   short = name.removeprefix('configs/')
-  installed = _installed()
-  if short in installed:
+  shipped = installed()
+  if short in shipped:
     return FOLDER / short
   if path.is_absolute() or path.suffix != '.py':
     raise errors.UserError(f'There is no file {path}. {_near_files(path)}')
   prefix = name.removesuffix(short)
-  known = {*_files(path.parent), *(prefix + recipe for recipe in installed)}
+  known = {*_files(path.parent), *(prefix + recipe for recipe in shipped)}
   raise errors.UserError(
     f'There is no file {name}, nor a recipe of this name. '
     f'{errors.nearest(name, known)}'
@@ -253,7 +255,7 @@ def with_knob(spec, name, value):
   return f'{spec}{"," if knobs else ":"}{name}={listed.quoted(value)}'
 
 
-def _installed():
+def installed():
   """Returns the names of the recipes in `FOLDER`, as finetune/transfer.py."""
   return {path.relative_to(FOLDER).as_posix() for path in FOLDER.rglob('*.py')}
 

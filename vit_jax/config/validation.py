@@ -81,7 +81,8 @@ def check_choices(config, choices):
     choices: {field: table of choices, by name}.
   """
   for field, table in choices.items():
-    errors.choose(field, schema.lookup(config, field), dict.fromkeys(table))
+    known = table if isinstance(table, dict) else dict.fromkeys(table)
+    errors.choose(field, schema.lookup(config, field), known)
 
 
 def validate(config, num_devices):

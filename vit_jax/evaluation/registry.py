@@ -11,7 +11,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from vit_jax import errors
+from vit_jax import errors, plugins
 from vit_jax.config import schema
 from vit_jax.data import transforms
 from vit_jax.data.datasets import class_names
@@ -146,13 +146,16 @@ def _per_class(target):
   return PreparedEvaluator(measure, {'split': split})
 
 
-EVALUATORS = {
-  'classification': _classification,
-  'per_class': _per_class,
-  'real': _real,
-  'fewshot': _fewshot,
-  'knn': _knn,
-}
+EVALUATORS = plugins.Registry(
+  'evaluator',
+  {
+    'classification': _classification,
+    'per_class': _per_class,
+    'real': _real,
+    'fewshot': _fewshot,
+    'knn': _knn,
+  },
+)
 
 
 def _fewshot_chain(target):

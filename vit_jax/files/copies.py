@@ -8,13 +8,12 @@ cache may be removed whenever nobody uses it.
 import fcntl
 import hashlib
 import os
-import pathlib
 import shutil
 import sys
 from concurrent import futures
 
 from vit_jax import errors, files
-from vit_jax.files import remote
+from vit_jax.files import cache, remote
 
 _CHUNK = 32 << 20  # Bytes of a request.
 _ATTEMPTS = 3  # For an object that is replaced while it is copied.
@@ -24,8 +23,7 @@ _NUM_THREADS = 16  # They wait for the store.
 
 def folder():
   """Returns the folder of all copies."""
-  home = os.environ.get('XDG_CACHE_HOME') or '~/.cache'
-  return pathlib.Path(home).expanduser() / 'vit_jax' / 'objects'
+  return cache.folder() / 'objects'
 
 
 def local(path, say=True):
@@ -88,7 +86,7 @@ def check_room(size, what):
     raise errors.UserError(
       f'{what} has {_in_units(size)}, and {folder()}, where it has to be '
       f'copied to, has room for {_in_units(free)}; free some, or set '
-      'XDG_CACHE_HOME to a folder on another disk.'
+      f'{cache.VARIABLE} to a folder on another disk.'
     )
   line = f'{what} ({_in_units(size)}) is copied to {folder()}'
   print(errors.shown(line), file=sys.stderr)
@@ -96,7 +94,7 @@ def check_room(size, what):
 
 def _make_folder(path):
   with files.reported(path):
-    files.make_private(folder().parent)
+    files.make_private(cache.folder())
     path.mkdir(parents=True, exist_ok=True)
 
 

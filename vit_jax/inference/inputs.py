@@ -3,8 +3,9 @@
 They are files, or what a program has in memory: bytes, arrays, Pillow's images.
 
 `batches()` yields (labels, pixels [batch, height, width, 3], problems): what to
-call each image, and what is wrong with it, or None. A last batch has more
-pixels than labels: black images fill it up.
+call each image, and what is wrong with it, or None. The label of a file is its
+path, whose name need not be text (see `names`). A last batch has more pixels
+than labels: black images fill it up.
 """
 
 import collections
@@ -114,7 +115,7 @@ def _label(image, index):
   """Returns what to call an image: by its path, else by its number."""
   if isinstance(image, Image.Image):
     image = getattr(image, 'filename', '') or index
-  return names.shown(image) if _is_path(image) else f'image {index}'
+  return os.fspath(image) if _is_path(image) else f'image {index}'
 
 
 def _reads(images):
@@ -147,7 +148,8 @@ def find(source):
   What of a folder is left out is told.
 
   Args:
-    source: an image, a folder, or several of these parted by commas.
+    source: an image, a folder, or several of these, in a list or parted by
+      commas.
 
   Raises:
     UserError: there are none.
@@ -166,8 +168,9 @@ def find(source):
       )
   told = f'left out: {image_files.describe(left_out)}'
   if not paths:
+    shown = ', '.join(map(names.shown, given(source)))
     raise errors.UserError(
-      f'--input={names.shown(source)} holds no images'
+      f'--input={shown} holds no images'
       f'{f" ({told})" if left_out else ""}; known are '
       f'{", ".join(image_files.FORMATS)}.'
     )
@@ -178,6 +181,8 @@ def find(source):
 
 def given(source):
   """Returns the paths that are meant; one, if it is there, commas and all."""
+  if not isinstance(source, str):
+    return [path for each in source for path in given(each)]
   parts = [part for part in source.split(',') if part]
   # With two schemes, or one behind a comma, it is no path.
   if source.count('://') <= 1 and ',' not in source.rpartition('://')[0]:

@@ -1,12 +1,14 @@
 """Images in; the likeliest classes, or logits and features, out."""
 
 import functools
+import os
 import sys
 
 import jax
 import numpy as np
 
 from vit_jax import errors, files
+from vit_jax.data import names as spelling
 from vit_jax.inference import inputs
 from vit_jax.weights import loading, preprocessing
 
@@ -23,13 +25,15 @@ def run(
   logits_path=None,
   features_path=None,
   position_resize=None,
+  tell=None,
 ):
   """Classifies images and prints the classes, or writes arrays.
 
   Args:
     checkpoint, model_name: see `loading.find`.
-    source: an image, a folder of images, several of these parted by commas,
-      or an .npy of float32 pixels in [-1, 1], [batch, height, width, 3].
+    source: an image, a folder of images, several of these in a list or parted
+      by commas, or an .npy of float32 pixels in [-1, 1], [batch, height, width,
+      3].
     resolution: (side,) or (rows, columns) in pixels; None: as the weights were
       trained, or as large as the arrays are.
     top: number of classes to print; None: `TOP`, or none where arrays are
@@ -37,6 +41,8 @@ def run(
     logits_path: .npy that takes float32 [images, classes].
     features_path: .npy that takes float32 [images, width], what the head reads.
     position_resize: see `loading.find`.
+    tell: tell(path, [(class name, probability)], what is wrong with the image
+      or None) is called for each image in place of printing its classes.
 
   Returns:
     The exit status: 1 where an image could not be read, else 0. Its rows in
@@ -58,12 +64,15 @@ def run(
   for labels, pixels, problems in images.batches():
     for label, problem in zip(labels, problems):
       if problem:
-        print(errors.shown(f'vit_jax: {label}: {problem}'), file=sys.stderr)
+        line = f'vit_jax: {spelling.shown(label)}: {problem}'
+        print(errors.shown(line), file=sys.stderr)
         is_whole = False
     result = _without_bad(predict(pixels), problems)
     results.append(result)
-    if top:
-      _print_top(labels, result[0], problems, names, top)
+    if top or tell:
+      for label, row, problem in zip(labels, result[0], problems):
+        classes = [] if problem else likeliest(row, names, top or 0)
+        (tell or _print)(label, classes, problem)
   for index, path in enumerate((logits_path, features_path)):
     if path:
       _save(path, np.concatenate([result[index] for result in results]))
@@ -119,13 +128,12 @@ def _without_bad(result, problems):
   return result
 
 
-def _print_top(labels, logits, problems, names, top):
-  for label, row, problem in zip(labels, logits, problems):
-    if problem:
-      continue
-    print(errors.shown(label))
-    for name, probability in likeliest(row, names, top):
-      print(errors.shown(f'  {probability:7.2%}  {name}'))
+def _print(path, classes, problem):
+  if problem:
+    return
+  print(errors.shown(spelling.shown(path)))
+  for name, probability in classes:
+    print(errors.shown(f'  {probability:7.2%}  {name}'))
 
 
 def likeliest(logits, names, top):
@@ -136,6 +144,8 @@ def likeliest(logits, names, top):
     names: of the classes.
     top: how many.
   """
+  if not top:
+    return []
   shifted = np.exp(logits - logits.max())
   probabilities = shifted / shifted.sum()
   order = np.argsort(-probabilities, kind='stable')[:top]
@@ -157,11 +167,12 @@ def open_images(source, found, resolution):
   Raises:
     UserError: there are none, or arrays are not of that resolution.
   """
-  if source.endswith('.npy') and _is_file(source):
-    images = inputs.Arrays(source, BATCH_SIZE)
+  array = _array(source)
+  if array is not None:
+    images = inputs.Arrays(array, BATCH_SIZE)
     if resolution and (resolution * 2)[:2] != images.size:
       raise errors.UserError(
-        f'{source} holds images of {images.size} pixels, and --resolution '
+        f'{array} holds images of {images.size} pixels, and --resolution '
         f'asks for {resolution}; pixels of an array are not resized.'
       )
     return images
@@ -171,8 +182,22 @@ def open_images(source, found, resolution):
   return inputs.Images(paths, chain, size, BATCH_SIZE)
 
 
-def _is_file(source):
-  """Returns whether there is such a file, and not several parted by commas."""
-  path, *others = inputs.given(source)
-  is_there = not others and files.exists(path)
-  return is_there and not files.is_folder(path)
+def _array(source):
+  """Returns the path of the one .npy that is meant, or None.
+
+  Raises:
+    UserError: there are several, or images beside it.
+  """
+  paths = inputs.given(source)
+  arrays = [
+    path
+    for path in paths
+    if path.suffix == '.npy' and files.exists(path)
+    if not files.is_folder(path)
+  ]
+  if arrays and len(paths) > 1:
+    raise errors.UserError(
+      f'{spelling.shown(arrays[0])} holds pixels for the model and is given '
+      'alone; images are given together.'
+    )
+  return os.fspath(arrays[0]) if arrays else None

@@ -10,9 +10,9 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from vit_jax import errors
+from vit_jax import errors, plugins
 from vit_jax.config import model_names, schema
-from vit_jax.models import hybrid, mixer, resnet, vit
+from vit_jax.models import hybrid, mixer, parameter_counts, resnet, vit
 from vit_jax.nn import (
   attention_kernels,
   encoder,
@@ -63,6 +63,7 @@ class Family:
       it has no attention.
     embeds_patches: whether its module embeds patches one by one and takes
       `corrupt`, as `vit.ViT` does.
+    varies: what of a name may be another number or word, in a few words.
   """
 
   title: str
@@ -77,6 +78,7 @@ class Family:
   as_applied: Callable = lambda kernel: kernel
   choose_attention: Callable | None = None
   embeds_patches: bool = False
+  varies: str = 'no other names'
 
   @property
   def has_attention(self):
@@ -96,6 +98,7 @@ FAMILIES = {
     pixel_kernel='stem/root_conv/kernel',
     as_applied=weight_standardization.divide_by_deviation,
     choose_attention=vit.choose_attention,
+    varies=f'behind one of {", ".join(hybrid.BACKBONES)} (ResNet/patch size)',
   ),
   'ViT': Family(
     title='ViT',
@@ -108,6 +111,7 @@ FAMILIES = {
     measure=vit.measure,
     choose_attention=vit.choose_attention,
     embeds_patches=True,
+    varies='any patch size',
   ),
   'BiT': Family(
     title='ResNet',
@@ -119,6 +123,7 @@ FAMILIES = {
     infer_config=resnet.infer_config,
     pixel_kernel='root_conv/kernel',
     as_applied=weight_standardization.divide_by_root_of_variance,
+    varies='any widening, as x1',
   ),
   'Mixer': Family(
     title='Mixer',
@@ -129,19 +134,58 @@ FAMILIES = {
     signs=('block_0/token_mlp/hidden/kernel',),
     infer_config=mixer.infer_config,
     measure=mixer.measure,
+    varies='any patch size',
   ),
 }
+FAMILIES = plugins.Registry('model', FAMILIES)  # And those of others.
 
 NAMES = tuple(name for family in FAMILIES.values() for name in family.names)
 
 
 def names(pattern='*'):
-  """Returns the names of `NAMES` that fit a pattern, as 'ViT-*/16'.
+  """Returns the names of models that fit a pattern, as 'ViT-*/16'.
 
   Raises:
     UserError: there are none; it names the nearest.
   """
-  return errors.matching('model', pattern, NAMES)
+  plugins.load()
+  known = [name for family in FAMILIES.values() for name in family.names]
+  return errors.matching('model', pattern, known)
+
+
+def table(pattern='*'):
+  """Returns the models that fit a pattern as dicts of what JSON can hold.
+
+  Parameters are counted at 224 pixels, with a head of 1,000 classes.
+
+  Raises:
+    UserError: as `names`.
+  """
+  rows = []
+  for name in names(pattern):
+    of_name = family(name)
+    size = of_name.sizes.get(model_names.parse(name).size)
+    numbers = dataclasses.asdict(size) if dataclasses.is_dataclass(size) else {}
+    rows.append(
+      {
+        'name': name,
+        'family': of_name.title,
+        'parameters': parameter_counts.IMAGENET.get(name),
+        'patch': model_names.patch_size(name),
+        'width': numbers.get('width'),
+        'depth': numbers.get('depth'),
+        'heads': numbers.get('num_heads'),
+      }
+    )
+  return rows
+
+
+def variations():
+  """Returns a sentence for each family: which further names it understands."""
+  return [
+    f'{key}: sizes {", ".join(known.sizes)}; {known.varies}.'
+    for key, known in FAMILIES.items()
+  ]
 
 
 def family_name(name):
@@ -151,12 +195,14 @@ def family_name(name):
     UserError: it is of none.
   """
   parsed = model_names.parse(name)
-  for key, known in FAMILIES.items():
-    if parsed and parsed.form == model_names.parse(known.names[0]).form:
-      return key
-  raise errors.UserError(
-    f'model.name={name!r} is unknown. {errors.nearest(name, NAMES)}'
-  )
+  while True:
+    for key, known in FAMILIES.items():
+      if parsed and parsed.form == model_names.parse(known.names[0]).form:
+        return key
+    if not plugins.load():
+      raise errors.UserError(
+        f'model.name={name!r} is unknown. {errors.nearest(name, NAMES)}'
+      )
 
 
 def family(name):

@@ -11,14 +11,14 @@ from vit_jax import errors, models
 from vit_jax.config import grids, model_names, recipes, schema
 from vit_jax.data import datasets, sources
 from vit_jax.data.datasets import vtab
-from vit_jax.data.sources import real_labels, tfds_builders
+from vit_jax.data.sources import real_labels
 from vit_jax.nn import flop_count
 from vit_jax.paper import methods
 from vit_jax.planning import compute_cost
 from vit_jax.sharding import accelerators
 from vit_jax.weights import catalog, loading
 from vit_jax.weights.catalog import augreg
-from vit_jax.weights.files import download
+from vit_jax.weights.files import download, hub
 
 # The chip for which hours are given, and the fraction of its peak reached.
 CHIP, UTILIZATION = 'h100', 0.4
@@ -215,7 +215,7 @@ def _files_of(init):
   """Returns the URL of a catalogue name; else what is given, if anything."""
   if init in catalog.ENTRIES:
     return (catalog.get(init).address,)
-  return (init,) if init else ()
+  return (hub.of_timm(init) or init,) if init else ()
 
 
 def _of_pretraining(recipe):
@@ -341,6 +341,8 @@ def where(dataset, data_dir=None):
     return f'`vit_jax prepare {dataset}` prints how to get it'
   else:
     builder = facts.dataset
+  from vit_jax.data.sources import tfds_builders  # TFDS takes seconds.
+
   found = tfds_builders.builder(builder, data_dir)
   if tfds_builders.is_prepared(found):
     return 'prepared'
@@ -361,6 +363,8 @@ def stock(file):
   Args:
     file: URL of a released file, or a path.
   """
+  if hub.is_address(file):
+    return ': of the Hugging Face Hub, which has a cache of its own'
   released = size_of_file(file)
   is_url = '://' in file
   path = pathlib.Path(file)

@@ -62,7 +62,9 @@ def first_state(config, components, say):
     loading.changes_to(found, config.model, image_size, head='replace'),
     place,
   )
-  say(f'{config.init}: {report}')
+  commit = found.card.source.get('commit')
+  pinned = f' (commit {commit})' if commit else ''
+  say(f'{config.init}{pinned}: {report}')
   return _start_from(params, state, components)
 
 

@@ -45,6 +45,7 @@ class Session:
       have the same.
     card: the `card.Card` of its weights.
     speed: the `timings.Speed` that it is measured by.
+    may_exit: whether a signal or a hang may end the process; see `preemption`.
 
   Attributes:
     log: the run's `log.RunLog`.
@@ -55,8 +56,19 @@ class Session:
       this run differ in configuration, code or data.
   """
 
-  def __init__(self, config, workdir, components, num_steps, data, card, speed):
+  def __init__(
+    self,
+    config,
+    workdir,
+    components,
+    num_steps,
+    data,
+    card,
+    speed,
+    may_exit=True,
+  ):
     self._config = config
+    self._may_exit = may_exit
     self._workdir = workdir
     self._components = components
     self._num_steps = num_steps
@@ -95,7 +107,7 @@ class Session:
   def __enter__(self):
     run = self._config.run
     with contextlib.ExitStack() as stack:  # Undone if the rest of it fails.
-      self._stop = stack.enter_context(preemption.Stop())
+      self._stop = stack.enter_context(preemption.Stop(self._may_exit))
       agreement.check_same(self._origin)
       held = None
       if jax.process_index() == 0:
@@ -122,7 +134,10 @@ class Session:
         )
       )
       self._watchdog = stack.enter_context(
-        watchdog.Watchdog(run.watchdog_seconds, self._checkpoints.num_bytes)
+        watchdog.Watchdog(
+          run.watchdog_seconds if self._may_exit else 0,
+          self._checkpoints.num_bytes,
+        )
       )
       self._stack = stack.pop_all()
     return self
@@ -361,7 +376,8 @@ class Session:
     self.finish(step, state)
     raise preemption.Preempted(
       f'Stopped after step {step} of {self._num_steps}, which is saved. '
-      f'{self._how_to_resume()}'
+      f'{self._how_to_resume()}',
+      self._stop.number,
     )
 
   def save_on_error(self, error, state):

@@ -27,13 +27,14 @@ class Splits:
   Args:
     config: a valid configuration.
     workdir: folder of the run.
+    given: the sources of both splits, where `data.source` is 'python'.
 
   Raises:
     UserError: a split isn't there, has no label or too many files that can't be
       opened, or the data have changed since the run was started.
   """
 
-  def __init__(self, config, workdir):
+  def __init__(self, config, workdir, given=None):
     self._path = workdir / listing.FILE
     data = config.data
     self._names = data.train_split, data.eval_split
@@ -42,9 +43,12 @@ class Splits:
       folder, 1, read_only=True
     ).is_empty()
     stored = {} if self._is_new else listing.load(self._path)
-    self.train, self.eval = (
-      sources.build(data, split, complete=not stored) for split in self._names
-    )
+    if given:
+      self.train, self.eval = (sources.with_classes(data, s) for s in given)
+    else:
+      self.train, self.eval = (
+        sources.build(data, split, complete=not stored) for split in self._names
+      )
     fingerprint = None
     if not self._is_new:
       fingerprint = self._restore(data, stored, bad_examples.listed(workdir))

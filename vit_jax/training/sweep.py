@@ -3,16 +3,16 @@
 ViT paper, section 4.1 and B.1.1: each value of a grid is trained on a part of
 the training set and evaluated on the rest; the best one is trained on all of
 it, from several seeds, and evaluated on the test set. Finished runs are reused,
-and an interrupted one is resumed. All runs share this one process.
+and an interrupted one is resumed. Several processes may work on one sweep: each
+makes the runs that no other one holds (see `tasks`), and all end with the same
+table; or a scheduler starts a process for each run.
 """
 
 import json
-import math
-import os
-from typing import NamedTuple
+import sys
+import time
 
 import numpy as np
-from ml_collections import config_dict
 
 from vit_jax import errors, files
 from vit_jax.config import grids, paths, recipes, schema, validation
@@ -20,53 +20,20 @@ from vit_jax.data import datasets, sources
 from vit_jax.data.datasets import suites
 from vit_jax.evaluation import metrics, registry
 from vit_jax.sharding import mesh as meshes
-from vit_jax.training import assembly, initialization, trials
+from vit_jax.training import assembly, initialization, tasks, trials
 from vit_jax.training.runtime import writers
 
 FILE = 'sweep.json'
+POLL_SECONDS = 5.0  # Between two looks at runs that other processes hold.
 _METRIC = trials.METRIC
+_MAX_TOLD = 3  # Folders, in a line.
+_SAID = {
+  tasks.DONE: 'done',
+  tasks.BUSY: 'another process is at it; left to that one',
+  tasks.WAITING: 'some trials of its data set are not done, and decide its '
+  'settings: start it again when they are',
+}
 _OF_FILES = ('tfds', *paths.FILES)  # Sources that have a data set.
-
-
-class Plan(NamedTuple):
-  """The runs of one data set.
-
-  Attributes:
-    folder: of its runs.
-    config: of the final run, except for what is chosen.
-    settings: [{field: value}] to choose from.
-    splits: (train, held-out) to choose on.
-    seeds: of the final runs.
-    metrics: names of the metrics reported for these.
-  """
-
-  folder: os.PathLike
-  config: config_dict.ConfigDict
-  settings: list
-  splits: tuple
-  seeds: range
-  metrics: set
-
-  def trials(self):
-    """Returns [(folder, config)] of the runs to choose by."""
-    if len(self.settings) == 1:
-      return []
-    made = []
-    for setting in self.settings:
-      config = grids.apply(self.config, setting)
-      config.data.train_split, config.data.eval_split = self.splits
-      made.append((self.folder / 'choosing' / grids.name(setting), config))
-    return made
-
-  def finals(self, setting):
-    """Returns [(folder, config)] of the final runs."""
-    made = []
-    for seed in self.seeds:
-      config = grids.apply(self.config, setting)
-      config.seed = seed
-      folder = self.folder / 'final' / grids.name(setting) / f'seed={seed}'
-      made.append((folder, config))
-    return made
 
 
 def run(
@@ -101,29 +68,85 @@ def run(
     UserError: a configuration or data set is invalid, before the first run.
     Preempted: a signal has stopped the current run; it is saved.
   """
-  workdir = files.path(workdir).expanduser().absolute()
   rows = _rows(suite, metric)
-  plans = {
-    dataset: _plan(
-      _with_dataset(spec, dataset),
-      overrides,
-      workdir / dataset.replace('/', '_'),
-      sweep,
-      num_seeds,
-      held_out,
-      {row.metric for row in rows if dataset in row.datasets},
-    )
-    for dataset in suites.datasets(rows)
-  }
+  plans = _plans(spec, overrides, workdir, sweep, num_seeds, held_out, rows)
   for plan in plans.values():
     _check(plan)
-  results = {dataset: _run_plan(plan) for dataset, plan in plans.items()}
-  table = [_result(row, results) for row in rows]
-  if suite is None:
-    chosen = grids.apply(plans[''].config, table[0]['chosen'])
-    table[0]['name'] = _name(chosen.data)
-  files.write_text(workdir / FILE, json.dumps(table, indent=2) + '\n')
+  _work(tasks.of(plans.values()))
+  table = _table(plans, rows, suite)
+  files.write_text(
+    _absolute(workdir) / FILE, json.dumps(table, indent=2) + '\n'
+  )
   return table
+
+
+def run_task(
+  name,
+  spec,
+  overrides,
+  workdir,
+  sweep=(),
+  num_seeds=1,
+  suite=None,
+  held_out=None,
+  metric=_METRIC,
+):
+  """Makes one run of a sweep, unless it is done or another process is at it.
+
+  Args:
+    name: of the task; see `tasks.find`.
+    spec, overrides, workdir, sweep, num_seeds, suite, held_out, metric: as for
+      `run`.
+
+  Returns:
+    Its state then: `tasks.DONE`, `tasks.BUSY` or, of a final run some of whose
+    trials are not done, `tasks.WAITING`; and a line on it.
+
+  Raises:
+    UserError, Preempted: as `run`.
+  """
+  rows = _rows(suite, metric)
+  plans = _plans(spec, overrides, workdir, sweep, num_seeds, held_out, rows)
+  task = tasks.find(tasks.of(plans.values()), name)
+  if trials.REAL in task.plan.metrics:
+    registry.fetch_real_labels()
+  state = task.attempt()
+  return state, f'task {task.number} ({task.stage}): {_SAID[state]}'
+
+
+def listing(
+  spec,
+  overrides,
+  workdir,
+  sweep=(),
+  num_seeds=1,
+  suite=None,
+  held_out=None,
+  metric=_METRIC,
+):
+  """Returns the tasks of a sweep, making none; arguments as for `run`.
+
+  Returns:
+    [{'number', 'stage', 'state', 'settings': {field: value}, 'dataset',
+    'folder': None while the trials have not decided it}].
+  """
+  rows = _rows(suite, metric)
+  plans = _plans(spec, overrides, workdir, sweep, num_seeds, held_out, rows)
+  names = {id(plan): name for name, plan in plans.items()}
+  found = []
+  for task in tasks.of(plans.values()):
+    known = task.run()
+    found.append(
+      {
+        'number': task.number,
+        'stage': task.stage,
+        'state': task.state(),
+        'settings': task.settings(),
+        'dataset': names[id(task.plan)] or _name(task.plan.config.data),
+        'folder': None if known is None else str(known[0]),
+      }
+    )
+  return found
 
 
 def text(table):
@@ -141,6 +164,26 @@ def text(table):
 
 
 # The plan -------------------------------------------------------------------
+
+
+def _absolute(workdir):
+  return files.path(workdir).expanduser().absolute()
+
+
+def _plans(spec, overrides, workdir, sweep, num_seeds, held_out, rows):
+  """Returns {data set: its `tasks.Plan`}; '': that of the recipe."""
+  return {
+    dataset: _plan(
+      _with_dataset(spec, dataset),
+      overrides,
+      _absolute(workdir) / dataset.replace('/', '_'),
+      sweep,
+      num_seeds,
+      held_out,
+      {row.metric for row in rows if dataset in row.datasets},
+    )
+    for dataset in suites.datasets(rows)
+  }
 
 
 def _rows(suite, metric):
@@ -162,7 +205,7 @@ def _with_dataset(spec, dataset):
 
 
 def _plan(spec, overrides, folder, sweep, num_seeds, held_out, names):
-  """Returns the `Plan` of a recipe."""
+  """Returns the `tasks.Plan` of a recipe."""
   config = recipes.load(spec, overrides)
   grid = grids.parse(sweep) if sweep else recipes.grid(spec)
   grids.check_overrides(grid, overrides)
@@ -178,7 +221,7 @@ def _plan(spec, overrides, folder, sweep, num_seeds, held_out, names):
     data.train_split = sources.training_split(config.data)
     splits = datasets.choosing(data, held_out)
   seeds = range(config.seed, config.seed + num_seeds)
-  return Plan(folder, config, settings, splits, seeds, names)
+  return tasks.Plan(folder, config, settings, splits, seeds, names)
 
 
 def _check(plan):
@@ -210,20 +253,43 @@ def _check(plan):
 # Running --------------------------------------------------------------------
 
 
-def _run_plan(plan):
+def _work(pending):
+  """Makes all runs; those that other processes are at are returned to later.
+
+  A run whose process is killed is free again, and is resumed.
+  """
+  is_told = False
+  plans = [id(task.plan) for task in pending]
+  # Data set by data set: a final run follows the trials of its own.
+  pending = sorted(pending, key=lambda task: plans.index(id(task.plan)))
+  while pending:
+    states = [(task, task.attempt()) for task in pending]
+    left = [task for task, state in states if state != tasks.DONE]
+    held = [task.run() for task, state in states if state == tasks.BUSY]
+    if len(left) == len(pending):
+      if held and not is_told:
+        folders = ', '.join(str(folder) for folder, _ in held[:_MAX_TOLD])
+        _say(f'waiting for what other processes are at: {folders}')
+        is_told = True
+      time.sleep(POLL_SECONDS)
+    pending = left
+
+
+def _table(plans, rows, suite):
+  results = {dataset: _measured(plan) for dataset, plan in plans.items()}
+  table = [_result(row, results) for row in rows]
+  if suite is None:
+    chosen = grids.apply(plans[''].config, table[0]['chosen'])
+    table[0]['name'] = _name(chosen.data)
+  return table
+
+
+def _measured(plan):
   """Returns the setting chosen, and {metric: value of each seed}."""
-  best = plan.settings[0]
-  tried = plan.trials()
-  if tried:
-    accuracies = [trials.tried(*each) for each in tried]
-    if all(map(math.isnan, accuracies)):
-      raise errors.DivergedError(
-        f'Every run in {tried[0][0].parent} has diverged; try other values.'
-      )
-    best = plan.settings[int(np.nanargmax(accuracies))]
+  best = plan.chosen()
   finals = plan.finals(best)
   return best, {
-    name: [trials.MEASURES[name](*each) for each in finals]
+    name: [trials.known(*each, name) for each in finals]
     for name in plan.metrics
   }
 
@@ -239,3 +305,7 @@ def _result(row, results):
     **metrics.over_seeds(_METRIC, by_seed),
     'seeds': by_seed,
   }
+
+
+def _say(line):
+  print(line, file=sys.stderr, flush=True)

@@ -28,12 +28,14 @@ from vit_jax.training.runtime import preemption, process_log, writers
 from vit_jax.weights import card as cards
 
 
-def run(config, workdir):
+def run(config, workdir, data=None, may_exit=True):
   """Trains as `config` says, or resumes the run in `workdir`.
 
   Args:
     config: what `recipes.load` returns.
     workdir: folder of the run, for config.json, checkpoints, metrics and plots.
+    data: the sources of both splits, where `data.source` is 'python'.
+    may_exit: whether signals and hangs may end this process; see `preemption`.
 
   Returns:
     {name: float}, the metrics of the last evaluation: of the newest checkpoint,
@@ -52,16 +54,23 @@ def run(config, workdir):
   workdir = files.path(workdir)
   process_log.CURRENT.begin(workdir)
   initialization.check(config, workdir)
-  data = splits.Splits(config, workdir)
+  data = splits.Splits(config, workdir, data)
   num_steps = schema.num_steps(config.run, len(data.train))
   mesh = meshes.build(config.mesh, devices)
   components = assembly.build(config, data.train.num_classes, mesh, num_steps)
 
   speed = overview.speed(config, components, data.train.num_classes)
 
-  card = _card(config, data.train, data.facts)
+  card = _card(config, data.train, data.facts, components)
   with sessions.Session(
-    config, workdir, components, num_steps, data.facts, card, speed
+    config,
+    workdir,
+    components,
+    num_steps,
+    data.facts,
+    card,
+    speed,
+    may_exit=may_exit,
   ) as session:
     size = len(data.train)
     for line in overview.lines(config, components, speed, num_steps, size):
@@ -129,9 +138,8 @@ def run(config, workdir):
   return report
 
 
-def _card(config, source, data):
+def _card(config, source, data, components):
   """Returns the card of what will be trained on a source."""
-  is_classifier = config.objective.name == 'classification'
   facts = {
     'recipe': recipes.digest(config),
     'init': config.init,
@@ -139,9 +147,10 @@ def _card(config, source, data):
     'train_split': config.data.train_split,
     **data,
   }
-  if is_classifier:
+  if config.objective.name == 'classification':
     facts['loss'] = config.objective.loss
-  num_classes = source.num_classes if is_classifier else 0
+  has_head = 'head' in components.state.params
+  num_classes = source.num_classes if has_head else 0
   return cards.of_run(config, num_classes, source.class_names, facts)
 
 

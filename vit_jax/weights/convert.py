@@ -19,11 +19,21 @@ from vit_jax.weights import (
   publishing,
   resizing,
 )
+from vit_jax.weights.publishing import model_card, upload
 
 FORMATS = (*publishing.FORMATS, 'orbax')
 
 
-def run(source, target, to, model_name=None, format_name=None, exclude=None):
+def run(
+  source,
+  target,
+  to,
+  model_name=None,
+  format_name=None,
+  exclude=None,
+  push=None,
+  private=False,
+):
   """Converts weights and returns a line that says what was written.
 
   What the format can not say of them, it prints, a line for each.
@@ -33,12 +43,15 @@ def run(source, target, to, model_name=None, format_name=None, exclude=None):
     target: an .npz file for google and big_vision; else a folder.
     to: one of FORMATS.
     exclude: pattern of paths of parameters to leave out; None: nothing.
+    push: 'OWNER/NAME' of the Hugging Face Hub, to which the folder goes, too.
+    private: whether a repository that is made for it is.
 
   Raises:
     UserError: the source can't be read, the format has no place for the
-      model, or the target is there already.
+      model, the target is there already, or it can't be pushed.
   """
   check_target(target, to)
+  _check_push(push, private, to, target)
   found = loading.find(source, model_name, format_name)
   image_size = preprocessing.image_size(found.card, None)
   wanted = pytrees.flatten(models.params_of(loading.build(found), image_size))
@@ -49,21 +62,44 @@ def run(source, target, to, model_name=None, format_name=None, exclude=None):
     dataclasses.replace(changes, unused=changes.unused + unused),
   )
   card = _card(found, wanted, image_size, report.step)
-  write(target, to, params, card)
+  write(target, to, params, card, push or '')
   size = sum(leaf.nbytes for leaf in jax.tree.leaves(params))
-  return (
+  line = (
     f'{target}: {card.model.name}, {card.num_classes} classes, '
     f'{image_size[0]} x {image_size[1]} pixels, {size / 1e6:.1f} MB, as {to}'
   )
+  if push:
+    line += f'; pushed to {upload.push(push, target, private)}'
+  return line
 
 
-def write(target, to, params, card):
+def _check_push(push, private, to, target):
+  """Raises UserError where a push could not follow."""
+  if push is None:
+    if private:
+      raise errors.UserError(
+        '--private is for a repository that is made by --push=OWNER/NAME.'
+      )
+    return
+  if to not in model_card.LIBRARIES:
+    formats = ' or '.join(f'--to={name}' for name in model_card.LIBRARIES)
+    raise errors.UserError(
+      f'--push={push} needs a format that others load from the Hub, {formats}; '
+      f'given: --to={to}.'
+    )
+  upload.check(push, target, private)
+
+
+def write(target, to, params, card, repository=''):
   """Writes weights; what the format can not say of them, it prints.
+
+  A folder for another project gets a model card, README.md.
 
   Args:
     target, to: see `run`; `check_target` has passed them.
     params: tree of arrays, layer by layer.
     card: a `card.Card` with an image size.
+    repository: of the Hub, 'OWNER/NAME', that it will be pushed to; or ''.
 
   Raises:
     UserError: the format has no place for the model, or `target` can't be
@@ -79,8 +115,14 @@ def write(target, to, params, card):
   shapes = models.params_of(models.build(card.model, 0), card.image_size)
   sizes = publishing.sizes(card.model.name, pytrees.flatten(shapes))
   publishing.save(target, to, params, card, sizes)
-  for sentence in publishing.untold(to, card):
+  untold = publishing.untold(to, card)
+  for sentence in untold:
     print(f'{target}: {sentence}', file=sys.stderr)
+  if to in model_card.LIBRARIES:
+    count = sum(leaf.size for leaf in jax.tree.leaves(params))
+    model_card.write(
+      model_card.Published(card, to, count, target, untold, repository)
+    )
 
 
 def check_target(target, to):

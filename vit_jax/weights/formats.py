@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from vit_jax import errors, models, pytrees
 from vit_jax.weights import fitting, mapping, normalization, preprocessing
-from vit_jax.weights.files import npz, safetensors, weights_file
+from vit_jax.weights.files import npz, sharded, weights_file
 from vit_jax.weights.tables import bit, mixer, vit
 
 # Where trainers keep the parameters; what lies elsewhere is their own.
@@ -53,7 +53,7 @@ class Format:
     return (self.find_table(names) or last)(names)
 
 
-_NPZ, _SAFETENSORS = npz.NpzFile, safetensors.SafetensorsFile
+_NPZ, _SAFETENSORS = npz.NpzFile, sharded.opened
 FORMATS = {
   'bit': Format(_NPZ, {r'resnet/.*': bit.table}, bit.view),
   'mixer': Format(_NPZ, {r'MixerBlock_\d+/.*': mixer.table}),

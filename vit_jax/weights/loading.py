@@ -1,4 +1,4 @@
-"""Pretrained weights by catalogue name, URL, file or run directory.
+"""Pretrained weights by name, URL, repository of the Hub, file or run.
 
 `find` reads names and shapes only; arrays are read once a model needs them.
 """
@@ -32,7 +32,7 @@ from vit_jax.weights import (
   torch_config,
 )
 from vit_jax.weights.catalog import augreg
-from vit_jax.weights.files import download
+from vit_jax.weights.files import download, hub, sharded
 from vit_jax.weights.torch_config import told as tellings
 
 _DIGEST = re.compile(r'#(sha256|md5)=\w*$')  # Behind an address.
@@ -93,7 +93,9 @@ def find(checkpoint, model_name=None, format_name=None, position_resize=None):
     checkpoint: a name as 'augreg/B_16'; a URL, https:// or gs://; a file,
       with ':img' behind it where it holds several models; the folder of a run,
       with ':best' behind it for its best step in place of its newest,
-      of an exported model, or of transformers or timm.
+      of an exported model, or of transformers or timm; a repository of the
+      Hugging Face Hub as 'hf://google/vit-base-patch16-224', or a name of timm,
+      'vit_base_patch16_224.augreg_in21k'.
     model_name: of the model, if known; else the shapes tell.
     format_name: a key of `formats.FORMATS`; None: the names of arrays tell.
     position_resize: how to resize position embeddings, a key of
@@ -110,17 +112,39 @@ def find(checkpoint, model_name=None, format_name=None, position_resize=None):
 
 
 def _find(checkpoint, model_name, format_name):
-  if not download.is_address(checkpoint):
+  if not download.is_address(checkpoint) and not hub.is_address(checkpoint):
     folder, is_best = run_folder(checkpoint)
     if is_best:
       return _from_orbax(folder, model_name, of_best=True)
   entry, path = _locate(checkpoint)
+  if hub.is_address(path):
+    try:
+      return _from_hub(path, model_name, format_name)
+    except hub.HubError as error:
+      if path == checkpoint:
+        raise
+      raise hub.HubError(
+        f'{checkpoint} is no file, folder or name of the catalogue, and was '
+        f'taken for a model of timm. {error}'
+      ) from error
+  return _from_path(path, model_name, format_name, entry)
+
+
+def _from_hub(address, model_name, format_name):
+  fetched = hub.fetch(address)
+  found = _from_path(str(fetched.folder), model_name, format_name, None)
+  origin = {'repository': fetched.repo, 'commit': fetched.commit}
+  card = dataclasses.replace(found.card, source=found.card.source | origin)
+  return dataclasses.replace(found, card=card)
+
+
+def _from_path(path, model_name, format_name, entry):
   folder = files.path(path)
   if not files.is_folder(folder):
     return _from_file(path, model_name, format_name, entry)
-  if files.exists(folder / publishing.WEIGHTS):
-    path = str(folder / publishing.WEIGHTS)
-    return _from_file(path, model_name, format_name, entry)
+  for name in publishing.WEIGHTS, sharded.INDEX:
+    if files.exists(folder / name):
+      return _from_file(str(folder / name), model_name, format_name, entry)
   return _from_orbax(folder, model_name)
 
 
@@ -221,7 +245,12 @@ def _grid(name, image_size):
 
 
 def _locate(checkpoint):
-  """Returns the row of the catalogue, or None, and the path."""
+  """Returns the row of the catalogue, or None, and the path.
+
+  A repository of the Hugging Face Hub has its address in place of a path.
+  """
+  if hub.is_address(checkpoint):
+    return None, checkpoint
   entry, address = None, checkpoint
   file, _ = formats.split(checkpoint)
   if not download.is_address(checkpoint):
@@ -236,6 +265,8 @@ def _locate(checkpoint):
   if entry:
     address = entry.address
   elif not download.is_address(checkpoint):
+    if of_timm := hub.of_timm(checkpoint):
+      return None, of_timm
     raise errors.UserError(
       f'{checkpoint} is no file, folder or address, and the catalogue of '
       'released files has no such name. '
@@ -244,6 +275,7 @@ def _locate(checkpoint):
         {*catalog.ENTRIES, *_beside(checkpoint)},
         'vit_jax/weights/catalog/__init__.py',
       )
+      + f' A repository of the Hugging Face Hub is {hub.SCHEME}OWNER/NAME.'
     )
   address, hash_mark, digest = address.partition('#')
   file, part = formats.split(address)

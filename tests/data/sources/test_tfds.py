@@ -14,7 +14,7 @@ from sklearn import datasets
 from vit_jax import errors
 from vit_jax.config import schema
 from vit_jax.data import bad_examples, pipeline, sources
-from vit_jax.data.datasets import vtab
+from vit_jax.data.datasets import digits, vtab
 from vit_jax.data.sources import tfds as tfds_source
 from vit_jax.data.sources import tfrecord
 from vit_jax.data.transforms import decoding
@@ -36,7 +36,7 @@ def data(data_dir):
 
 
 def test_digits_are_those_of_scikit_learn_in_their_order(data):
-  digits = datasets.load_digits()
+  theirs = datasets.load_digits()
   train, test = sources.build(data, 'train'), sources.build(data, 'test')
   assert (len(train), len(test)) == (1437, 360)
   for source, start in (train, 0), (test, 1437):
@@ -46,10 +46,10 @@ def test_digits_are_those_of_scikit_learn_in_their_order(data):
     rows = slice(start, start + len(source), 40)
     for channel in range(3):
       np.testing.assert_allclose(
-        images[..., channel] / 255 * 16, digits.images[rows], atol=0.04
+        images[..., channel] / 255 * 16, theirs.images[rows], atol=0.04
       )
     labels = [each['label'] for each in examples]
-    np.testing.assert_array_equal(labels, digits.target[rows])
+    np.testing.assert_array_equal(labels, theirs.target[rows])
 
 
 def test_classes_are_those_of_the_label_feature(data):
@@ -151,8 +151,12 @@ def test_a_data_set_that_wants_manual_downloads_says_where_it_looked(
 
 def test_a_data_set_that_wants_a_package_says_so(data, tmp_path, monkeypatch):
   data.data_dir = str(tmp_path)
-  monkeypatch.setitem(sys.modules, 'sklearn', None)
-  with pytest.raises(errors.UserError, match=r'(?s)sklearn.*not installed'):
+
+  def load():
+    raise ModuleNotFoundError("No module named 'pydub'")
+
+  monkeypatch.setattr(digits, 'load', load)
+  with pytest.raises(errors.UserError, match=r'(?s)pydub.*not installed'):
     sources.build(data, 'train')
 
 

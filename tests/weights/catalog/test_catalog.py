@@ -4,6 +4,7 @@ No file is at hand. What each must hold follows from its model, by the rows of
 its format; that it is the right model, the sizes in the public listings tell.
 """
 
+import dataclasses
 import functools
 import re
 import subprocess
@@ -173,6 +174,9 @@ def test_the_parameters_of_every_file_are_counted(name):
   count = sum(leaf.size for leaf in released_shapes(entry).values())
   copies = 3 if name == 'sam/ViT-S_16' else 1
   assert entry.num_parameters == copies * count
+  # Without a row in the table, it is counted.
+  unlisted = dataclasses.replace(entry, name='')
+  assert unlisted.num_parameters == copies * count
 
 
 @pytest.mark.parametrize('name', catalog.ENTRIES)
@@ -259,6 +263,20 @@ def test_files_are_found_by_pattern():
   ]
   assert len(found) > 9
   assert len(catalog.matching()) == len(catalog.ENTRIES)
+
+
+def test_the_table_has_the_size_of_every_file_that_is_known():
+  rows = catalog.table()
+  assert [row['name'] for row in rows] == [*catalog.ENTRIES]
+  assert {row['name'] for row in rows if row['parameters'] is None} == {
+    name
+    for name, entry in catalog.ENTRIES.items()
+    if entry.address.endswith(':img') and entry.total is None
+  }
+  (row,) = catalog.table('lit/LiT-B16B')
+  assert row['parameters'] == catalog.get('lit/LiT-B16B').total
+  (row,) = catalog.table('augreg/B_16')
+  assert (row['MB'], row['model']) == (412, 'ViT-B/16')
 
 
 def test_a_pattern_of_no_file_is_refused_with_one_that_works():

@@ -17,24 +17,36 @@ import dataclasses
 import functools
 import hashlib
 
-from vit_jax import errors
+from vit_jax import errors, plugins
 from vit_jax.data.sources import (
   arrays,
   description,
   folder,
+  given,
   mixture,
   roundels,
   synthetic,
-  tfds,
 )
 
-SOURCES = {
-  'tfds': tfds.build,
-  'folder': folder.build,
-  'arrays': arrays.build,
-  'synthetic': synthetic.build,
-  'roundels': roundels.build,
-}
+
+def _tfds(data, split):
+  from vit_jax.data.sources import tfds  # Imports TFDS, which takes seconds.
+
+  return tfds.build(data, split)
+
+
+# (the part `data` of the configuration, split) -> source.
+SOURCES = plugins.Registry(
+  'source',
+  {
+    'tfds': _tfds,
+    'folder': folder.build,
+    'arrays': arrays.build,
+    'synthetic': synthetic.build,
+    'roundels': roundels.build,
+    given.NAME: given.build,
+  },
+)
 
 CHOICES = {'data.source': SOURCES}
 
@@ -68,6 +80,15 @@ def build(data, split, complete=True):
       one.dataset = dataset
       built.append(make(one, split))
     source = mixture.join(built, [weight for _, weight in parts])
+  return with_classes(data, source)
+
+
+def with_classes(data, source):
+  """Returns a source with the configured number of classes, or its own.
+
+  Raises:
+    UserError: it has more.
+  """
   if data.num_classes is None or data.num_classes == source.num_classes:
     return source
   if data.num_classes < source.num_classes:
@@ -88,6 +109,8 @@ def num_classes(data):
   if data.num_classes is not None:
     return data.num_classes
   if data.source == 'tfds' and mixture.parse(data.dataset) is None:
+    from vit_jax.data.sources import tfds  # As above.
+
     return tfds.num_classes(data)
   return build(data, data.train_split).num_classes
 

@@ -9,7 +9,6 @@ import os
 import re
 
 import numpy as np
-import tensorflow_datasets as tfds
 
 from vit_jax import errors, files
 from vit_jax.data import sources
@@ -93,6 +92,8 @@ def build(data, split, num_images):
       source, labels=numbers, class_names=None, num_classes=num_images
     )
   if data.source == 'tfds' and data.dataset.partition(':')[0] in DATASETS:
+    import tensorflow_datasets as tfds  # Which such a source has imported.
+
     return source.relabelled(
       'file_name', tfds.features.Text(), _number_of_example, num_images
     )

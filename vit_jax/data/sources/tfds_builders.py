@@ -12,6 +12,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from vit_jax import errors, files
+from vit_jax.data.datasets import digits
 from vit_jax.data.sources import tfds_metadata
 
 ARRAY_RECORD = tfds.core.FileFormat.ARRAY_RECORD
@@ -21,12 +22,10 @@ _NUM_TRAIN = 1437  # The last fifth, by other writers, is for testing.
 
 
 class Digits(tfds.core.GeneratorBasedBuilder):
-  """The handwritten digits that scikit-learn carries.
+  """The handwritten digits that come with this package, see `digits`.
 
-  1,797 images of 8 x 8 pixels: the test part of Alpaydin & Kaynak's `Optical
-  Recognition of Handwritten Digits` (UCI, 1998). It needs no download, is small
-  enough to learn on a laptop, and walks the same road as ImageNet. Splits
-  `train` and `test`, in the original order; labels 0 to 9.
+  They are small enough to learn on a laptop, and walk the same road as
+  ImageNet. Splits `train` and `test`, in the original order; labels 0 to 9.
   """
 
   name = 'digits'
@@ -48,12 +47,9 @@ class Digits(tfds.core.GeneratorBasedBuilder):
     )
 
   def _split_generators(self, dl_manager):
-    # Loading scikit-learn takes a second, which only preparing should cost.
-    from sklearn import datasets
-
-    data = datasets.load_digits()
-    pixels = np.rint(data.images * (255 / 16)).astype(np.uint8)
-    examples = list(zip(pixels, data.target.tolist()))
+    images, labels = digits.load()
+    pixels = np.rint(images * (255 / 16)).astype(np.uint8)
+    examples = list(zip(pixels, labels.tolist()))
     return {
       'train': self._generate_examples(examples[:_NUM_TRAIN]),
       'test': self._generate_examples(examples[_NUM_TRAIN:]),

@@ -13,7 +13,6 @@ import hashlib
 import io
 import itertools
 import os
-import pathlib
 import struct
 from concurrent import futures
 
@@ -23,6 +22,7 @@ import tqdm
 
 from vit_jax import errors, files
 from vit_jax.data import bad_examples
+from vit_jax.files import cache
 
 MAX_RECORD = 128 << 20  # Bytes; images that are decoded have fewer.
 
@@ -120,8 +120,7 @@ def read(instructions, cache_name):
 
 
 def _user_cache():
-  home = os.environ.get('XDG_CACHE_HOME') or '~/.cache'
-  return pathlib.Path(home).expanduser() / 'vit_jax' / 'tfrecord_index'
+  return cache.folder() / 'tfrecord_index'
 
 
 def _cached(caches, count, end):

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from vit_jax import errors
+from vit_jax import errors, plugins
 from vit_jax.data.transforms import color, randaugment
 
 
@@ -31,10 +31,13 @@ def _augreg(layers, magnitude, mixup):
   return Augmentation(chain, mixup)
 
 
-AUGMENTATIONS = {
-  **{name: _augreg(*row) for name, row in AUGREG.items()},
-  'three_augment': Augmentation(color.THREE_AUGMENT),
-}
+AUGMENTATIONS = plugins.Registry(
+  'augmentation',
+  {
+    **{name: _augreg(*row) for name, row in AUGREG.items()},
+    'three_augment': Augmentation(color.THREE_AUGMENT),
+  },
+)
 
 
 def get(name):

@@ -10,6 +10,7 @@ import math
 import cv2
 import numpy as np
 
+from vit_jax import plugins
 from vit_jax.data.transforms import decoding, resizing, whole_pixels
 
 
@@ -282,13 +283,17 @@ def _letterbox(data, rows, columns):
   return Letterbox(rows, columns, _method(data, 'area'))
 
 
-TRAINING = {
-  'random_resized': _random_resized,
-  'pad_and_crop': _pad_and_crop,
-  'affine': _affine,
-  'resize_and_crop': _resize_and_crop,
-  'stretch': _stretch,
-  'central': _central,
-  'letterbox': _letterbox,
-}
+# (the part `data` of the configuration, rows, columns) -> transform.
+TRAINING = plugins.Registry(
+  'train_crop',
+  {
+    'random_resized': _random_resized,
+    'pad_and_crop': _pad_and_crop,
+    'affine': _affine,
+    'resize_and_crop': _resize_and_crop,
+    'stretch': _stretch,
+    'central': _central,
+    'letterbox': _letterbox,
+  },
+)
 EVALUATION = {'central': _central, 'stretch': _stretch, 'letterbox': _letterbox}

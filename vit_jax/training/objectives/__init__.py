@@ -3,13 +3,16 @@
 Parameters that an objective adds to the model's are under `objective`.
 """
 
-from vit_jax import errors
+from vit_jax import errors, plugins
 from vit_jax.training.objectives import classification, losses, masked_patches
 
-OBJECTIVES = {
-  'classification': classification.build,
-  'masked_patches': masked_patches.build,
-}
+OBJECTIVES = plugins.Registry(
+  'objective',
+  {
+    'classification': classification.build,
+    'masked_patches': masked_patches.build,
+  },
+)
 CHOICES = {'objective.name': OBJECTIVES, 'objective.loss': losses.LOSSES}
 
 

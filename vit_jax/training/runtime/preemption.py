@@ -3,6 +3,9 @@
 On the first signal the run saves its state and exits with status `STATUS`; the
 second ends it at once. Before the first step there is nothing to save, and the
 first signal ends it at once, too.
+
+A run within another program, as in a notebook, must not end it: there the first
+signal saves as well, and whatever signal does not is left to the program.
 """
 
 import contextlib
@@ -22,7 +25,15 @@ class Stopped(Exception):
 
 
 class Preempted(Exception):
-  """The run has stopped on a signal; the message says what was saved where."""
+  """The run has stopped on a signal; the message says what was saved where.
+
+  Attributes:
+    number: of the signal; None: another process of the run has received it.
+  """
+
+  def __init__(self, message, number=None):
+    super().__init__(message)
+    self.number = number
 
 
 class Stop:
@@ -31,12 +42,18 @@ class Stop:
   In a thread other than the main one, which cannot handle signals, it does
   nothing.
 
+  Args:
+    may_exit: whether a signal may end the process, see above.
+
   Attributes:
     is_requested: whether a signal has come.
+    number: of that signal, or None.
   """
 
-  def __init__(self):
+  def __init__(self, may_exit=True):
     self.is_requested = False
+    self.number = None
+    self._may_exit = may_exit
     self._is_ready = False
     self._num_signals = 0
     self._interrupts = False
@@ -89,6 +106,8 @@ class Stop:
         continue
       signal.signal(number, self._interrupt)
       self._undo.callback(signal.signal, number, previous)
+    if not self._may_exit:
+      return
     # Python runs handlers between two instructions of the main thread, and not
     # while it compiles; but it writes the number to this socket immediately.
     reader, writer = socket.socketpair()
@@ -100,7 +119,14 @@ class Stop:
     self._undo.callback(writer.close)
     self._undo.callback(signal.set_wakeup_fd, previous)
 
-  def _interrupt(self, *_):
+  def _interrupt(self, number, _):
+    if not self._may_exit and (self.is_requested or not self._is_ready):
+      self._undo.close()
+      signal.raise_signal(number)  # To whoever was to handle it.
+      return
+    self.number = self.number or number
+    if not self._may_exit:
+      self._announce(number)
     self.is_requested = True
     if self._interrupts:
       raise Stopped
@@ -120,7 +146,11 @@ class Stop:
       _exit(128 + number, f'{number.name} again: exiting at once.')
     self._num_signals += 1
     self.is_requested = True
-    process_log.CURRENT.say(f'{number.name}: saving, then exiting.')
+    self._announce(number)
+
+  def _announce(self, number):
+    name = signal.Signals(number).name
+    process_log.CURRENT.say(f'{name}: saving, then exiting.')
 
 
 def _exit(status, text):

@@ -9,9 +9,8 @@ import sys
 import jax
 
 from vit_jax import errors, files
+from vit_jax.files import cache
 from vit_jax.sharding import mesh as meshes
-
-FOLDER = '~/.cache/vit_jax/compilation'
 
 _WRITE = stat.S_IWGRP | stat.S_IWOTH  # By others.
 
@@ -23,10 +22,10 @@ _MMAP_MAX, _TRIM_THRESHOLD = -4, -1
 def use_compilation_cache():
   """Has JAX cache compiled programs on the disk: later starts compile nothing.
 
-  The folder is that of JAX_COMPILATION_CACHE_DIR, else `FOLDER`. Of several
-  processes, the first one writes; the others find it if they share the disk.
-  Cached programs are executed, so nobody else may write to the folder: see
-  'Security' of JAX's persistent compilation cache.
+  The folder is that of JAX_COMPILATION_CACHE_DIR, else compilation/ in that of
+  `files.cache`. Of several processes, the first one writes; the others find it
+  if they share the disk. Cached programs are executed, so nobody else may write
+  to the folder: see 'Security' of JAX's persistent compilation cache.
 
   Raises:
     UserError: others may write to the folder, or it is of a store that can't
@@ -40,7 +39,10 @@ def use_compilation_cache():
   if given and files.is_remote(given):
     files.path(given)  # Whoever may write to it is for the bucket to say.
     return
-  folder = pathlib.Path(given or FOLDER).expanduser()
+  if given:
+    folder = pathlib.Path(given).expanduser()
+  else:
+    folder = cache.folder() / 'compilation'
   try:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
   except OSError as error:

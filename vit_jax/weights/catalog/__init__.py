@@ -38,6 +38,34 @@ def matching(pattern='*'):
   return [ENTRIES[name] for name in names]
 
 
+def table(pattern='*'):
+  """Returns the entries that fit a pattern as dicts of what JSON can hold.
+
+  A size counts the numbers in the file, at 4 bytes each.
+
+  Raises:
+    UserError: as `matching`.
+  """
+  rows = []
+  for entry in matching(pattern):
+    size = entry.num_bytes
+    rows.append(
+      {
+        'name': entry.name,
+        'model': entry.model,
+        'parameters': entry.num_parameters,
+        'MB': size and round(size / 1e6),
+        'resolution': entry.resolution,
+        'classes': entry.num_classes,
+        'accuracy': entry.accuracy,
+        'note': entry.note,
+        'url': entry.address,
+        'licence': LICENCE,
+      }
+    )
+  return rows
+
+
 def has_family_of(name):
   """Returns whether `name` is meant as one of the catalogue."""
   return name.partition('/')[0] in {

@@ -3,6 +3,8 @@
 import dataclasses
 import functools
 
+from vit_jax.weights.catalog import sizes
+
 CENTRAL = 8 / 7  # 256 pixels, of which 224 are taken; 448 and 384 alike.
 
 
@@ -48,6 +50,8 @@ class Entry:
   @property
   def num_parameters(self):
     """Of all that the file holds; None: unknown."""
+    if self.name in sizes.NUM_PARAMETERS:
+      return sizes.NUM_PARAMETERS[self.name]
     if self.model is None or self.address.endswith(':img'):
       return self.total
     model, resolution = self.model, self.resolution

@@ -25,8 +25,8 @@ import tqdm
 import urllib3
 
 from vit_jax import errors, files
+from vit_jax.files import cache
 
-CACHE = '~/.cache/vit_jax'
 PUBLIC = ('big_vision', 'bit_models', 'mixer_models', 'vit_models')  # Buckets.
 ATTEMPTS = 5  # Each resumes where the one before was cut short.
 TOLERANCE = 0.02  # Of sizes that are not known to the byte.
@@ -74,13 +74,13 @@ def check_digest(address, path):
     raise DownloadError(f'{address} is not the file that was meant: {problem}.')
 
 
-def fetch(address, cache_dir=CACHE, num_bytes=None):
+def fetch(address, cache_dir=None, num_bytes=None):
   """Returns the path of a file, which is fetched if it is not there yet.
 
   Args:
     address: a URL, https:// or gs://; '#sha256=...' or '#md5=...' behind it
       demands that digest, also of a file that is there already.
-    cache_dir: folder that keeps what was fetched.
+    cache_dir: folder that keeps what was fetched; None: that of `files.cache`.
     num_bytes: about how large it is, to `TOLERANCE`; None: unknown.
 
   Raises:
@@ -93,7 +93,7 @@ def fetch(address, cache_dir=CACHE, num_bytes=None):
     if target.exists():
       _check_cached(target, num_bytes, wanted)
       return target
-    files.make_private(pathlib.Path(cache_dir).expanduser())
+    files.make_private(_folder(cache_dir))
     target.parent.mkdir(parents=True, exist_ok=True)
     with _session(url) as session:
       _fetch(session, url, target, num_bytes, wanted)
@@ -112,7 +112,7 @@ def fetch(address, cache_dir=CACHE, num_bytes=None):
   return target
 
 
-def path_of(address, cache_dir=CACHE):
+def path_of(address, cache_dir=None):
   """Returns where `fetch` keeps a file.
 
   It is in the folder of its host. Files that differ in the query of their URL
@@ -145,7 +145,13 @@ def path_of(address, cache_dir=CACHE):
       )
   # A host without a dot could be called as other folders of the cache are.
   host = host if '.' in host.strip('.') else f'{host.strip(".")}.host'
-  return pathlib.Path(cache_dir).expanduser().joinpath(host, *names)
+  return _folder(cache_dir).joinpath(host, *names)
+
+
+def _folder(cache_dir):
+  if cache_dir is None:
+    return cache.folder()
+  return pathlib.Path(cache_dir).expanduser()
 
 
 def _url(address):

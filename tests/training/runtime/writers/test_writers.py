@@ -4,6 +4,7 @@ import csv
 import importlib.util
 import json
 import struct
+import time
 
 import numpy as np
 import pytest
@@ -244,6 +245,7 @@ def test_a_resumed_run_continues_that_of_wandb(start, tmp_path, offline):
     raise Stopped
   known = json.loads((tmp_path / wandb_run.FILE).read_text())
   kept = [record for record in log.records if record['step'] <= 150]
+  time.sleep(1.1)  # Their folders are called after the second.
   with start('wandb') as again:
     again.start(150, kept)
     log_some(again, range(175, 401, 25))
