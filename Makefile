@@ -80,8 +80,8 @@ format: $(VENV)/installed-test
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) $(VENV)-tpu $(VENV)-export build docs/_build docs/notebooks docs/reference \
-	  *.egg-info
+	rm -rf $(VENV) $(VENV)-tpu $(VENV)-export build docs/_build docs/notebooks \
+	  docs/reference *.egg-info
 
 $(VENV)/installed: setup.py requirements.txt
 	$(PYTHON) -m venv $(VENV)

@@ -115,6 +115,22 @@ def test_what_is_seen_inside_belongs_together(model):
   np.testing.assert_allclose(model.features(images), tokens[:, 0], rtol=1e-5)
 
 
+def test_a_page_shows_where_it_looks(model, tmp_path):
+  page = model.explore(pixels_of(0), tmp_path / 'page.html', layers=(1, 3))
+  assert (tmp_path / 'page.html').read_text() == page.text
+  assert 'image 0' in page.text and 'ant' in page.text
+  with pytest.raises(vit_jax.UserError, match='13 images are too many'):
+    model.explore(pixels_of(0, (13, 9, 9, 3)))
+
+
+def test_it_is_exported(model, tmp_path):
+  pytest.importorskip('vit_jax.inference.export')
+  told = model.export(tmp_path / 'm.stablehlo')
+  assert (tmp_path / 'm.stablehlo').stat().st_size and told
+  with pytest.raises(vit_jax.UserError):
+    model.export(tmp_path / 'm.stablehlo')
+
+
 def test_it_passes_through_jit_grad_and_vmap(model):
   x = model.preprocess(pixels_of(0, (2, 50, 40, 3)))
   out = model(x)
