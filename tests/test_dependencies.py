@@ -34,8 +34,8 @@ IMPORTED_AS = {
 # Declared for others that import them without saying so, or by name:
 # each with a comment where it is declared.
 NOT_IMPORTED = {'importlib_resources'}
-# Of extras: what fsspec and orbax import for a scheme, what brings a plugin, what
-# jax.export and jax2onnx import.
+# Of extras: what fsspec and orbax import for a scheme, what brings a plugin,
+# what jax.export and jax2onnx import.
 OF_EXTRAS = {'gcsfs', 's3fs', 'google.cloud', 'jax', 'flatbuffers', 'onnx'}
 WITH_JAX = {'jaxlib'}  # JAX never comes without it.
 
