@@ -85,7 +85,12 @@ setuptools.setup(
       'transformers==5.23.0',
     ],
     'notebooks': ['jupyter', 'scikit-learn>=1.6'],
-    'docs': ['furo>=2025.12', 'myst-nb>=1.4', 'sphinx>=9'],
+    'docs': [
+      'furo>=2025.12',
+      'myst-nb>=1.4',
+      'scikit-learn>=1.6',
+      'sphinx>=9',
+    ],
   },
   classifiers=[
     'Development Status :: 4 - Beta',

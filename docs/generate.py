@@ -214,11 +214,11 @@ def package_page(name):
 
 def modules_of(name):
   """Returns a package and the modules in it, in order."""
-  if name == 'vit_jax':
-    return ['vit_jax', 'vit_jax.errors', 'vit_jax.pytrees']
+  folder = ROOT / name.replace('.', '/')
+  pattern = '*.py' if name == 'vit_jax' else '**/*.py'
   names = [
     '.'.join(path.relative_to(ROOT).with_suffix('').parts)
-    for path in (ROOT / name.replace('.', '/')).rglob('*.py')
+    for path in folder.glob(pattern)
     if path.name != '__main__.py'
   ]
   return sorted(name.removesuffix('.__init__') for name in names)
