@@ -251,8 +251,8 @@ from vit_jax.training import train
 config = recipes.load(
   'miniature/pretrain.py',
   [
-    *('--config.data.resolution=32', '--config.model.depth=4'),
-    *('--config.run.num_steps=400', '--config.optimizer.warmup_steps=40'),
+    *('--config.data.resolution=24', '--config.model.depth=3'),
+    *('--config.run.num_steps=300', '--config.optimizer.warmup_steps=30'),
   ],
 )
 WORKDIR, CHECKPOINT, PHOTOS = 'look_inside', 'roundels', 'photos'
@@ -291,7 +291,7 @@ def random_weights(path, name, num_classes, side):
 
 CLASSIFIER = random_weights('classifier.npz', 'ViT-B/32', 1000, 224)
 START = random_weights('start.npz', 'ViT-Ti/4', 10, 16)
-RESOLUTION, NUM_STEPS, WORKDIR = 16, 200, 'workdir'
+RESOLUTION, NUM_STEPS, WORKDIR = 16, 100, 'workdir'
 """,
   'tables': '',  # All of it is arithmetic.
   'augreg': None,
