@@ -12,7 +12,9 @@ import pytest
 
 import vit_jax
 from vit_jax import errors, files
-from vit_jax.files import folders
+from vit_jax.data.sources import tfrecord
+from vit_jax.files import cache, copies, folders
+from vit_jax.weights.files import download
 
 
 def test_a_file_is_replaced_whole(tmp_path):
@@ -353,3 +355,37 @@ def test_a_mount_that_creates_no_file_exclusively_is_refused(
   with pytest.raises(errors.UserError, match='create files exclusively'):
     folders.check(tmp_path)
   assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+  ('variables', 'wanted'),
+  [
+    ({}, '{home}/.cache/vit_jax'),
+    ({'XDG_CACHE_HOME': '{home}/xdg'}, '{home}/xdg/vit_jax'),
+    ({'XDG_CACHE_HOME': ''}, '{home}/.cache/vit_jax'),
+    ({'VIT_JAX_CACHE': '~/big'}, '{home}/big'),
+    ({'VIT_JAX_CACHE': 'big'}, '{home}/big'),
+    ({'VIT_JAX_CACHE': '', 'XDG_CACHE_HOME': '~/x'}, '{home}/x/vit_jax'),
+    ({'VIT_JAX_CACHE': '/v', 'XDG_CACHE_HOME': '/x'}, '/v'),
+  ],
+)
+def test_one_variable_moves_all_that_is_cached(
+  variables, wanted, tmp_path, monkeypatch
+):
+  monkeypatch.chdir(tmp_path)
+  monkeypatch.setenv('HOME', str(tmp_path))
+  for name in 'VIT_JAX_CACHE', 'XDG_CACHE_HOME':
+    monkeypatch.delenv(name, raising=False)
+  for name, value in variables.items():
+    monkeypatch.setenv(name, value.format(home=tmp_path))
+  wanted = pathlib.Path(wanted.format(home=tmp_path))
+  assert cache.folder() == wanted
+  assert copies.folder() == wanted / 'objects'
+  assert tfrecord._user_cache() == wanted / 'tfrecord_index'
+  assert download.path_of('https://a.org/x.npz') == wanted / 'a.org/x.npz'
+
+
+def test_the_cache_is_on_a_disk(monkeypatch):
+  monkeypatch.setenv('VIT_JAX_CACHE', 'gs://bucket/cache')
+  with pytest.raises(errors.UserError, match='is not on a disk'):
+    cache.folder()

@@ -45,6 +45,7 @@ def assert_whole(workdir, shown):
   assert f'| {100 * row["accuracy"]:.2f} ± ' in shown[0]
 
 
+@pytest.mark.chaos
 def test_two_at_once_share_the_runs_and_end_with_one_table(runs, argv):
   started = [runs.start(argv) for _ in range(2)]
   assert [each.wait() for each in started] == [0, 0], '\n'.join(

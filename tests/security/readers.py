@@ -14,6 +14,8 @@ import orbax.checkpoint as ocp
 import samples
 
 from vit_jax import errors, pytrees
+from vit_jax.analysis import pages
+from vit_jax.analysis.report_page import history, logs
 from vit_jax.checkpoints import digests, manifest, parameters, step_folder
 from vit_jax.config import recipes, schema, validation
 from vit_jax.data import bad_examples, image_files, sources
@@ -21,7 +23,8 @@ from vit_jax.data.sources import arrays, folder, real_labels
 from vit_jax.data.transforms import decoding
 from vit_jax.evaluation import records
 from vit_jax.inference import inputs
-from vit_jax.training.runtime import lock, metrics_file, timings
+from vit_jax.training.runtime import lock, metrics_file, timings, writers
+from vit_jax.training.runtime.writers import wandb_run
 from vit_jax.weights import loading
 from vit_jax.weights.files import npz, safetensors
 
@@ -151,6 +154,24 @@ def _timings(path):
   found.finish(5)
 
 
+def _history(folder):
+  said = logs.read(folder)
+  past = history.read(folder, said)
+  pages.embedded(
+    [
+      *(history.curves(past), history.speed_curves(past), history.marks(past)),
+      *(history.time_spent(past), history.tiles(past)),
+      *(history.state(folder, past, said), logs.environment(said)),
+      logs.warnings(said),
+    ]
+  )
+
+
+def _sent(path):
+  run = writers.Run(path.parent, path.parent, {}, lambda _: None)
+  wandb_run.WandbRun(run)._recall()
+
+
 def _lock(path):
   with lock.RunLock(path.parent, lambda _: None):
     pass
@@ -277,6 +298,21 @@ READERS = {
     samples.metrics, lambda path: metrics_file.read(path.parent), 'lines'
   ),
   'timings': Reader(samples.timings, _timings, 'lines'),
+  'metrics of a report': Reader(
+    samples.metrics, lambda path: _history(path.parent), 'lines'
+  ),
+  'timings of a report': Reader(
+    samples.timings, lambda path: _history(path.parent), 'lines'
+  ),
+  'log': Reader(
+    samples.run_log, lambda path: _history(path.parents[1]), 'lines'
+  ),
+  'listed bad examples': Reader(
+    samples.bad_examples,
+    lambda path: bad_examples.problems(path.parent),
+    'lines',
+  ),
+  'wandb.json': Reader(samples.sent, _sent, 'json'),
   'evaluations': Reader(samples.evaluations, records.read, 'lines'),
   'lock': Reader(samples.held_lock, _lock, 'json'),
   **{

@@ -393,3 +393,14 @@ def write(path, data):
   path.parent.mkdir(parents=True, exist_ok=True)
   path.write_bytes(data if isinstance(data, bytes) else data.encode())
   return path
+
+
+def run_log(folder):
+  start = '2026-05-17T09:30:00.000+00:00 host process 0: '
+  said = ('vit_jax 0.1.0, jax 0.10.2', 'resumed at step 5', 'end: done')
+  path = folder / 'logs/process_0.log'
+  path.parent.mkdir(parents=True)
+  return write(path, ''.join(f'{start}{text}\n' for text in said).encode())
+
+
+sent = lines('wandb.json', {'id': 'a1', 'sent': [5, 0]})

@@ -67,7 +67,7 @@ def _single(image, where):
 
 def _path(path, where):
   path = files.path(os.path.expanduser(os.fspath(path)))
-  if files.is_folder(path):
+  if not files.is_remote(path) and files.is_folder(path):
     raise errors.UserError(
       f'{where}{names.shown(path)} is a folder; give its files, as in '
       "sorted(pathlib.Path(folder).rglob('*.jpg')), so that each result has "

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -29,9 +30,11 @@ def load(
   """Returns pretrained weights in their model, a `vit_jax.Pretrained`.
 
   Args:
-    name: of the catalogue ('augreg/B_16'; see `list_checkpoints`), a URL
-      (https://, gs://, s3://), a file, the folder of a run ('RUN:best' is its
-      best step), or of a model that `save`, timm or transformers have written.
+    name: of the catalogue ('augreg/B_16'; see `list_checkpoints`), a repository
+      of the Hugging Face Hub ('hf://OWNER/NAME@REVISION') or a name of timm, a
+      URL (https://, gs://, s3://), a file, the folder of a run ('RUN:best' is
+      its best step), or of a model that `save`, timm or transformers have
+      written.
     num_classes: outputs of a fresh head in place of theirs, as a fine-tuning
       starts with: all logits are alike; 0: no head; None: as `class_names`
       says, or their own head.
@@ -52,6 +55,8 @@ def load(
   found = loading.find(name, model, position_resize=position_resize)
   if dtype is not None:
     found = _with_dtype(found, dtype)
+  if found.entry and found.entry.note and num_classes is None:
+    print(f'{name}: {found.entry.note}', file=sys.stderr)
   card = found.card
   size = _size(image_size) or preprocessing.image_size(card, None)
   module, params = loading.load(found, size, num_classes, _rng(seed))

@@ -1,4 +1,4 @@
-"""Pretrained weights by catalogue name, URL, file or run directory.
+"""Pretrained weights by name, URL, repository of the Hub, file or run.
 
 `find` reads names and shapes only; arrays are read once a model needs them.
 """
@@ -133,14 +133,9 @@ def _find(checkpoint, model_name, format_name):
 def _from_hub(address, model_name, format_name):
   fetched = hub.fetch(address)
   found = _from_path(str(fetched.folder), model_name, format_name, None)
-  source = {
-    **found.card.source,
-    'repository': fetched.repo,
-    'commit': fetched.commit,
-  }
-  return dataclasses.replace(
-    found, card=dataclasses.replace(found.card, source=source)
-  )
+  origin = {'repository': fetched.repo, 'commit': fetched.commit}
+  card = dataclasses.replace(found.card, source=found.card.source | origin)
+  return dataclasses.replace(found, card=card)
 
 
 def _from_path(path, model_name, format_name, entry):

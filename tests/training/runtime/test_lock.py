@@ -1,6 +1,7 @@
 import json
 import os
 import socket
+import time
 import types
 
 import pytest
@@ -109,3 +110,24 @@ def test_a_beat_that_fails_is_not_the_last(tmp_path, monkeypatch, wait_until):
     monkeypatch.setattr(locks.os, 'pwrite', fail_twice)
     wait_until(lambda: lock._read()['beats'] > 3)
   assert list(failures) == []
+
+
+def test_who_looks_sees_whether_it_is_held_and_hinders_nobody(
+  tmp_path, monkeypatch
+):
+  assert not locks.is_held(tmp_path) and not any(tmp_path.iterdir())
+  with locks.RunLock(tmp_path):
+    assert locks.is_held(tmp_path)
+  assert not locks.is_held(tmp_path)
+  leave_behind(tmp_path, 'elsewhere')
+  assert locks.is_held(tmp_path)  # As far as one can see.
+  path, old = tmp_path / locks.FILE, time.time() - 6 * locks.BEAT_SECONDS
+  os.utime(path, (old, old))
+  assert not locks.is_held(tmp_path)
+  leave_behind(tmp_path, socket.gethostname())
+
+  def gone(pid, signal):
+    raise ProcessLookupError
+
+  monkeypatch.setattr(locks.os, 'kill', gone)
+  assert not locks.is_held(tmp_path)  # Killed a moment ago.

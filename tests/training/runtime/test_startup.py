@@ -32,11 +32,18 @@ def settings(monkeypatch):
     jax.config.update(name, value)
 
 
-def test_by_default_it_is_a_folder_of_ones_own(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+  ('cache', 'where'), [('', '.cache/vit_jax'), ('~/mine', 'mine')]
+)
+def test_by_default_it_is_a_folder_of_ones_own(
+  cache, where, tmp_path, monkeypatch
+):
   monkeypatch.setenv('HOME', str(tmp_path))
+  monkeypatch.setenv('XDG_CACHE_HOME', '')
+  monkeypatch.setenv('VIT_JAX_CACHE', cache)
   jax.config.update(FOLDER, None)
   startup.use_compilation_cache()
-  folder = tmp_path / '.cache/vit_jax/compilation'
+  folder = tmp_path / where / 'compilation'
   assert jax.config.jax_compilation_cache_dir == str(folder)
   assert stat.S_IMODE(folder.stat().st_mode) == 0o700
   assert getattr(jax.config, SMALLEST) == 0

@@ -94,7 +94,8 @@ def render(template, title, data):
     f'<title>{html.escape(title)}</title>\n'
     f'<style>\n{_joined(template, "style.css")}</style>\n'
     f'</head>\n<body>\n{(template / "body.html").read_text()}'
-    f'<script type="application/json" id="data">{embedded(data)}</script>\n'
+    '<script type="application/json" id="page-data">'
+    f'{embedded(data)}</script>\n'
     f'<script>{script}</script>\n</body>\n</html>\n'
   )
 

@@ -77,6 +77,6 @@ const page = (() => {
     return {sort, showAll: () => { shown = Infinity; show(shown); }};
   }
 
-  const data = JSON.parse(document.getElementById('data').textContent);
+  const data = JSON.parse(document.getElementById('page-data').textContent);
   return {data, el, svg, array, number, percent, sortable};
 })();

@@ -12,6 +12,7 @@ from vit_jax.training import plots
 from vit_jax.training.runtime import lock, metrics_file, timings
 
 MAX_POINTS = 2000  # Of a curve; of a longer one, the extremes are kept.
+_MAX_SECONDS = 1e10  # Of what is written as days, hours and minutes.
 _COUNTS = ('num_examples', 'num_patches')  # Of evaluations, and no curves.
 # What is known of a metric: title, unit, whether its axis may be logarithmic.
 _TITLES = {
@@ -63,6 +64,7 @@ def read(workdir, logs):
   problems = []
   try:
     records, found = metrics_file.readable(workdir)
+    records = [_as_numbers(record) for record in records]
     problems += found
   except (errors.UserError, OSError) as error:
     records, problems = [], [*problems, str(error)]
@@ -81,6 +83,16 @@ def read(workdir, logs):
     run_logs.rolled_back(logs),
     plots.best_step(records),
   )
+
+
+def _as_numbers(record):
+  """Returns a record of metrics, whose numbers a stranger may have quoted."""
+  numbers = {
+    name: float(value)
+    for name, value in record.items()
+    if name not in ('step', 'split')
+  }
+  return {'step': int(record['step']), 'split': record['split'], **numbers}
 
 
 # Curves -----------------------------------------------------------------------
@@ -269,7 +281,7 @@ def _speed_rows(kept, total):
 
 
 def _duration(seconds):
-  if seconds < 10:
+  if not 10 <= seconds < _MAX_SECONDS:
     return f'{seconds:.2g} s'
   return str(datetime.timedelta(seconds=round(seconds)))
 

@@ -474,14 +474,14 @@ function drawConfusion() {
 function pairs(found) {
   if (!found.pairs.length) return null;
   return el('div', null, el('h3', null, 'Most frequent mistakes'),
-    el('table', {id: 'pairs'}, el('thead', null, el('tr', null,
+    el('div', {class: 'scroll'}, el('table', {id: 'pairs'}, el('thead', null, el('tr', null,
       el('th', {scope: 'col'}, 'True'), el('th', {scope: 'col'}, 'Taken for'),
       el('th', {scope: 'col', class: 'number'}, 'Images'),
       el('th', {scope: 'col', class: 'number'}, 'Of the class'))),
     el('tbody', null, found.pairs.map((pair) => el('tr', null,
       el('td', null, pair.true), el('td', null, pair.predicted),
       el('td', {class: 'number'}, number(pair.count)),
-      el('td', {class: 'number'}, percent(pair.count / pair.total)))))));
+      el('td', {class: 'number'}, percent(pair.count / pair.total))))))));
 }
 
 // Returns the end of a path, and which record of it.
