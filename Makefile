@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 WORKDIR ?= workdir/quickstart
 
 .PHONY: quickstart miniature test pythons parity chaos remote fuzz bench plans \
-  traffic docs lint format clean
+  traffic savedmodel onnx exports docs lint format clean
 
 quickstart: $(VENV)/installed
 	$(BIN)/vit_jax train --config=configs/quickstart.py --workdir=$(WORKDIR)
@@ -54,6 +54,14 @@ bench: $(VENV)/installed-parity
 plans: $(VENV)-tpu/installed
 	$(VENV)-tpu/bin/python benchmarks/plans.py --page=docs/plans.md
 
+# Exports in all formats, against the model; fills in the table of docs/export.md
+# with `make exports OPTIONS=--page=docs/export.md`.
+savedmodel onnx: $(VENV)-export/installed
+	$(VENV)-export/bin/pytest tests/inference/test_export_formats.py -k $@
+
+exports: $(VENV)-export/installed
+	$(VENV)-export/bin/python benchmarks/export.py $(OPTIONS)
+
 traffic: $(VENV)/installed
 	$(BIN)/python benchmarks/traffic.py --page=docs/traffic.md
 
@@ -72,8 +80,8 @@ format: $(VENV)/installed-test
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) $(VENV)-tpu build docs/_build docs/notebooks docs/reference \
-	  *.egg-info
+	rm -rf $(VENV) $(VENV)-tpu $(VENV)-export build docs/_build docs/notebooks \
+	  docs/reference *.egg-info
 
 $(VENV)/installed: setup.py requirements.txt
 	$(PYTHON) -m venv $(VENV)
@@ -84,6 +92,13 @@ $(VENV)/installed: setup.py requirements.txt
 $(VENV)-tpu/installed: setup.py requirements.txt
 	$(PYTHON) -m venv $(VENV)-tpu
 	$(VENV)-tpu/bin/pip install --quiet --no-compile --editable .[tpu]
+	touch $@
+
+# Apart: TensorFlow is large, and nothing else needs it.
+$(VENV)-export/installed: setup.py requirements.txt
+	$(PYTHON) -m venv $(VENV)-export
+	$(VENV)-export/bin/pip install --quiet --no-compile \
+	  --editable .[test,export,onnx,savedmodel]
 	touch $@
 
 $(VENV)/installed-test: $(VENV)/installed

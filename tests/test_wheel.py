@@ -13,6 +13,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import tarfile
 import venv
 import zipfile
 
@@ -28,11 +29,11 @@ ROOT = pathlib.Path(__file__).parents[1]
 # As in the checkout: as in a wheel.
 PLACES = {'vit_jax': 'vit_jax', 'configs': 'vit_jax/configs'}
 
-BUILD_SDIST = """
+BUILD = """
 import sys
 from setuptools import build_meta
 
-build_meta.build_sdist(sys.argv[1])
+getattr(build_meta, sys.argv[1])(sys.argv[2])
 """
 
 # Runs {name: argv}, each as the console script does; a process for all of them.
@@ -136,13 +137,23 @@ def copy_of_the_checkout(folder):
 
 def build(tree, folder):
   """Returns the wheel of the source distribution of a tree."""
-  run(sys.executable, '-c', BUILD_SDIST, folder, cwd=tree)
+  run(sys.executable, '-c', BUILD, 'build_sdist', folder, cwd=tree)
   (sdist,) = folder.glob('*.tar.gz')
-  pip = (sys.executable, '-m', 'pip', 'wheel', '--no-cache-dir', '--no-index')
-  how = ('--no-build-isolation', '--no-deps', f'--wheel-dir={folder}')
-  run(*pip, *how, sdist, cwd=folder)
+  with tarfile.open(sdist) as archive:
+    archive.extractall(folder, filter='data')
+  unpacked = folder / sdist.name.removesuffix('.tar.gz')
+  run(sys.executable, '-c', BUILD, 'build_wheel', folder, cwd=unpacked)
   (wheel,) = folder.glob('*.whl')
   return wheel
+
+
+def files(folder):
+  """Returns the paths of the files in a folder of the checkout."""
+  return [
+    path
+    for path in folder.rglob('*')
+    if path.is_file() and '__pycache__' not in path.parts
+  ]
 
 
 def lacking(wheel):
@@ -150,8 +161,7 @@ def lacking(wheel):
   wanted = {
     f'{inside}/{path.relative_to(ROOT / name).as_posix()}'
     for name, inside in PLACES.items()
-    for pattern in ('**/*.py', '**/names/*', '**/digits/*', '**/completion.*')
-    for path in (ROOT / name).glob(pattern)
+    for path in files(ROOT / name)
   }
   return wanted - set(zipfile.ZipFile(wheel).namelist())
 
@@ -208,7 +218,7 @@ def made(environment, tmp_path_factory):
   return folder, json.loads((folder / 'reports.json').read_text())
 
 
-def test_the_wheel_holds_all_code_class_names_and_recipes(wheel):
+def test_the_wheel_holds_all_code_data_and_recipes(wheel):
   assert not lacking(wheel)
 
 
@@ -217,11 +227,10 @@ def test_a_package_or_recipes_that_the_wheel_lacks_are_noticed(tmp_path):
   (tree / 'vit_jax/analysis/__init__.py').unlink()
   shutil.rmtree(tree / 'configs/finetune')
   found = lacking(build(tree, tmp_path / 'dist'))
-  analysis = (ROOT / 'vit_jax/analysis').glob('*.py')
-  recipes = (ROOT / 'configs/finetune').glob('*.py')
   assert found == {
-    *(f'vit_jax/analysis/{path.name}' for path in analysis),
-    *(f'vit_jax/configs/finetune/{path.name}' for path in recipes),
+    f'vit_jax/{path.relative_to(ROOT).as_posix().removeprefix("vit_jax/")}'
+    for folder in ('vit_jax/analysis', 'configs/finetune')
+    for path in files(ROOT / folder)
   }
 
 

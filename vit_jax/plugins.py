@@ -45,6 +45,11 @@ class Registry(dict):
     self[name] = entry
 
 
+def installed():
+  """Returns whether there are any plugins."""
+  return bool(importlib.metadata.entry_points(group=GROUP))
+
+
 def load():
   """Loads the plugins that are installed and not loaded; returns if any were.
 

@@ -481,7 +481,7 @@ def test_a_page_is_written_and_bad_images_are_told(place, tmp_path, capsys):
   said = capsys.readouterr()
   assert said.out == f'{output}\n'
   assert f'vit_jax: {bad}: ' in said.err
-  assert 'plain.npz: layers 2 of 2 are shown.' in said.err
+  assert 'ViT-B/16 (plain.npz): layers 2 of 2 are shown.' in said.err
   data = data_of(output)
   names = [view['name'] for view in data['views']]
   assert names == ["<b> & 'c' 🦊.png", 'a.png']
@@ -499,7 +499,10 @@ def test_a_run_with_layers_in_a_loop_is_shown_beside_others(place, tmp_path):
   flags = (f'--against={tmp_path / "run"}', f'--output={output}')
   assert run(place / 'plain.npz', place / 'photos/a.png', *flags) == 0
   data = data_of(output)
-  assert [model['name'] for model in data['models']] == ['plain.npz', 'run']
+  assert [model['name'] for model in data['models']] == [
+    'ViT-B/16 (plain.npz)',
+    'ViT-B/16 (run)',
+  ]
   assert [view['grid'] for view in data['views']] == [[2, 2], [4, 4]]
   names = {name for name, _ in data['views'][1]['classes']}
   assert names == set(STRANGE)
@@ -518,7 +521,10 @@ def test_models_without_attention_are_refused(place, tmp_path, capsys):
 @pytest.mark.parametrize(
   ('flags', 'message'),
   [
-    (('--layers=3',), 'plain.npz has no layer 3; its layers are 1 to 2'),
+    (
+      ('--layers=3',),
+      'ViT-B/16 (plain.npz) has no layer 3; its layers are 1 to 2',
+    ),
     (('--max-megabytes=0.001',), 'whatever is left out'),
     (('--against=none.npz',), 'none.npz is no file'),
     (('--resolution=40',), 'not a multiple of the 16'),

@@ -120,7 +120,6 @@ def test_the_command_line_knows_an_installed_plugin(tmp_path, capsys):
   assert told.count('The plugin broken of broken is left out: Module') == 1
   saved = json.loads((workdir / 'config.json').read_text())
   assert saved['data']['source'] == 'stripes'
-  print(sys.modules['stripes'].registry is registry, list(registry.EVALUATORS))
   run('evaluate', place, '--evaluators=brightness,classification')
   report = capsys.readouterr().out
   assert re.search(r'brightness +100\n', report) and 'accuracy' in report

@@ -115,20 +115,36 @@ def test_what_is_seen_inside_belongs_together(model):
   np.testing.assert_allclose(model.features(images), tokens[:, 0], rtol=1e-5)
 
 
+def test_a_page_shows_where_it_looks(model, tmp_path):
+  page = model.explore(pixels_of(0), tmp_path / 'page.html', layers=(1, 3))
+  assert (tmp_path / 'page.html').read_text() == page.text
+  assert 'image 0' in page.text and 'ant' in page.text
+  with pytest.raises(vit_jax.UserError, match='13 images are too many'):
+    model.explore(pixels_of(0, (13, 9, 9, 3)))
+
+
+def test_it_is_exported(model, tmp_path):
+  pytest.importorskip('vit_jax.inference.export')
+  told = model.export(tmp_path / 'm.stablehlo')
+  assert (tmp_path / 'm.stablehlo').stat().st_size and told
+  with pytest.raises(vit_jax.UserError):
+    model.export(tmp_path / 'm.stablehlo')
+
+
 def test_it_passes_through_jit_grad_and_vmap(model):
   x = model.preprocess(pixels_of(0, (2, 50, 40, 3)))
   out = model(x)
   np.testing.assert_allclose(
     jax.jit(lambda m, x: m(x).logits)(model, x), out.logits, rtol=1e-4
   )
-  of_each = jax.vmap(lambda image: model(image[None]).logits[0])(x)
+  of_each = jax.jit(jax.vmap(lambda image: model(image[None]).logits[0]))(x)
   np.testing.assert_allclose(of_each, out.logits, rtol=1e-4, atol=1e-5)
 
   def loss(params):
     return model.replace(params=params)(x).logits.sum()
 
-  gradients = jax.grad(loss)(model.params)
-  by_model = jax.grad(lambda m: m(x).logits.sum())(model)
+  gradients = jax.jit(jax.grad(loss))(model.params)
+  by_model = jax.jit(jax.grad(lambda m: m(x).logits.sum()))(model)
   assert isinstance(by_model, vit_jax.Pretrained)
   np.testing.assert_allclose(gradients['head']['bias'], [2.0] * 4)
   for one, other in zip(*map(jax.tree.leaves, (gradients, by_model))):

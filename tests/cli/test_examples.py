@@ -15,6 +15,7 @@ from vit_jax.config import grids, recipes
 from vit_jax.data import datasets
 from vit_jax.data.datasets import suites
 from vit_jax.evaluation import registry
+from vit_jax.inference import export
 from vit_jax.training import assembly, sweep
 from vit_jax.weights import catalog, convert
 
@@ -76,7 +77,7 @@ def test_a_sweep_has_settings_to_choose_from(name, argv):
 
 @pytest.mark.parametrize(
   ('name', 'argv'),
-  examples('evaluate', 'predict', 'analyze', 'explore', 'convert'),
+  examples('evaluate', 'predict', 'analyze', 'explore', 'convert', 'export'),
 )
 def test_names_are_known(name, argv):
   args = parsed(name, argv)
@@ -86,7 +87,8 @@ def test_names_are_known(name, argv):
   assert set(getattr(args, 'evaluators', None) or ()) <= {*registry.EVALUATORS}
   assert getattr(args, 'dataset', None) in {None, *datasets.DATASETS}
   assert getattr(args, 'analysis', 'filters') in analyze.ANALYSES
-  assert getattr(args, 'to', 'timm') in convert.FORMATS
+  formats = export.FORMATS if name == 'export' else convert.FORMATS
+  assert getattr(args, 'to', None) in {None, *formats}
 
 
 @pytest.mark.parametrize(('name', 'argv'), examples('prepare'))

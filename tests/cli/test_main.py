@@ -104,6 +104,19 @@ def test_evaluate_prints_the_report(calls, capsys):
   ]
 
 
+@pytest.mark.parametrize(
+  ('flag', 'out'),
+  [
+    ('--json', '{"accuracy": 0.875, "num_examples": 360}\n'),
+    ('--format=csv', 'accuracy,num_examples\n0.875,360\n'),
+  ],
+)
+def test_the_report_is_data_too(calls, capfd, flag, out):
+  assert main.main(['evaluate', 'augreg/B_16', flag]) == 0
+  assert calls == [('evaluate', None)]
+  assert capfd.readouterr().out == out
+
+
 def test_inspect_prints_for_the_devices_there_are_or_assumed(
   calls, recipe, capsys
 ):

@@ -112,7 +112,6 @@ def test_values_may_start_with_a_dash_behind_an_equals_sign():
     ('train r.py w --workdir=v', 'w stands for --workdir, which is given'),
     ('evaluate a b', r'has no b. It is called vit_jax evaluate \[FOLDER\|WEI'),
     ('convert a b --to=tim', r"--to='tim' is unknown. Did you mean timm"),
-    ('evaluate w --evaluators=knn,fewshots', 'Did you mean fewshot'),
     ('analyze rolout c', 'Did you mean rollout'),
     ('predict a b -t', 'vit_jax predict has no -t'),
     ('predict a --format=xml', r"--format='xml' is unknown. It can be: csv"),

@@ -14,7 +14,9 @@ PACKAGE = pathlib.Path(vit_jax.__file__).parent
 FIELDS = overrides.flatten(schema.default())
 GROUPS = sorted({name.partition('.')[0] for name in FIELDS if '.' in name})
 FLAG = re.compile(r'(?<![\w\0-])--(?:no)?([a-z][a-z_-]+)(\.[a-z_.]+)?')
-FIELD = re.compile(rf'(?<![\w./])(?:{"|".join(GROUPS)})\.[a-z][a-z_0-9]*')
+FIELD = re.compile(
+  rf'(?<![\w./])(?:{"|".join(GROUPS)})\.[a-z][a-z_0-9]*(?![a-z_0-9(])'
+)
 HOLE = '\0'  # Where an f-string has a value.
 EVERYWHERE = {'help', 'version', 'flag'}  # --flag=value: how one is written.
 # Names of files that look like fields.
@@ -23,7 +25,8 @@ FILES = {'model.safetensors'}
 OTHERS = {
   'data/sources/tfds_builders.py': {
     *('--dataset_version_dir', '--file_format', '--out_file_format'),
-  }
+  },
+  'weights/files/hub.py': {'--local-dir', '--revision'},
 }
 
 

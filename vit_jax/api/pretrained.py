@@ -13,7 +13,9 @@ from vit_jax import errors, models, pytrees
 from vit_jax.analysis import attention_maps
 from vit_jax.api import freezing
 from vit_jax.api import images as given_images
+from vit_jax.config import model_names
 from vit_jax.data import names
+from vit_jax.inference import export as exports
 from vit_jax.inference import inputs, predict
 from vit_jax.weights import card as cards
 from vit_jax.weights import convert
@@ -198,6 +200,49 @@ class Pretrained:
       {'params': self.params}, pixels, train=False, layers=tuple(layers)
     )
 
+  def explore(self, images, path=None, *, layers=None, max_megabytes=None):
+    """Returns a page that shows where the model looks; see `vit_jax explore`.
+
+    Args:
+      images: see `preprocess`; a dozen at most.
+      path: of the HTML file to write, or None. A notebook shows the page where
+        it is the last value of a cell.
+      layers: numbers of those to show, from 1; None: as many as fit.
+      max_megabytes: that the page may have; None: 8.
+
+    Returns:
+      A `vit_jax.analysis.explore.Page`.
+
+    Raises:
+      UserError: the model has no attention, an image can't be read, there are
+        too many, there is no such layer, or `path` can't be written.
+    """
+    attention_maps.check(models.family(self.card.model.name))
+    from vit_jax.analysis import explore  # It draws: that takes a while.
+
+    shown = [
+      explore.Image(names.shown(label), (image,))
+      for labels, pixels in self._batches(images)
+      for label, image in zip(labels, pixels)
+    ]
+    if len(shown) > explore.MAX_IMAGES:
+      raise errors.UserError(
+        f'{len(shown)} images are too many for a page; it has '
+        f'{explore.MAX_IMAGES} at most.'
+      )
+    name = self.card.model.name
+    patch_size = model_names.patch_size(name)
+    classes = self.card.names() if self.num_classes else ()
+    page = explore.build(
+      [explore.Model(name, self.module, self.params, patch_size, classes)],
+      shown,
+      layers=layers,
+      max_megabytes=max_megabytes or explore.MAX_MEGABYTES,
+    )
+    if path is not None:
+      page.save(path)
+    return page
+
   # Other ones -----------------------------------------------------------------
 
   def replace(self, *, params=None, class_names=None):
@@ -254,6 +299,36 @@ class Pretrained:
     card = dataclasses.replace(self.card, image_size=self.image_size)
     convert.write(path, format, params, card)
 
+  def export(
+    self, path, to='stablehlo', *, output='probabilities', pixels='uint8'
+  ):
+    """Writes the model for production; it then runs without this library.
+
+    What was written has been compared with the model; `path`.json is its card.
+
+    Args:
+      path: a new file, also of a store; for 'savedmodel', a folder.
+      to: 'stablehlo', 'onnx' or 'savedmodel'.
+      output: 'probabilities', 'logits' or 'features'.
+      pixels: 'uint8', from 0 to 255, or 'float32', as `preprocess` has them.
+
+    Returns:
+      The content of the card, a dict.
+
+    Raises:
+      UserError: as `vit_jax.inference.export.write`.
+    """
+    return exports.write(
+      path,
+      self.module,
+      self.params,
+      self.card,
+      self.image_size,
+      to=to,
+      output=output,
+      pixels=pixels,
+    )
+
   # A pytree of its parameters -------------------------------------------------
 
   def tree_flatten_with_keys(self):
@@ -288,16 +363,26 @@ class Pretrained:
       function: maps pixels of a batch to arrays [batch, ...].
       images: see `preprocess`.
     """
+    results = [
+      [array[: len(labels)] for array in function(pixels)]
+      for labels, pixels in self._batches(images)
+    ]
+    return [np.concatenate(arrays) for arrays in zip(*results)]
+
+  def _batches(self, images):
+    """Yields (what to call each image, pixels), as `vit_jax predict` has them.
+
+    Raises:
+      UserError: an image can't be read.
+    """
     given = given_images.listed(images)
     chain = self.card.preprocessing.chain(self.image_size)
     batches = inputs.Images(given, chain, self.image_size, predict.BATCH_SIZE)
-    results = []
     for labels, pixels, problems in batches.batches():
       for label, problem in zip(labels, problems):
         if problem:
           raise errors.UserError(f'{names.shown(label)}: {problem}')
-      results.append([array[: len(labels)] for array in function(pixels)])
-    return [np.concatenate(arrays) for arrays in zip(*results)]
+      yield labels, pixels
 
   def _check_pixels(self, pixels):
     rows, columns = self.image_size

@@ -188,6 +188,21 @@ def _convert(args):
   print(line)
 
 
+def _export(args):
+  from vit_jax.inference import export
+
+  choices = {
+    'model_name': args.model,
+    'resolution': args.resolution,
+    'position_resize': args.position_resize,
+    'output': args.returns,
+    'pixels': args.pixels,
+    'dtype': args.dtype,
+  }
+  given = {name: value for name, value in choices.items() if value is not None}
+  print(export.run(args.checkpoint, args.target, args.to, **given))
+
+
 def _prepare(args):
   from vit_jax.data.sources import prepare
 
@@ -449,6 +464,22 @@ COMMANDS = {
       '/tmp/quickstart /tmp/b16 --to=timm --push=OWNER/NAME --private',
     ),
     bare=('source', 'target'),
+  ),
+  'export': Command(
+    run=_export,
+    purpose='Export a model for production: StableHLO, ONNX or SavedModel.',
+    flags=(
+      *('checkpoint', 'target', 'to', 'returns', 'pixels', 'dtype'),
+      *('model', 'resolution', 'position_resize'),
+    ),
+    required=('checkpoint', 'target', 'to'),
+    examples=(
+      'augreg/S_16-i21k-imagenet2012-224 s16.stablehlo --to=stablehlo',
+      '/tmp/quickstart:best model.onnx --to=onnx --returns=logits',
+      'imagenet21k/ViT-B_16 /tmp/features --to=savedmodel --returns=features '
+      '--resolution=384',
+    ),
+    bare=('checkpoint', 'target'),
   ),
   'prepare': Command(
     run=_prepare,

@@ -16,6 +16,7 @@ class Flag(NamedTuple):
   repeats: bool = False  # May be given several times, each with a value.
   choices: tuple = ()  # The values that it takes, if they are names.
   sets: tuple = ()  # (other flag, value): a switch that is short for this.
+  is_open: bool = False  # Plugins add to the choices; see `plugins`.
 
 
 def _count(text):
@@ -166,12 +167,36 @@ FLAGS = {
     'WEIGHTS',
     'catalogue name, hf://OWNER/NAME, URL, file, run directory or RUN:best',
   ),
-  'target': Flag(paths.expand, 'PATH', 'an .npz file, or a folder to create'),
+  'target': Flag(
+    paths.expand, 'PATH', 'a file to create; for some formats a folder'
+  ),
   'to': Flag(
     str,
     'FORMAT',
-    'google, big_vision, huggingface, timm or orbax',
-    choices=('google', 'big_vision', 'huggingface', 'timm', 'orbax'),
+    'google, big_vision, huggingface, timm or orbax; for `export`, stablehlo, '
+    'onnx or savedmodel',
+    choices=(
+      *('google', 'big_vision', 'huggingface', 'timm', 'orbax'),
+      *('stablehlo', 'onnx', 'savedmodel'),
+    ),
+  ),
+  'returns': Flag(
+    str,
+    'OUTPUT',
+    'probabilities (default), logits or features',
+    choices=('probabilities', 'logits', 'features'),
+  ),
+  'pixels': Flag(
+    str,
+    'DTYPE',
+    'of the input: uint8, 0 to 255 (default), or float32, -1 to 1',
+    choices=('uint8', 'float32'),
+  ),
+  'dtype': Flag(
+    str,
+    'DTYPE',
+    'to compute in, float32 or bfloat16; default: that of the model',
+    choices=('float32', 'bfloat16'),
   ),
   'from': Flag(str, 'FORMAT', 'of the source; default: inferred'),
   'exclude': Flag(str, 'PATTERN', "of parameters to leave out, e.g. 'head.*'"),
@@ -210,6 +235,7 @@ FLAGS = {
     'NAMES',
     'classification (default), per_class, real, fewshot, knn',
     choices=('classification', 'per_class', 'real', 'fewshot', 'knn'),
+    is_open=True,
   ),
   'split': Flag(str, 'NAME', 'to evaluate on; default: that papers report on'),
   'train_split': Flag(

@@ -112,7 +112,7 @@ class ResNetStem(nn.Module, kw_only=True):
     del train
     x = _conv(64, 7, 2, dtype=self.dtype, name='root_conv')(images)
     x = nn.relu(_norm(dtype=self.dtype, name='root_norm')(x))
-    x = nn.max_pool(x, (3, 3), (2, 2), 'SAME')
+    x = nn.max_pool(x, window_shape=(3, 3), strides=(2, 2), padding='SAME')
     for block in residual_blocks.stack(Unit, self.units, 64, self.dtype):
       x = self.constrain(block(x))
     patch = (self.patch_size, self.patch_size)

@@ -102,7 +102,7 @@ class ResNet(nn.Module, kw_only=True):
     layers = outputs.resolve(layers, len(self.units))
     x = _conv(self.width, 7, 2, dtype=self.dtype, name='root_conv')(images)
     x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))  # Zeros compete.
-    x = nn.max_pool(x, (3, 3), (2, 2), 'VALID')
+    x = nn.max_pool(x, window_shape=(3, 3), strides=(2, 2), padding='VALID')
     after = []
     for block in residual_blocks.stack(
       Unit, self.units, self.width, self.dtype

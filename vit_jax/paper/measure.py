@@ -55,7 +55,7 @@ class Context:
 
   workdir: pathlib.Path | None = None
   overrides: tuple[str, ...] = ()
-  images: str | None = None
+  images: str | list | None = None
 
 
 def measure(method, context):

@@ -28,7 +28,8 @@ def run(
       data nor weights is computed.
     cells: pattern of 'row, column', e.g. 'I21k *, B/16': others are left out.
     overrides: of fields of every fine-tuning, see `recipes.load`.
-    images: input of the figures: an image, a folder or an .npy file.
+    images: input of the figures: an image, a folder or an .npy file, or several
+      images and folders in a list.
     say: takes a text, for each target.
 
   Returns:

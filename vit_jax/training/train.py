@@ -147,6 +147,8 @@ def _card(config, source, data, components):
     'train_split': config.data.train_split,
     **data,
   }
+  if config.objective.name == 'classification':
+    facts['loss'] = config.objective.loss
   has_head = 'head' in components.state.params
   num_classes = source.num_classes if has_head else 0
   return cards.of_run(config, num_classes, source.class_names, facts)

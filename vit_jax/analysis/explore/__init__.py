@@ -189,7 +189,7 @@ def build(models, images, *, layers=None, max_megabytes=MAX_MEGABYTES):
   for detail in _DETAILS:
     if layers and detail.layers > 1:
       break
-    if _least_bytes(models, images, layers, detail) > limit:
+    if frame + _least_bytes(models, images, layers, detail) > limit:
       continue
     made = list(_fitting(models, images, layers, detail, limit - frame))
     if len(made) < len(models) * len(images):
@@ -213,7 +213,7 @@ def _find(checkpoint, model_name):
 def _load(found, checkpoint, pixels):
   module, params = loading.load(found, pixels.shape[:2])
   return Model(
-    _last_part(checkpoint),
+    f'{found.model.name} ({_last_part(checkpoint)})',
     module,
     params,
     model_names.patch_size(found.model.name),

@@ -126,7 +126,7 @@
       const color = 3 * shade(found[view.first + patch], most);
       // Where little is, the picture is seen.
       image.data.set([COLORS[color], COLORS[color + 1], COLORS[color + 2],
-        isOver ? 90 + 0.55 * color / 3 : 255], 4 * patch);
+        isOver ? 85 + 0.45 * color / 3 : 255], 4 * patch);
     }
     context.putImageData(image, 0, 0);
   }
@@ -279,7 +279,7 @@
     panel.photo.alt = view.name;
     const aspect = view.size[1] / view.size[0];
     panel.stage.style.aspectRatio = aspect;
-    panel.stage.parentElement.style.maxWidth = `${33 * aspect}rem`;
+    panel.root.style.setProperty('--most', `${33 * aspect}rem`);
     panel.root.classList.toggle('coarse', Math.max(...view.size) <= 64);
     panel.heat.width = view.columns;
     panel.heat.height = view.rows;

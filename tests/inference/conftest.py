@@ -1,0 +1,6 @@
+"""Where tests of exports find `exported_models`."""
+
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
