@@ -2,7 +2,6 @@
 
 import os
 import pathlib
-import re
 import sys
 
 FOLDER = pathlib.Path(__file__).parent
@@ -13,6 +12,7 @@ os.environ['PYTHONPATH'] = os.pathsep.join(
 )
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 
+import docstrings  # noqa: E402
 import generate  # noqa: E402
 
 import vit_jax  # noqa: E402
@@ -22,15 +22,13 @@ author = 'The vit_jax authors'
 copyright = author
 version = release = vit_jax.__version__
 
-extensions = ['myst_nb', 'sphinx.ext.autodoc', 'sphinx.ext.napoleon']
+extensions = ['myst_nb', 'sphinx.ext.autodoc']
 exclude_patterns = ['_build', '**/.ipynb_checkpoints']
 html_theme = 'furo'
 html_title = f'vit_jax {version}'
 html_show_sourcelink = False
 templates_path = []
 nitpicky = True
-# A group of the table of contents may name pages that are yet to come.
-suppress_warnings = ['toc.empty_glob']
 
 # Pages are Markdown; headings have the anchors that GitHub gives them.
 myst_heading_anchors = 4
@@ -38,32 +36,23 @@ myst_enable_extensions = ['colon_fence', 'dollarmath']
 myst_links_external_new_tab = False
 
 nb_execution_mode = 'cache'
-nb_execution_timeout = 600
+nb_execution_timeout = -1  # However busy the machine is.
 nb_execution_raise_on_error = True
 nb_execution_in_temp = True
 nb_merge_streams = True
 
-# Docstrings are Google's style, and their code is `so`.
-default_role = 'code'
 autodoc_member_order = 'bysource'
 autodoc_typehints = 'none'
-napoleon_use_rtype = False
-napoleon_use_ivar = True
-napoleon_use_param = False
+# What other projects document is not looked up: the site builds offline.
+nitpick_ignore_regex = [('py:.*', r'(?!vit_jax\b).*')]
+
+TARGETS = docstrings.targets()
 
 
-def plain(text):
-  """Returns a line of a docstring without markup but for its code."""
-  parts = re.split(r'(`[^`]*`)', text)
-  parts[::2] = [re.sub(r'([*|\\_])', r'\\\1', part) for part in parts[::2]]
-  return ''.join(parts)
-
-
-def literal_prose(app, what, name, obj, options, lines):
-  """Docstrings are no reStructuredText: stars and bars are what they are."""
-  lines[:] = [plain(line) for line in lines]
+def convert(app, what, name, obj, options, lines):
+  lines[:] = docstrings.converted(lines, TARGETS)
 
 
 def setup(app):
   app.connect('builder-inited', lambda app: generate.write(app.srcdir))
-  app.connect('autodoc-process-docstring', literal_prose, priority=100)
+  app.connect('autodoc-process-docstring', convert)

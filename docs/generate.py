@@ -4,16 +4,12 @@ conf.py calls `write` before Sphinx reads the sources; git ignores both folders.
 """
 
 import ast
-import inspect
-import io
 import json
 import pathlib
 import re
-import textwrap
-import tokenize
 
-from vit_jax.cli import commands, flags
-from vit_jax.config import overrides, schema, validation
+from vit_jax.cli import commands, reference
+from vit_jax.config import fields
 from vit_jax.training import assembly
 from vit_jax.weights import catalog
 
@@ -31,7 +27,15 @@ GROUPS = {
 
 # Packages of the API reference, top to bottom as in docs/design.md.
 PACKAGES = (
-  *('inference', 'weights', 'models', 'training', 'evaluation', 'analysis'),
+  *(
+    'api',
+    'inference',
+    'weights',
+    'models',
+    'training',
+    'evaluation',
+    'analysis',
+  ),
   *('planning', 'paper', 'data', 'config', 'nn', 'sharding', 'checkpoints'),
   *('files', 'cli'),
 )
@@ -69,10 +73,15 @@ def table(head, rows):
   return '\n'.join('| ' + ' | '.join(row) + ' |' for row in rows)
 
 
-def code(text):
-  """Returns text as inline code that may stand in a table."""
-  text = str(text).replace('|', r'\|')
-  return f'`{text}`' if text else ''
+def text(value):
+  """Returns prose that may stand in a table, with nothing in it markup."""
+  return re.sub(r'([|*_<\[])', r'\\\1', str(value))
+
+
+def code(value):
+  """Returns a value as inline code that may stand in a table."""
+  value = str(value).replace('|', r'\|')
+  return f'`{value}`' if value else ''
 
 
 # Configuration ----------------------------------------------------------------
@@ -80,65 +89,36 @@ def code(text):
 
 def configuration():
   """Returns the page of all fields, of schema.py and its comments."""
-  defaults = overrides.flatten(schema.default())
-  comments = schema_comments()
+  found = fields.matching('*', assembly.CHOICES)
   parts = [
     '# Configuration\n\n'
-    'Every field of a run, generated from `vit_jax/config/schema.py`. A recipe '
-    'states what differs; `--config.GROUP.FIELD=VALUE` overrides a field on '
-    'the command line: `--config.optimizer.learning_rate=3e-4`, '
-    '`--config.data.resolution=384`, `--config.data.flip=false`, '
-    '`--config.run.num_epochs=none`. A field of type *int or none* has the '
-    'default that its description names.'
+    'Every field of a run, generated from `vit_jax/config/schema.py`; '
+    '`vit_jax config` prints the same. A recipe states what differs; '
+    '`--config.GROUP.FIELD=VALUE` overrides a field on the command line: '
+    '`--config.optimizer.learning_rate=3e-4`, `--config.data.resolution=384`, '
+    '`--config.data.flip=false`, `--config.run.num_epochs=none`.'
   ]
   for group, title in GROUPS.items():
-    fields = [name for name in defaults if name.rpartition('.')[0] == group]
     rows = [
-      [code(name), kind(name), fits(name), code(defaults[name]), comments[name]]
-      for name in fields
+      [code(field.name), fits(field), code(field.default), text(field.comment)]
+      for field in found
+      if field.name.rpartition('.')[0] == group
     ]
-    head = ['field', 'type', 'values', 'default', 'description']
+    head = ['field', 'values', 'default', 'description']
     parts.append(f'## {title}\n\n{table(head, rows)}')
   return '\n\n'.join(parts) + '\n'
 
 
-def kind(field):
-  """Returns the type of a field in words."""
-  group, _, name = field.rpartition('.')
-  config = schema.default()
-  owner = config[group] if group else config
-  name_of = {'str': 'text', 'float': 'number', 'tuple': 'tuple'}
-  found = owner.get_type(name).__name__
-  optional = ' or none' if owner[name] is None else ''
-  return name_of.get(found, found) + optional
-
-
 def fits(field):
-  """Returns the choices or the range of a field, or ''."""
-  if field in assembly.CHOICES:
-    return ', '.join(code(name) for name in assembly.CHOICES[field])
-  if field in validation.RANGES:
-    low, high = validation.RANGES[field]
-    return f'{low:,} to {high:,}' if high < 10**9 else f'at least {low:,}'
-  return ''
-
-
-def schema_comments():
-  """Returns {field: its comment in schema.py, on one line}."""
-  source = inspect.getsource(schema)
-  found, field = {}, None
-  for token in tokenize.generate_tokens(io.StringIO(source).readline):
-    if token.type != tokenize.COMMENT:
-      continue
-    text = token.string.removeprefix('#').strip()
-    match = re.match(r'\s+(\w+)\.(\w+) = ', token.line)
-    if match:
-      group, name = match.groups()
-      field = name if group == 'config' else f'{group}.{name}'
-      found[field] = text
-    elif field and token.line.strip().startswith('#'):
-      found[field] += f' {text}'
-  return {field: text.replace('|', r'\|') for field, text in found.items()}
+  """Returns the choices of a field, or its type and range."""
+  if field.choices:
+    return ', '.join(map(code, field.choices))
+  if not field.bounds:
+    return text(field.kind)
+  low, high = field.bounds
+  if high >= 10**9:
+    return f'{text(field.kind)}, at least {low:,}'
+  return f'{text(field.kind)}, {low:,} to {high:,}'
 
 
 # Commands ---------------------------------------------------------------------
@@ -147,43 +127,19 @@ def schema_comments():
 def command_reference():
   """Returns the page of all commands, of the tables of the command line."""
   rows = [
-    [f'[`vit_jax {name}`](#{name})', row.purpose]
+    [f'[`vit_jax {name}`](#{name})', text(row.purpose)]
     for name, row in commands.COMMANDS.items()
   ]
   parts = [
     '# Commands\n\n'
-    'Generated from the tables that parse the command line '
-    '(`vit_jax/cli/commands.py`, `vit_jax/cli/flags.py`); '
-    '`vit_jax COMMAND --help` prints the same. '
-    '[Fault tolerance](../faults.md) lists the exit statuses.',
+    'Generated from the tables that parse the command line; '
+    '`vit_jax COMMAND --help` prints the same. Every field of the '
+    '[configuration](configuration.md) is a flag of the commands that take a '
+    'recipe. [Fault tolerance](../faults.md) lists the exit statuses.',
     table(['command', 'purpose'], rows),
-    *(one_command(name) for name in commands.COMMANDS),
+    *(reference.markdown(name) for name in commands.COMMANDS),
   ]
   return '\n\n'.join(parts) + '\n'
-
-
-def one_command(name):
-  command = commands.COMMANDS[name]
-  rows = []
-  for flag in command.flags:
-    _, value, purpose, _ = flags.FLAGS[flag]
-    written = f'--{flag}={value}' if value else f'--{flag}'
-    needed = ' **Required.**' if flag in command.required else ''
-    rows.append([code(written), purpose.replace('|', r'\|') + needed])
-  bare = ' '.join(flags.FLAGS[flag].value for flag in command.bare)
-  usage = f'vit_jax {name} {bare}'.strip() + ' --flag=value ...'
-  lines = [f'vit_jax {name} {example}' for example in command.examples]
-  config = (
-    '\n\nEvery field of the [configuration](configuration.md) can be '
-    'overridden: `--config.GROUP.FIELD=VALUE`.'
-    if command.takes_overrides
-    else ''
-  )
-  return (
-    f'## `{name}`\n\n{command.purpose}\n\n```text\n{usage}\n```\n\n'
-    f'{table(["flag", "meaning"], rows)}{config}\n\n'
-    f'Examples:\n\n{textwrap.indent(chr(10).join(lines), "    ")}'
-  )
 
 
 # Released weights -------------------------------------------------------------
@@ -192,33 +148,34 @@ def one_command(name):
 def catalogue():
   """Returns the page of all released files that go by a name."""
   groups = {}
-  for entry in catalog.ENTRIES.values():
-    groups.setdefault(entry.name.partition('/')[0], []).append(entry)
+  for row in catalog.table():
+    groups.setdefault(row['name'].partition('/')[0], []).append(row)
   parts = [
     '# Catalogue of released weights\n\n'
     f'The {len(catalog.ENTRIES)} files that go by a name, generated from '
-    '`vit_jax/weights/catalog/`. `--checkpoint`, `--config.init` and '
-    '`vit_jax convert` take these names; any other file of AugReg goes by its '
-    'own. Accuracies are top-1 on the validation set of ImageNet in per cent, '
-    'as published. [Released weights](../weights.md) says what can be done '
-    'with each family.'
+    '`vit_jax/weights/catalog/`; `vit_jax checkpoints` prints the same. '
+    '`--checkpoint`, `--config.init`, `vit_jax convert` and `vit_jax.load` '
+    'take these names; any other file of AugReg goes by its own. Accuracies '
+    'are top-1 on the validation set of ImageNet in per cent, as published. '
+    '[Released weights](../weights.md) says what can be done with each family.'
   ]
-  head = ['name', 'model', 'pixels', 'classes', 'accuracy', 'file']
+  head = ['name', 'model', 'MB', 'pixels', 'classes', 'accuracy', 'file']
   for group, entries in groups.items():
     rows = [
       [
-        code(entry.name),
-        entry.model or 'as in the file',
-        f'{entry.resolution}',
-        f'{entry.num_classes:,}' if entry.num_classes else 'none',
-        '' if entry.accuracy is None else f'{entry.accuracy:.2f}',
-        code(entry.address),
+        code(row['name']),
+        row['model'] or 'as in the file',
+        f'{row["MB"]:,}' if row['MB'] else '',
+        str(row['resolution']),
+        f'{row["classes"]:,}' if row['classes'] else 'none',
+        f'{row["accuracy"]:.2f}' if row['accuracy'] else '',
+        code(row['url']),
       ]
-      for entry in entries
+      for row in entries
     ]
-    notes = sorted({entry.note for entry in entries if entry.note})
-    said = '\n\n' + '; '.join(notes).capitalize() + '.' if notes else ''
-    parts.append(f'## {group}\n\n{table(head, rows)}{said}')
+    notes = dict.fromkeys(row['note'] for row in entries if row['note'])
+    told = [f'{note[0].upper()}{note[1:]}.' for note in notes]
+    parts.append('\n\n'.join([f'## {group}', table(head, rows), *told]))
   return '\n\n'.join(parts) + '\n'
 
 
@@ -247,21 +204,21 @@ def api():
 
 
 def package_page(name):
-  blocks = [
-    f'## {module}\n\n'
+  """Returns the page of a package: its modules with what is public in them."""
+  return '\n\n'.join(
+    f'{"#" if module == name else "##"} {module}\n\n'
     f'```{{eval-rst}}\n.. automodule:: {module}\n   :members:\n```'
     for module in modules_of(name)
-  ]
-  return f'# {name}\n\n' + '\n\n'.join(blocks) + '\n'
+  )
 
 
 def modules_of(name):
   """Returns a package and the modules in it, in order."""
-  if name == 'vit_jax':
-    return ['vit_jax', 'vit_jax.errors', 'vit_jax.pytrees']
+  folder = ROOT / name.replace('.', '/')
+  pattern = '*.py' if name == 'vit_jax' else '**/*.py'
   names = [
     '.'.join(path.relative_to(ROOT).with_suffix('').parts)
-    for path in (ROOT / name.replace('.', '/')).rglob('*.py')
+    for path in folder.glob(pattern)
     if path.name != '__main__.py'
   ]
   return sorted(name.removesuffix('.__init__') for name in names)
@@ -294,8 +251,8 @@ from vit_jax.training import train
 config = recipes.load(
   'miniature/pretrain.py',
   [
-    *('--config.data.resolution=32', '--config.model.depth=4'),
-    *('--config.run.num_steps=400', '--config.optimizer.warmup_steps=40'),
+    *('--config.data.resolution=24', '--config.model.depth=3'),
+    *('--config.run.num_steps=300', '--config.optimizer.warmup_steps=30'),
   ],
 )
 WORKDIR, CHECKPOINT, PHOTOS = 'look_inside', 'roundels', 'photos'
@@ -334,7 +291,7 @@ def random_weights(path, name, num_classes, side):
 
 CLASSIFIER = random_weights('classifier.npz', 'ViT-B/32', 1000, 224)
 START = random_weights('start.npz', 'ViT-Ti/4', 10, 16)
-RESOLUTION, NUM_STEPS, WORKDIR = 16, 200, 'workdir'
+RESOLUTION, NUM_STEPS, WORKDIR = 16, 100, 'workdir'
 """,
   'tables': '',  # All of it is arithmetic.
   'augreg': None,

@@ -137,14 +137,14 @@ def test_it_passes_through_jit_grad_and_vmap(model):
   np.testing.assert_allclose(
     jax.jit(lambda m, x: m(x).logits)(model, x), out.logits, rtol=1e-4
   )
-  of_each = jax.vmap(lambda image: model(image[None]).logits[0])(x)
+  of_each = jax.jit(jax.vmap(lambda image: model(image[None]).logits[0]))(x)
   np.testing.assert_allclose(of_each, out.logits, rtol=1e-4, atol=1e-5)
 
   def loss(params):
     return model.replace(params=params)(x).logits.sum()
 
-  gradients = jax.grad(loss)(model.params)
-  by_model = jax.grad(lambda m: m(x).logits.sum())(model)
+  gradients = jax.jit(jax.grad(loss))(model.params)
+  by_model = jax.jit(jax.grad(lambda m: m(x).logits.sum()))(model)
   assert isinstance(by_model, vit_jax.Pretrained)
   np.testing.assert_allclose(gradients['head']['bias'], [2.0] * 4)
   for one, other in zip(*map(jax.tree.leaves, (gradients, by_model))):

@@ -34,16 +34,19 @@ for path in folder.glob('*.stablehlo'):
   card = json.loads(path.with_name(path.name + '.json').read_text())
   exported = jax.export.deserialize(bytearray(path.read_bytes()))
   assert exported.platforms == ('cpu', 'cuda', 'tpu')
-  for count in 1, 3, 8:
+  for count in (1, 3, 8) if path.name.startswith('vit-') else (3,):
     given = np.load(folder / f'{card["input"]["dtype"]}_{count}.npy')
     found = jax.jit(exported.call)(given)
     np.save(folder / f'{path.stem}_{count}.npy', found)
 """
-COUNTS = (1, 3, 8)
+COUNTS = (1, 3, 8)  # Of images.
 CASES = [
-  *((name, 'probabilities', 'uint8') for name in exported_models.MODELS),
-  ('vit', 'logits', 'uint8'),
-  ('vit', 'features', 'float32'),
+  ('vit', 'probabilities', 'uint8'),
+  ('vit_pooled', 'features', 'uint8'),
+  ('scan', 'features', 'float32'),
+  ('bfloat16', 'probabilities', 'uint8'),
+  ('hybrid', 'probabilities', 'uint8'),
+  ('bit', 'logits', 'uint8'),
   ('mixer', 'logits', 'float32'),
 ]
 
@@ -83,7 +86,7 @@ def test_without_this_library_it_computes_the_same(
   models, served, name, output, pixels
 ):
   tolerance = 0.02 if name == 'bfloat16' else 1e-5
-  for count in COUNTS:
+  for count in COUNTS if name == 'vit' else (3,):
     found = np.load(served / f'{name}-{output}-{pixels}_{count}.npy')
     wanted = exported_models.wanted(
       models[name], exported_models.images(count), output
@@ -131,18 +134,25 @@ def test_all_preparations_can_be_told(models, crop, rounding):
 
 
 def test_weights_trained_with_the_sigmoid_loss_have_probabilities_of_their_own(
-  models, tmp_path
+  models,
 ):
   model = models['vit']
   card = dataclasses.replace(model.card, source={'loss': 'sigmoid'})
-  said = export.write(
-    tmp_path / 'a', model.module, model.params, card, model.image_size
+  program = programs.build(
+    model.params,
+    card,
+    model.image_size,
+    output='probabilities',
+    pixels='uint8',
   )
-  assert said['output']['activation'] == 'sigmoid'
   pictures = exported_models.images(2)
-  found = load(tmp_path / 'a')(pictures)
+  found = jax.jit(program.call)(pictures)
   logits = exported_models.wanted(model, pictures, 'logits')
   np.testing.assert_allclose(found, 1 / (1 + np.exp(-logits)), rtol=1e-4)
+  checked = checking.difference(
+    jax.jit(program.call), program, model.module, model.params
+  )
+  assert checked[0] < 1e-5
 
 
 def load(path):
@@ -198,6 +208,7 @@ def test_a_disk_that_is_full_keeps_nothing(models, tmp_path, monkeypatch):
     raise errors.UserError('a.json can not be written: the disk is full.')
 
   monkeypatch.setattr(description, 'write', full)
+  monkeypatch.setattr(checking, 'difference', lambda *_: (0.0, 8))
   with pytest.raises(errors.UserError, match='full'):
     models['vit'].export(tmp_path / 'a')
   assert not list(tmp_path.iterdir())

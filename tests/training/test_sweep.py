@@ -244,31 +244,6 @@ def test_being_told_to_stop_ends_it_with_75_and_it_goes_on(
   assert '| 50.00 |' in capsys.readouterr().out
 
 
-def test_the_runs_are_listed_before_and_after(recipe, runs, tmp_path, capsys):
-  argv = ['sweep', recipe, str(tmp_path / 'w'), '--seeds=2']
-
-  def rows():
-    assert main.main([*argv, '--list', '--json']) == 0
-    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-
-  before = rows()
-  assert not runs and not (tmp_path / 'w').exists()
-  assert [row['stage'] for row in before] == ['choosing'] * 2 + ['final'] * 2
-  rates = [1e-5, 2e-2]
-  assert [row['setting'] for row in before] == [
-    *({'optimizer.learning_rate': rate} for rate in rates),
-    *(None, None),
-  ]
-  assert {row['accuracy'] for row in before} == {None}
-  assert main.main(argv) == 0
-  capsys.readouterr()
-  after = rows()
-  assert len(runs) == 4
-  assert [row['folder'] for row in after] == [str(run[0]) for run in runs]
-  assert [row['accuracy'] for row in after] == [*rates, rates[1], rates[1]]
-  assert [row['seed'] for row in after[2:]] == [0, 1]
-
-
 @pytest.fixture
 def all_data_sets(monkeypatch):
   monkeypatch.setattr(sweep.sources, 'build', lambda data, split: range(100))
