@@ -6,6 +6,7 @@ from vit_jax import errors
 from vit_jax.cli import commands, flags, parsing
 from vit_jax.data.datasets import suites
 from vit_jax.evaluation import registry
+from vit_jax.inference import export
 from vit_jax.weights import convert, resizing
 
 
@@ -142,7 +143,7 @@ def test_choices_of_flags_are_those_of_the_tables():
     'evaluators': registry.EVALUATORS,
     'position_resize': resizing.METHODS,
     'suite': suites.SUITES,
-    'to': convert.FORMATS,
+    'to': {*convert.FORMATS, *export.FORMATS},
   }.items():
     assert set(flags.FLAGS[flag].choices) == set(table), flag
 
