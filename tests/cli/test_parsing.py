@@ -6,7 +6,6 @@ from vit_jax import errors
 from vit_jax.cli import commands, flags, parsing
 from vit_jax.data.datasets import suites
 from vit_jax.evaluation import registry
-from vit_jax.inference import export
 from vit_jax.weights import convert, resizing
 
 
