@@ -1,11 +1,33 @@
 """Package metadata; the settings of the tools are in pyproject.toml."""
 
+import os
 import pathlib
 import re
 
 import setuptools
 
 ROOT = pathlib.Path(__file__).parent
+# Of the repository that a release is of: https://github.com/OWNER/vit_jax.
+URL = os.environ.get('VIT_JAX_URL', '')
+
+
+def description():
+  """Returns README.md for an index of packages, where only the web is linked.
+
+  Links into the checkout lead to `URL`; without one, their text remains.
+  """
+  text = (ROOT / 'README.md').read_text()
+  link = re.compile(r'(!?)\[([^]]*)\]\((?!https?:)([^)#]+)([^)]*)\)')
+
+  def absolute(match):
+    picture, name, path, anchor = match.groups()
+    if not URL:
+      return '' if picture else name
+    kind = 'raw' if picture else 'blob'
+    return f'{picture}[{name}]({URL}/{kind}/main/{path}{anchor})'
+
+  return link.sub(absolute, text)
+
 
 setuptools.setup(
   name='vit_jax',
@@ -13,7 +35,7 @@ setuptools.setup(
     r"__version__ = '(.+)'", (ROOT / 'vit_jax/__init__.py').read_text()
   )[1],
   description='The Vision Transformer in JAX and Flax.',
-  long_description=(ROOT / 'README.md').read_text(),
+  long_description=description(),
   long_description_content_type='text/markdown',
   license='Apache-2.0',
   license_files=['LICENSE'],
@@ -85,7 +107,12 @@ setuptools.setup(
       'transformers==5.23.0',
     ],
     'notebooks': ['jupyter', 'scikit-learn>=1.6'],
-    'docs': ['furo>=2025.12', 'myst-nb>=1.4', 'sphinx>=9'],
+    'docs': [
+      'furo>=2025.12',
+      'myst-nb>=1.4',
+      'scikit-learn>=1.6',
+      'sphinx>=9',
+    ],
   },
   classifiers=[
     'Development Status :: 4 - Beta',

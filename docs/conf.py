@@ -36,7 +36,7 @@ myst_enable_extensions = ['colon_fence', 'dollarmath']
 myst_links_external_new_tab = False
 
 nb_execution_mode = 'cache'
-nb_execution_timeout = 600
+nb_execution_timeout = -1  # However busy the machine is.
 nb_execution_raise_on_error = True
 nb_execution_in_temp = True
 nb_merge_streams = True

@@ -214,11 +214,11 @@ def package_page(name):
 
 def modules_of(name):
   """Returns a package and the modules in it, in order."""
-  if name == 'vit_jax':
-    return ['vit_jax', 'vit_jax.errors', 'vit_jax.pytrees']
+  folder = ROOT / name.replace('.', '/')
+  pattern = '*.py' if name == 'vit_jax' else '**/*.py'
   names = [
     '.'.join(path.relative_to(ROOT).with_suffix('').parts)
-    for path in (ROOT / name.replace('.', '/')).rglob('*.py')
+    for path in folder.glob(pattern)
     if path.name != '__main__.py'
   ]
   return sorted(name.removesuffix('.__init__') for name in names)
@@ -251,8 +251,8 @@ from vit_jax.training import train
 config = recipes.load(
   'miniature/pretrain.py',
   [
-    *('--config.data.resolution=32', '--config.model.depth=4'),
-    *('--config.run.num_steps=400', '--config.optimizer.warmup_steps=40'),
+    *('--config.data.resolution=24', '--config.model.depth=3'),
+    *('--config.run.num_steps=300', '--config.optimizer.warmup_steps=30'),
   ],
 )
 WORKDIR, CHECKPOINT, PHOTOS = 'look_inside', 'roundels', 'photos'
@@ -291,7 +291,7 @@ def random_weights(path, name, num_classes, side):
 
 CLASSIFIER = random_weights('classifier.npz', 'ViT-B/32', 1000, 224)
 START = random_weights('start.npz', 'ViT-Ti/4', 10, 16)
-RESOLUTION, NUM_STEPS, WORKDIR = 16, 200, 'workdir'
+RESOLUTION, NUM_STEPS, WORKDIR = 16, 100, 'workdir'
 """,
   'tables': '',  # All of it is arithmetic.
   'augreg': None,

@@ -1,8 +1,12 @@
 """Figures show what is in the arrays, for any number and any grid."""
 
+import itertools
+
+import matplotlib
 import numpy as np
 import PIL.Image
 import pytest
+from matplotlib import text
 
 from vit_jax.analysis import figures
 
@@ -48,6 +52,68 @@ def test_the_first_24_maps_are_drawn_and_none_may_be_black(tmp_path):
   few = figures.rollout(tmp_path / 'a.png', grey_images(24), maps[:24])
   many = figures.rollout(tmp_path / 'b.png', grey_images(25), maps)
   np.testing.assert_array_equal(pixels_of(few), pixels_of(many))
+
+
+def texts_of(figure):
+  return [each.get_text() for each in figure.findobj(text.Text)]
+
+
+@pytest.mark.parametrize('count', [1, 5])
+def test_maps_have_the_name_of_the_file_and_the_class_below(
+  count, tmp_path, drawn
+):
+  long = 'IMG_' + 80 * 'x' + '_last.jpg'
+  captions = [(f'{n}.png', f'fox $5$ {n}%') for n in range(count)]
+  captions[0] = (long, '狐 98%')
+  maps = np.ones((count, 2, 2))
+  figures.rollout(tmp_path / 'a.png', grey_images(count), maps, captions)
+  shown = texts_of(drawn[0])
+  for name, likeliest in captions[1:]:
+    assert name in shown and likeliest in shown
+  assert '狐 98%' in shown or '□ 98%' in shown
+  (short,) = [each for each in shown if each.startswith('IMG_')]
+  assert short.endswith('last.jpg') and '…' in short and len(short) < 50
+  renderer = drawn[0].canvas.get_renderer()
+  boxes = [
+    each.get_window_extent(renderer)
+    for each in drawn[0].findobj(text.Text)
+    if each.get_text() in {short, *(t for pair in captions for t in pair)}
+  ]
+  assert len(boxes) >= 2 * count - 1
+  for one, other in itertools.combinations(boxes, 2):
+    assert not one.overlaps(other)
+
+
+def test_a_bar_tells_what_the_colours_of_a_map_mean(tmp_path, drawn):
+  path = figures.rollout(
+    tmp_path / 'a.png', grey_images(1), np.zeros((1, 2, 2))
+  )
+  assert {'0', "image's largest share"} <= set(texts_of(drawn[0]))
+  ends = matplotlib.colormaps['inferno']([0, 255], bytes=True)[:, :3]
+  top = pixels_of(path)[:80].reshape(-1, 3)
+  for color in ends:
+    assert (np.abs(top - color).max(-1) < 12).any()
+
+
+def test_the_image_is_seen_below_its_map(tmp_path):
+  """Stripes that the image has are there wherever the map is, of any share."""
+  images = grey_images(1, 32, 32)
+  images[:, ::2] = 0
+  for share in 0.0, 1.0:
+    maps = np.full((1, 1, 1), share)
+    drawn = pixels_of(figures.rollout(tmp_path / 'a.png', images, maps))
+    height, width = drawn.shape[:2]
+    part = drawn[height // 2 : -40, width * 5 // 8]
+    assert np.ptp(part.mean(-1)) > 20
+
+
+def test_what_a_figure_is_of_is_said(tmp_path, drawn):
+  distances = np.ones((2, 3))
+  figures.attention_distance(tmp_path / 'a.png', distances, 1.0, 1)
+  assert any('3 heads' in t and 'one image' in t for t in texts_of(drawn[0]))
+  shares = np.array([0.5, 0.25])
+  figures.patch_filters(tmp_path / 'a.png', np.ones((2, 4, 4, 3)), shares)
+  assert any('75% of the variance' in each for each in texts_of(drawn[1]))
 
 
 @pytest.mark.parametrize('shape', [(1, 1), (12, 3), (32, 16)])

@@ -84,6 +84,23 @@ def test_the_readme_is_short():
   assert len((ROOT / 'README.md').read_bytes()) <= 8192
 
 
+@pytest.mark.parametrize('url', ['', 'https://example.org/someone/vit_jax'])
+def test_an_index_of_packages_gets_no_relative_link(url, monkeypatch):
+  told = {}
+  monkeypatch.setenv('VIT_JAX_URL', url)
+  monkeypatch.setattr(
+    'setuptools.setup', lambda **options: told.update(options)
+  )
+  runpy.run_path(str(ROOT / 'setup.py'))
+  text = told['long_description']
+  assert not [*SITE['links'](text)]
+  assert 'Your own images explains' in text or url
+  readme = (ROOT / 'README.md').read_text()
+  for target in SITE['links'](readme):
+    kind = 'raw' if target.endswith('.png') else 'blob'
+    assert not url or f'({url}/{kind}/main/{target})' in text
+
+
 def test_the_reference_has_every_field_with_what_it_means(generated):
   rows = dict(
     re.findall(

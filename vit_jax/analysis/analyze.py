@@ -20,6 +20,7 @@ from vit_jax.analysis import (
 )
 from vit_jax.config import model_names, validation
 from vit_jax.data import names
+from vit_jax.evaluation import drawing
 from vit_jax.inference import predict
 from vit_jax.nn import position_embedding
 from vit_jax.weights import loading, preprocessing
@@ -108,8 +109,8 @@ class _Images:
     """Yields (label, pixels, result) of each image, one batch in memory.
 
     Args:
-      function: maps float32 pixels [batch, height, width, 3] to an array
-        [batch, ...].
+      function: maps float32 pixels [batch, height, width, 3] to a tree of
+        arrays [batch, ...]; a result is such a tree [...].
 
     Raises:
       UserError: no image can be read.
@@ -118,9 +119,9 @@ class _Images:
     for labels, pixels, problems in self._images.batches():
       # What is drawn should not depend on what computes it.
       with jax.default_matmul_precision('highest'):
-        results = np.asarray(function(pixels))
-      for label, image, result, problem in zip(
-        labels, pixels, results, problems
+        results = jax.tree.map(np.asarray, function(pixels))
+      for i, (label, image, problem) in enumerate(
+        zip(labels, pixels, problems)
       ):
         if problem:
           line = f'vit_jax: {names.shown(label)}: {problem}'
@@ -128,6 +129,7 @@ class _Images:
           self.num_bad += 1
         else:
           num_good += 1
+          result = jax.tree.map(lambda array, i=i: array[i], results)
           yield names.shown(label), image, result
     if not num_good:
       raise errors.UserError('None of the images could be read.')
@@ -136,16 +138,30 @@ class _Images:
 def _rollout(found, images, folder):
   model, params = loading.load(found, images.size)
   map_of = rollout.make_map_of(model, _grid(found, images.size))
-  labels, maps, shown = [], [], []
-  for label, pixels, patch_map in images.map(lambda x: map_of(params, x)):
+  labels, maps, shown, captions = [], [], [], []
+  for label, pixels, result in images.map(lambda x: map_of(params, x)):
+    patch_map, logits = result
     labels.append(label)
     maps.append(patch_map)
     if len(shown) < figures.MAX_ROLLOUTS:
       shown.append(np.rint((pixels + 1) * 127.5).astype(np.uint8))
+      captions.append((_file_name(label), _likeliest(found, logits)))
   return (
     _save(folder / 'rollout.npz', rollout=np.stack(maps), image=labels),
-    figures.rollout(folder / 'rollout.png', shown, maps),
+    figures.rollout(folder / 'rollout.png', shown, maps, captions),
   )
+
+
+def _file_name(label):
+  return label.rpartition('/')[2] or label
+
+
+def _likeliest(found, logits):
+  """Returns the class that is predicted and its probability, '' without."""
+  if logits is None:
+    return ''
+  ((name, probability),) = predict.likeliest(logits, found.card.names(), 1)
+  return f'{drawing.shorten(drawing.printable(name), 14)} {probability:.0%}'
 
 
 def _attention_distance(found, images, folder):
@@ -228,7 +244,7 @@ def _filters(found, size, folder):
   components, shares = patch_filters.principal_components(kernel)
   return (
     _save(folder / 'filters.npz', components=components, shares=shares),
-    figures.patch_filters(folder / 'filters.png', components),
+    figures.patch_filters(folder / 'filters.png', components, shares),
   )
 
 

@@ -11,7 +11,7 @@ _PAIRS_PER_ROW = 4
 _FILTERS_PER_ROW = 7
 
 
-def rollout(path, images, maps):
+def rollout(path, images, maps, captions=None):
   """Draws images beside themselves under attention rollout (figures 6, 14).
 
   Args:
@@ -19,26 +19,34 @@ def rollout(path, images, maps):
     images: uint8 [n, height, width, 3]; the first 24 are shown.
     maps: [n, rows, columns], each patch's share; brightest is the most of
       each image.
+    captions: pairs of texts, below each image and below its map; None: none.
+      They are shortened to one line.
 
   Returns:
     The path of the figure.
   """
-  pairs = list(zip(images, maps))[:MAX_ROLLOUTS]
+  captions = captions or [('', '')] * len(images)
+  shown = list(zip(images, maps, captions))[:MAX_ROLLOUTS]
   height, width = images[0].shape[:2]
-  columns = min(_PAIRS_PER_ROW, len(pairs))
-  rows = -(-len(pairs) // columns)
-  inches = 1.2 if columns == _PAIRS_PER_ROW else 2.4  # Few images are larger.
+  columns = min(_PAIRS_PER_ROW, len(shown))
+  rows = -(-len(shown) // columns)
+  inches = 1.3 if columns == _PAIRS_PER_ROW else 2.4  # Few images are larger.
+  has_captions = any(text for pair in captions for text in pair)
   figure, panels = _panels(
     'Attention rollout',
     (rows, 2 * columns),
     (inches * height / width, inches),
-    head=0.62,
+    head=0.72,
+    foot=0.18 if has_captions else 0,
   )
-  for axes, (image, shares) in zip(panels.reshape(-1, 2), pairs):
+  for axes, (image, shares, texts) in zip(panels.reshape(-1, 2), shown):
     axes[0].imshow(image)
     _heat(axes[1], image, shares)
+    for each, text in zip(axes, texts):
+      _caption(each, text, inches)
   for axes, name in zip(panels[0], ('input', 'attention') * columns):
     axes.set_title(name, color=drawing.INK, fontsize=9, pad=4)
+  _scale(figure, 'inferno', ('0', "image's largest share"))
   return drawing.save(figure, path)
 
 
@@ -53,10 +61,52 @@ def _heat(axes, image, shares):
     cmap='inferno',
     vmin=0,
     vmax=1,
-    alpha=0.35 + 0.4 * shares,
+    alpha=0.3 + 0.4 * shares,  # Where little is, the image is seen.
     interpolation='bicubic',
     extent=(-0.5, width - 0.5, height - 0.5, -0.5),
   )
+
+
+def _caption(axes, text, inches):
+  """Writes a text on one line below a panel, shortened in its middle."""
+  letters = int(inches / 0.068)
+  axes.annotate(
+    drawing.shorten(drawing.printable(text), letters, ends=True),
+    (0.5, 0),
+    xycoords='axes fraction',
+    xytext=(0, -3),
+    textcoords='offset points',
+    ha='center',
+    va='top',
+    color=drawing.INK,
+    fontsize=7.5,
+    parse_math=False,
+  )
+
+
+def _scale(figure, cmap, ends):
+  """Draws a colour bar at the top right, between the names of its ends."""
+  width, height = figure.get_size_inches()
+  letter, long, right = 0.062, 0.8, width - 0.08
+  left = right - letter * len(ends[1]) - long - 0.05
+  axes = figure.add_axes(
+    (left / width, 1 - 0.26 / height, long / width, 0.1 / height)
+  )
+  axes.imshow(np.linspace(0, 1, 256)[None], cmap=cmap, aspect='auto')
+  axes.set_axis_off()
+  for x, text, ha in (
+    (left - 0.06, ends[0], 'right'),
+    (right, ends[1], 'right'),
+  ):
+    figure.text(
+      x / width,
+      1 - 0.21 / height,
+      text,
+      color=drawing.GREY,
+      fontsize=8,
+      ha=ha,
+      va='center',
+    )
 
 
 def attention_distance(path, distances, uniform, num_images):
@@ -108,7 +158,12 @@ def attention_distance(path, distances, uniform, num_images):
   axes.spines[['top', 'right', 'left']].set_visible(False)
   axes.spines['bottom'].set_color(drawing.FAINT)
   axes.tick_params(length=0, labelcolor=drawing.INK)
-  _title(axes, f'{num_heads} heads in each layer, {num_images} images')
+  images = 'one image' if num_images == 1 else f'{num_images} images'
+  _title(
+    axes,
+    'Mean attention distance',
+    f'a dot for each of {num_heads} heads, the nearest darkest; of {images}',
+  )
   return drawing.save(figure, path)
 
 
@@ -171,13 +226,14 @@ def _number_tiles(axis, count, gap):
   axis.set_ticks(shown * (count + gap) + (count - 1) / 2, shown + 1)
 
 
-def patch_filters(path, components):
+def patch_filters(path, components, shares=None):
   """Draws principal components as colour images (figure 7, left).
 
   Args:
     path: of the PNG.
     components: [count, rows, columns, 3]; grey is zero, and each is scaled by
       its own largest magnitude.
+    shares: [count], of the variance that each explains; None: not told.
 
   Returns:
     The path of the figure.
@@ -185,10 +241,15 @@ def patch_filters(path, components):
   count, height, width = components.shape[:3]
   columns = min(_FILTERS_PER_ROW, count)
   rows = -(-count // columns)
+  subtitle = ''
+  if shares is not None:
+    subtitle = f'{np.sum(shares):.0%} of the variance, row by row; grey is zero'
   figure, panels = _panels(
     f'First {count} principal components of the RGB filters',
     (rows, columns),
     (0.8 * height / width, 0.8),
+    head=0.68 if subtitle else 0.42,
+    subtitle=subtitle,
   )
   for axes, component in zip(panels.flat, components):
     largest = max(np.abs(component).max(), np.finfo(np.float32).tiny)
@@ -196,7 +257,7 @@ def patch_filters(path, components):
   return drawing.save(figure, path)
 
 
-def _panels(title, shape, size, head=0.42):
+def _panels(title, shape, size, head=0.42, foot=0, subtitle=''):
   """Returns a figure and its panels, [rows, columns], without frames.
 
   Args:
@@ -204,11 +265,13 @@ def _panels(title, shape, size, head=0.42):
     shape: (rows, columns).
     size: (height, width) of a panel in inches.
     head: inches above the panels.
+    foot: inches below each row of them, for captions.
+    subtitle: below the title, for which 0.68 inches are enough.
   """
   (rows, columns), (height, width) = shape, size
   gap = 0.08
   right = columns * (width + gap)
-  total_height = head + rows * (height + gap)
+  total_height = head + rows * (height + gap + foot)
   total_width = max(right + gap, 4.6)  # Room for the title.
   figure = drawing.blank(total_width, total_height)
   panels = figure.subplots(
@@ -218,27 +281,33 @@ def _panels(title, shape, size, head=0.42):
     gridspec_kw={
       'left': gap / total_width,
       'right': right / total_width,
-      'bottom': gap / total_height,
+      'bottom': (gap + foot) / total_height,
       'top': 1 - head / total_height,
       'wspace': gap / width,
-      'hspace': gap / height,
+      'hspace': (gap + foot) / height,
     },
   )
   for axes in panels.flat:
     axes.set_axis_off()
-  figure.text(
-    gap / total_width,
-    1 - 0.2 / total_height,
-    title,
-    color=drawing.INK,
-    fontsize=12,
-    fontweight='bold',
-    va='center',
-  )
+  drawing.heading(figure, title, subtitle)
   return figure, panels
 
 
-def _title(axes, text):
+def _title(axes, text, subtitle=''):
   axes.set_title(
-    text, loc='left', color=drawing.INK, fontsize=12, fontweight='bold', pad=10
+    text,
+    loc='left',
+    color=drawing.INK,
+    fontsize=12,
+    fontweight='bold',
+    pad=26 if subtitle else 10,
+  )
+  axes.annotate(
+    subtitle,
+    (0, 1),
+    xycoords='axes fraction',
+    xytext=(0, 10),
+    textcoords='offset points',
+    color=drawing.GREY,
+    fontsize=9,
   )

@@ -66,7 +66,9 @@ def patch_map(flow, pooling, grid):
 
 
 def make_map_of(model, grid):
-  """Returns map_of(params, pixels), [batch, rows, columns].
+  """Returns map_of(params, pixels): [batch, rows, columns], and logits.
+
+  Logits are float32 [batch, classes], None for a model without a head.
 
   Attention weights, by far the largest thing here, are averaged over heads as
   each layer has them. The product of layers is a program of its own: in one
@@ -78,19 +80,24 @@ def make_map_of(model, grid):
   def join(flows, pooling):
     return patch_map(compose(flows), pooling, grid)
 
-  return lambda params, pixels: join(*flows_of(params, pixels))
+  def map_of(params, pixels):
+    flows, pooling, logits = flows_of(params, pixels)
+    return join(flows, pooling), logits
+
+  return map_of
 
 
 def make_flows_of(model):
-  """Returns flows_of(params, pixels), compiled: flows of layers, and pooling.
+  """Returns flows_of(params, pixels), compiled: flows, pooling and logits.
 
-  They are what `compose` and `patch_map` take.
+  The first two are what `compose` and `patch_map` take.
   """
 
   @jax.jit
   def flows_of(params, pixels):
     seen = attention_maps.compute(model, params, pixels)
-    return [layer_flow(layer) for layer in seen.layers], seen.pooling
+    flows = [layer_flow(layer) for layer in seen.layers]
+    return flows, seen.pooling, seen.output.logits
 
   return flows_of
 
