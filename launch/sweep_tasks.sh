@@ -8,16 +8,16 @@
 list_tasks() {
   local program
   program=$(vit_jax_program) || return 127
-  all_tasks=$("$program" "$@" --list) || return 2
+  all_tasks=$("$program" "$@" --list --format=csv) || return 2
   trials=$(left choosing) finals=$(left final)
 }
 
 # Prints how many tasks a stage has.
-count() { awk -v stage="$1" 'NR > 1 && $2 == stage' <<<"$all_tasks" | wc -l; }
+count() { awk -F, -v stage="$1" 'NR > 1 && $2 == stage' <<<"$all_tasks" | wc -l; }
 
 # Prints the numbers of a stage that are not done, as 0,1,4.
 left() {
-  awk -v stage="$1" '
+  awk -F, -v stage="$1" '
     NR > 1 && $2 == stage && $3 != "done" { list = list (list == "" ? "" : ",") $1 }
     END { print list }' <<<"$all_tasks"
 }

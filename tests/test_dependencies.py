@@ -25,6 +25,7 @@ IMPORTED_AS = {
   'ml-dtypes': 'ml_dtypes',
   'opencv-python-headless': 'cv2',
   'orbax-checkpoint': 'orbax',
+  'orbax-export': 'orbax',
   'pillow': 'PIL',
   'pyyaml': 'yaml',
   'scikit-learn': 'sklearn',
@@ -33,8 +34,9 @@ IMPORTED_AS = {
 # Declared for others that import them without saying so, or by name:
 # each with a comment where it is declared.
 NOT_IMPORTED = {'importlib_resources'}
-# Of extras: what fsspec and orbax import for a scheme, what brings a plugin.
-OF_EXTRAS = {'gcsfs', 's3fs', 'google.cloud', 'jax'}
+# Of extras: what fsspec and orbax import for a scheme, what brings a plugin,
+# what jax.export and jax2onnx import.
+OF_EXTRAS = {'gcsfs', 's3fs', 'google.cloud', 'jax', 'flatbuffers', 'onnx'}
 WITH_JAX = {'jaxlib'}  # JAX never comes without it.
 
 

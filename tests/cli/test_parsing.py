@@ -136,13 +136,14 @@ def test_json_is_short_for_a_format(argv, format):
 
 def test_choices_of_flags_are_those_of_the_tables():
   from vit_jax.analysis import analyze
+  from vit_jax.inference import export
 
   for flag, table in {
     'analysis': analyze.ANALYSES,
     'evaluators': registry.EVALUATORS,
     'position_resize': resizing.METHODS,
     'suite': suites.SUITES,
-    'to': convert.FORMATS,
+    'to': [*convert.FORMATS, *export.FORMATS],
   }.items():
     assert set(flags.FLAGS[flag].choices) == set(table), flag
 

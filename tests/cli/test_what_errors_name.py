@@ -20,7 +20,7 @@ FIELD = re.compile(
 HOLE = '\0'  # Where an f-string has a value.
 EVERYWHERE = {'help', 'version', 'flag'}  # --flag=value: how one is written.
 # Names of files that look like fields.
-FILES = {'model.safetensors'}
+FILES = {'model.safetensors', 'model.onnx'}
 # Flags of other programs, by the file that tells of them.
 OTHERS = {
   'data/sources/tfds_builders.py': {

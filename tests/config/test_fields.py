@@ -72,3 +72,21 @@ def test_a_pattern_that_finds_nothing_names_the_nearest():
     fields.matching('optimizer.learnin_rate')
   with pytest.raises(errors.UserError, match=r"'\*crop\*'"):
     fields.matching('crop')
+
+
+def test_the_text_explains_a_field_and_shows_the_values_of_a_recipe():
+  found = fields.matching('seed') + fields.matching('optimizer.eps')
+  assert fields.text(found) == (
+    'seed = 0\n  an int, from 0 to 4,294,967,295\n'
+    '  Of parameters, data order, augmentation and dropout.\n\n'
+    'optimizer.eps = 1e-08\n  a finite float, from 0 to 1\n'
+    "  Adam's epsilon, of the denominator."
+  )
+  config = schema.default()
+  config.seed = 3
+  assert fields.text(found, config) == (
+    '* seed = 3  (default: 0)\n  optimizer.eps = 1e-08'
+  )
+  rows = fields.table(found, config)
+  assert [row['is_default'] for row in rows] == [False, True]
+  assert (rows[0]['min'], rows[0]['max']) == (0, 2**32 - 1)

@@ -121,6 +121,7 @@ NO_PATHS = {
   *('evaluators', 'split', 'train_split', 'batch_size', 'shots', 'sweep'),
   *('seeds', 'suite', 'held_out', 'evaluate', 'num_images'),
   *('list', 'pattern', 'shell', 'format', 'json', 'push', 'private', 'task'),
+  *('returns', 'pixels', 'dtype', 'layers', 'max-megabytes'),
 }
 
 

@@ -4,12 +4,12 @@ import pytest
 import yaml
 
 SWEEP = ('sweep', '--config=a.py:variant=B/16', "--workdir=/data/it's here")
-LIST = """task  stage     state    data set  settings    folder
-0     choosing  done     cifar10   a.b=0.1     /w/0
-1     choosing  busy     cifar10   a.b=0.3     /w/1
-2     choosing  missing  cifar10   a.b=final   /w/2
-3     final     waiting  cifar10   seed=0      -
-4     final     waiting  cifar10   seed=1      -
+LIST = """number,stage,state,settings,dataset,folder
+0,choosing,done,"{""a.b"": 0.1}",cifar10,/w/0
+1,choosing,busy,"{""a.b"": 0.3}",cifar10,/w/1
+2,choosing,missing,"{""a.b"": ""final,done""}",cifar10,/w/2
+3,final,waiting,"{""seed"": 0}",cifar10,
+4,final,waiting,"{""seed"": 1}",cifar10,
 """
 
 

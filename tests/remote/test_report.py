@@ -3,7 +3,7 @@
 import json
 
 from vit_jax import files
-from vit_jax.analysis import report_page
+from vit_jax.analysis import pages, report_page
 from vit_jax.config import recipes, schema
 from vit_jax.training.runtime import lock
 
@@ -53,7 +53,7 @@ def test_it_is_that_of_the_same_run_on_a_disk(folder, tmp_path):
   found.pop('classes')
   for content in found, wanted:
     content.pop('made')
-  assert json.dumps(found, default=list) == json.dumps(wanted, default=list)
+  assert pages.embedded(found) == pages.embedded(wanted)
   assert len(found['warnings']['rows']) == 1 and found['time']['total'] == 10
   path = report_page.run(folder, evaluate=False)
   assert path == folder / report_page.FILE and path.is_file()

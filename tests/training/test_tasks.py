@@ -204,7 +204,7 @@ def test_a_task_that_is_none_is_refused(recipe, tmp_path, name, message):
 def test_the_list_has_columns(work, runs):
   work('--task=1')
   lines = work('--list')[1].splitlines()
-  assert lines[0].split()[:3] == ['task', 'stage', 'state']
+  assert lines[0].split()[:3] == ['number', 'stage', 'state']
   assert [line.split()[:3] for line in lines[1:]] == [
     ['0', 'choosing', 'missing'],
     ['1', 'choosing', 'done'],

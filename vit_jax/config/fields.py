@@ -117,7 +117,11 @@ def _explained(field):
   if field.choices:
     fits = f'one of {", ".join(field.choices)}'
   if field.bounds:
-    fits += f', from {field.bounds[0]:g} to {field.bounds[1]:g}'
+    low, high = (
+      f'{bound:,}' if isinstance(bound, int) else f'{bound:g}'
+      for bound in field.bounds
+    )
+    fits += f', from {low} to {high}'
   paragraphs = [fits, field.comment]
   for paragraph in paragraphs:
     lines += textwrap.wrap(

@@ -239,6 +239,7 @@
   function makePanel(number, start) {
     const parts = {
       photo: el('img', {class: 'photo', alt: '', draggable: 'false'}),
+      plain: el('img', {class: 'plain', alt: 'The image without a map'}),
       heat: el('canvas', {class: 'heat'}),
       query: el('div', {class: 'box'}),
       cursor: el('div', {class: 'box cursor'}),
@@ -263,8 +264,9 @@
       el('div', {class: 'look'}, parts.chooser, parts.caption, stage,
         scale, parts.readout, parts.chips),
       el('div', {class: 'side'},
-        el('div', {class: 'classes-of'}, el('h3', null, 'Top classes'),
-          parts.classes),
+        el('div', {class: 'seen'}, parts.plain,
+          el('div', {class: 'classes-of'}, el('h3', null, 'Top classes'),
+            parts.classes)),
         el('div', {class: 'heads-of'}, parts.headsTitle, parts.heads),
         el('div', null, el('h3', null, 'How far heads look'), parts.plot,
           parts.facts)));
@@ -275,7 +277,7 @@
 
   function setView(panel, view) {
     panel.view = view;
-    panel.photo.src = view.source;
+    panel.photo.src = panel.plain.src = view.source;
     panel.photo.alt = view.name;
     const aspect = view.size[1] / view.size[0];
     panel.stage.style.aspectRatio = aspect;
