@@ -21,6 +21,7 @@ from vit_jax import models, pytrees
 from vit_jax.config import schema
 from vit_jax.files import cache
 from vit_jax.weights import catalog, formats, mapping
+from vit_jax.weights.catalog import sizes
 from vit_jax.weights.files import download, npz
 
 SITE = runpy.run_path(str(pathlib.Path(__file__).with_name('pages.py')))
@@ -69,6 +70,7 @@ def home(tmp_path, monkeypatch):
         catalog.get(name), model=None, resolution=SIDE
       )
       monkeypatch.setitem(catalog.ENTRIES, name, entry)
+      monkeypatch.delitem(sizes.NUM_PARAMETERS, name)
   for name in 'cat.jpg', 'dog.jpg':
     pixels = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
     Image.fromarray(pixels).save(tmp_path / name)
