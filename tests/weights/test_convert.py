@@ -131,6 +131,10 @@ def test_other_models_come_back_the_same(name, rows, fields, to, tmp_path):
   target = tmp_path / TARGETS[to]
   save(source, name, rows, **fields)
   convert.run(str(source), str(target), to)
+  if (name, to) == ('Mixer-S/16', 'timm'):  # Its GELU is another there.
+    with pytest.raises(errors.UserError, match=r'model\.gelu=erf'):
+      convert.run(str(target), str(back), 'google')
+    return
   convert.run(str(target), str(back), 'google')
   assert back.read_bytes() == source.read_bytes()
 

@@ -212,6 +212,11 @@ def _floors(card, pct):
 def untold(card):
   """See `torch_config.untold`."""
   prepared, said = card.preprocessing, []
+  if card.model.gelu != 'erf' and card.model.name.startswith('Mixer'):
+    said.append(
+      f'its GELU is computed by {card.model.gelu}, and a Mixer of timm has the '
+      'exact one: logits differ slightly.'
+    )
   if _floors(card, _crop_pct(card)) != _boxes(card):
     said.append(
       f'images are resized to {prepared.scale} times the crop; timm will '
