@@ -79,6 +79,7 @@ RUNS = {
   'report': (('run',), 'report.html'),
   'predict': (('run', 'cat.png', 'cat.png', '--json'), '"file": "cat.png"'),
   'convert': (('run', 'for_timm', '--to=timm'), 'for_timm'),
+  'export': (('run', 'run.stablehlo', '--to=stablehlo'), 'run.stablehlo'),
   'analyze': (('filters', '--checkpoint=run', '--output=figures'), 'filters'),
   'explore': (('run', 'cat.png', '--output=looks.html'), 'looks.html'),
   'sweep': (
@@ -187,7 +188,8 @@ def environment(wheel, other_python, tmp_path_factory):
   folder = tmp_path_factory.mktemp('venv')
   if other_python:
     run(other_python, '-m', 'venv', folder, cwd=folder)
-    run(folder / 'bin/pip', 'install', '--quiet', wheel, cwd=folder)
+    what = f'{wheel}[export]'
+    run(folder / 'bin/pip', 'install', '--quiet', what, cwd=folder)
     return folder
   venv.create(folder, symlinks=True)
   python = folder / 'bin/python'

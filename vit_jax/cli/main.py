@@ -15,11 +15,11 @@ def main(argv=None):
   """Runs one command and returns its exit status; see docs/faults.md.
 
   0: done; 1: `verify` has found corruption, `plan` that the run does not fit,
-  `reproduce` lacks a number, `predict` or `analyze` could not read an image, a
-  task of a `sweep` has to wait for others; 2: a mistake of the user; 70: no
-  progress, or other processes did not join (`watchdog`, `distributed`); 75:
-  stopped by a signal, and saved (`preemption`); 141: nobody reads what is
-  printed, as behind `| head`.
+  `reproduce` lacks a number, `predict`, `analyze` or `explore` could not read
+  an image, a task of a `sweep` has to wait for others; 2: a mistake of the
+  user; 70: no progress, or other processes did not join (`watchdog`,
+  `distributed`); 75: stopped by a signal, and saved (`preemption`); 141: nobody
+  reads what is printed, as behind `| head`.
 
   Args:
     argv: the arguments after the program's name; None: those of this process.
