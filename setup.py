@@ -72,7 +72,6 @@ setuptools.setup(
     'onnx': ['jax2onnx==0.13.0', 'onnx>=1.20', 'onnxruntime>=1.24'],
     'savedmodel': ['orbax-export>=0.0.8', 'tensorflow>=2.21'],
     'test': [
-      'boto3>=1.40',
       'flatbuffers>=25',
       'fonttools>=4.60',
       'gcp-storage-emulator>=2026.7',

@@ -37,7 +37,9 @@ NOT_IMPORTED = {'importlib_resources'}
 # Of extras: what fsspec and orbax import for a scheme, what brings a plugin,
 # what jax.export and jax2onnx import.
 OF_EXTRAS = {'gcsfs', 's3fs', 'google.cloud', 'jax', 'flatbuffers', 'onnx'}
-WITH_JAX = {'jaxlib'}  # JAX never comes without it.
+# JAX and moto never come without these; where boto3 is asked for by itself, pip
+# tries each of its daily releases against what others want of it.
+WITH_OTHERS = {'boto3', 'jaxlib'}
 
 
 def imported(folder):
@@ -116,7 +118,7 @@ def test_every_requirement_has_a_lower_bound_that_is_met_here():
 
 
 def test_extras_of_the_tests_hold_what_the_tests_import():
-  known = {*CORE, *WITH_JAX, '_pytest'}
+  known = {*CORE, *WITH_OTHERS, '_pytest'}
   for texts in extras().values():
     known |= declared(texts).keys()
   own = {path.stem for path in (ROOT / 'tests').rglob('*.py')}
