@@ -359,6 +359,7 @@ def test_what_we_export(prepared, to, lab, files, predict, tmp_path, capsys):
   capsys.readouterr()
   convert.run(str(run), str(target), to)
   told = capsys.readouterr().err.splitlines()
+  told = [line for line in told if 'LayerNorm' not in line]
   expected = RUNS[prepared][to == 'huggingface']
   assert len(told) == len(expected)
   for line, words in zip(told, expected):

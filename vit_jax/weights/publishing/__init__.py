@@ -14,12 +14,12 @@ from vit_jax.weights.files import npz, safetensors, weights_file
 
 WEIGHTS = 'model.safetensors'
 FORMATS = ('google', 'big_vision', 'huggingface', 'timm')
-# {format: {field of the model: values that its readers compute with}}.
+# {format: {field of the model: what its readers compute with}}.
 _HELD = {
-  'google': {'gelu': ('tanh',), 'norm_epsilon': (1e-6,)},
-  'big_vision': {'gelu': ('tanh',), 'norm_epsilon': (1e-6,)},
+  'google': {'gelu': 'tanh', 'norm_epsilon': 1e-6},
+  'big_vision': {'gelu': 'tanh', 'norm_epsilon': 1e-6},
   'huggingface': {},
-  'timm': {'norm_epsilon': (1e-6,)},
+  'timm': {'norm_epsilon': 1e-6},
 }
 
 
@@ -92,25 +92,33 @@ def save(target, format_name, params, card, sizes):
 
 def _check_held(format_name, card):
   """Refuses what a reader of the format would compute otherwise."""
-  held = {'position_placement': ('stem',), **_HELD[format_name]}
+  held = {'position_placement': 'stem', **_HELD[format_name]}
   if format_name == 'huggingface' and card.num_classes:
-    held['head'] = ('linear',)  # Its classifier does not read the pooler.
+    held['head'] = 'linear'  # Its classifier does not read the pooler.
   for field in held.keys() & set(models.family(card.model.name).fields):
-    value, values = card.model[field], held[field]
-    if value not in values:
-      raise errors.UserError(
-        f'The format {format_name} can not hold model.{field}={value}; its '
-        f'readers compute with {values[0]}. Other formats: '
-        f'{", ".join(name for name in FORMATS if name != format_name)}, orbax.'
-      )
+    value, theirs = card.model[field], held[field]
+    if value == theirs or (field == 'norm_epsilon' and value < theirs):
+      continue  # A smaller epsilon is told by `untold`.
+    raise errors.UserError(
+      f'The format {format_name} can not hold model.{field}={value}; its '
+      f'readers compute with {theirs}. Other formats: '
+      f'{", ".join(name for name in FORMATS if name != format_name)}, orbax.'
+    )
 
 
 def untold(format_name, card):
   """Returns sentences: what of a `card.Card` one of FORMATS can not say."""
+  said = []
+  epsilon = _HELD[format_name].get('norm_epsilon')
+  if epsilon and card.model.norm_epsilon < epsilon:
+    said.append(
+      f'LayerNorm has the epsilon {card.model.norm_epsilon}, and readers '
+      f'compute with {epsilon}: logits differ by about as much.'
+    )
   if format_name in torch_config.PROJECTS:
-    return torch_config.untold(format_name, card)
+    return said + torch_config.untold(format_name, card)
   prepared = card.preprocessing
-  said = [
+  said += [
     f'images are prepared by crop={prepared.crop}, resize={prepared.resize}, '
     f'scale={prepared.scale:.4g} and exif_orientation='
     f'{prepared.exif_orientation}, their pixels in [-1, 1]; an .npz does not '
