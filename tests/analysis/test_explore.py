@@ -354,7 +354,7 @@ def test_a_notebook_shows_the_page_in_a_frame(plain, tmp_path, browser_page):
 
 def data_of(path):
   text = path.read_text()
-  return json.loads(re.search(r'id="data">(.*?)</script>', text)[1])
+  return json.loads(re.search(r'id="page-data">(.*?)</script>', text)[1])
 
 
 def test_weights_are_off_by_no_more_than_the_page_says(plain):

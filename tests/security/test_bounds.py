@@ -20,8 +20,12 @@ JSON, LINES = (
   [name for name, each in readers.READERS.items() if each.grammar == grammar]
   for grammar in ('json', 'lines')
 )
-# These begin anew, as after a crash, or read as much of it as they need.
-FORGIVING = ('lock', 'TFRecord index', 'npy', 'preprocessor_config.json')
+# These begin anew, as after a crash, read as much of it as they need, or tell
+# on the page of a run what is wrong and show the rest.
+FORGIVING = (
+  *('lock', 'TFRecord index', 'npy', 'preprocessor_config.json', 'wandb.json'),
+  *('metrics of a report', 'timings of a report'),
+)
 
 
 def sample(reader, folder):

@@ -93,6 +93,8 @@ def save(target, format_name, params, card, sizes):
 def _check_held(format_name, card):
   """Refuses what a reader of the format would compute otherwise."""
   held = {'position_placement': 'stem', **_HELD[format_name]}
+  if format_name == 'google' and card.model.position_embedding == 'sincos_2d':
+    held['position_embedding'] = 'learned_1d'  # Arrays that would be missing.
   if format_name == 'huggingface' and card.num_classes:
     held['head'] = 'linear'  # Its classifier does not read the pooler.
   for field in held.keys() & set(models.family(card.model.name).fields):

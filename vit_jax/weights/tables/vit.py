@@ -417,13 +417,8 @@ def _check_complete(format_name, flat, *needed):
     )
 
 
-def _google_rows_of(flat):
-  _check_complete('google', flat, resizing.POSITIONS)
-  return rows()
-
-
 WRITERS = {
-  'google': tables.Writer(_google_rows_of),
+  'google': tables.Writer(lambda flat: rows()),
   'big_vision': tables.Writer(
     lambda flat: big_vision_rows(class_token='class_token' in flat)
   ),
