@@ -68,22 +68,10 @@ _FREE = frozenset(
     *('dynamic_img_size', 'dynamic_img_pad', 'strict_img_size', 'zero_init'),
     *('img_size', 'patch_size', 'embed_dim', 'depth', 'mlp_ratio'),
     *('num_classes', 'num_blocks', 'layers', 'channels', 'width_factor'),
-    *(
-      'class_token',
-      'pos_embed',
-      'no_embed_class',
-      'reg_tokens',
-      'init_values',
-    ),
+    *('class_token', 'pos_embed', 'no_embed_class', 'reg_tokens'),
     *('qkv_bias', 'proj_bias', 'qk_norm', 'scale_attn_norm', 'scale_mlp_norm'),
-    *(
-      'init_values',
-      'pre_norm',
-      'final_norm',
-      'fc_norm',
-      'drop_block_rate',
-      'stem_chs',
-    ),
+    *('init_values', 'pre_norm', 'final_norm', 'fc_norm'),
+    *('drop_block_rate', 'stem_chs'),
   )
 )
 # {pattern of names: {argument: values that mean what is computed here}}.
@@ -122,9 +110,7 @@ def settings(architecture, arguments):
   """
   _check_name(architecture)
   given = {name: v for name, v in arguments.items() if v is not None}
-  size = re.match(
-    r'(?:vit|deit3?|flexivit|beit3|eva)_([a-z0-9]+)', architecture
-  )
+  size = _SIZE.match(architecture)
   said = {'num_heads': _HEADS.get(size and size[1])}
   said |= _of_name(_DEFAULTS, architecture) | given
   for name, values in _of_name(_FIXED, architecture).items():
